@@ -1,0 +1,33 @@
+"""What a budget curve is worth as one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Real
+from numpy import ndarray
+
+
+def aubc(n_labelled: Sequence[float] | Real[ndarray, " t"], values: Sequence[float] | Real[ndarray, " t"]) -> float:
+    """Area under the budget curve, with the budget normalised to 0..1 between its first and last point.
+
+    aubc = sum_t (n[t+1] - n[t]) (v[t] + v[t+1]) / 2 / (n[-1] - n[0]), the mean height of the curve in the unit of `values` (trapezoids; Zhan
+    et al., 2021, A comparative survey: benchmarking for pool-based active learning, use the same area). A single point has its own value.
+
+    Raises ValueError for unequal lengths, no point at all, budgets that do not increase, or anything that is not finite.
+    """
+    budgets, heights = np.asarray(n_labelled, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if budgets.ndim != 1 or budgets.shape != heights.shape or not budgets.size:
+        raise ValueError(f"a budget curve needs as many values as budgets and at least one, got {budgets.shape} budgets, {heights.shape} values")
+    for name, numbers in (("n_labelled", budgets), ("values", heights)):
+        wrong = np.flatnonzero(~np.isfinite(numbers))
+        if wrong.size:
+            raise ValueError(f"{name}[{wrong[0]}] is {numbers[wrong[0]]}: a budget curve needs finite numbers")
+    steps = np.diff(budgets)
+    if (steps <= 0).any():
+        t = int(np.flatnonzero(steps <= 0)[0])
+        raise ValueError(f"budgets must increase, but n_labelled[{t + 1}] = {budgets[t + 1]:g} follows {budgets[t]:g}")
+    if budgets.size == 1:
+        return float(heights[0])
+    return float(np.trapezoid(heights, budgets) / (budgets[-1] - budgets[0]))

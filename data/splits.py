@@ -1,0 +1,285 @@
+"""Division of a dataset into train, validation and test: stratified by group, by whole patients, the same for the same generator.
+
+    python -m data.splits glas --run 0 --n-val 17
+
+writes data/splits/glas/{train,val,test}.csv, with the division that an experiment with the same run and n_val uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, Integer
+from numpy import ndarray
+
+from data.store import ROOT, Images
+from heuristics.registry import suggestion
+
+COLUMNS = ("index", "name", "group", "patient", "part")
+ATTEMPTS = 64  # random orders in which whole patients are tried
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The pool to learn from, the images to validate with (or None), and those that only report."""
+
+    train: Images
+    val: Images | None
+    test: Images
+
+
+def divide(
+    groups: int | Sequence[int] | Integer[ndarray, " n"],
+    held: int | float,
+    rng: np.random.Generator,
+    patients: Sequence[str] | ndarray | None = None,
+) -> tuple[Int[ndarray, " kept"], Int[ndarray, " held"]]:
+    """Draw a part that holds every group in proportion. Returns rising indices (kept, held).
+
+    `groups` are the strata of n images, or n itself for one stratum; `held` is a count (int) or a fraction in [0, 1) (float). Each group
+    gives its proportional share, rounded by largest remainders, ties by `rng`, so that the shares sum to the count. With `patients`, those
+    with the same name stay together ('' is a patient of its own), and the count and shares are met as nearly as whole patients allow.
+    """
+    strata = np.zeros(groups, np.int64) if isinstance(groups, int) else np.asarray(groups)
+    n = len(strata)
+    if isinstance(held, float) and not 0 <= held < 1:
+        raise ValueError(f"held={held!r} must be a fraction from 0 to below 1, or a whole number of images")
+    count = round(held * n) if isinstance(held, float) else held
+    if not 0 <= count <= n:
+        raise ValueError(f"{count} images cannot be held out of {n}; expected 0 to {n}")
+    member = np.unique(strata, return_inverse=True)[1]
+    shares = _shares(np.bincount(member), count, rng)
+    if patients is None:
+        drawn = [rng.permutation(np.flatnonzero(member == g))[:share] for g, share in enumerate(shares)]
+        chosen = np.isin(np.arange(n), np.concatenate(drawn)) if drawn else np.zeros(0, bool)
+    else:
+        chosen = _whole_patients(member, np.asarray(patients), shares, rng)
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def initial(
+    groups: Sequence[int] | Integer[ndarray, " n"], n_initial: int, rng: np.random.Generator, stratified: bool
+) -> Int[ndarray, " q"]:
+    """Rising indices of the first labelled set: uniform, or (stratified) of every group equally many, as far as it has them.
+
+    What does not divide equally goes to groups that `rng` chooses; a group that is used up leaves its share to the others.
+    """
+    strata = np.asarray(groups)
+    if not 1 <= n_initial <= len(strata):
+        raise ValueError(f"n_initial={n_initial} must be from 1 to the {len(strata)} images of the pool")
+    if not stratified:
+        return np.sort(rng.permutation(len(strata))[:n_initial])
+    turns = np.empty(len(strata), np.int64)  # which image of its group it is: all firsts come before all seconds
+    for group in np.unique(strata):
+        of_group = rng.permutation(np.flatnonzero(strata == group))
+        turns[of_group] = np.arange(len(of_group))
+    shuffled = rng.permutation(len(strata))
+    return np.sort(shuffled[np.argsort(turns[shuffled], kind="stable")[:n_initial]])
+
+
+def make_splits(images: Images, n_val: int, rng: np.random.Generator) -> Splits:
+    """Official parts where there are any: 'test...' to test, 'val' to validate; else `n_val` images of 'train' are held out.
+
+    The held-out images are drawn by `divide`: stratified by group, by whole patients where the dataset names them; a UserWarning says so
+    when that gives another number than `n_val`. With n_val = 0 nothing is validated with, and an official 'val' part is left unused.
+    Official parts are taken as they are, even where they share patients.
+    """
+    test = images.part(*_test_parts(images))
+    train = images.part("train")
+    for part, found in (("train", train), ("test", test)):
+        if not len(found):
+            raise ValueError(f"dataset {images.dataset!r} has no {part} images, only {', '.join(sorted(set(images.parts)))}")
+    if n_val == 0:
+        return Splits(train, None, test)
+    if "val" in images.parts:
+        return Splits(train, images.part("val"), test)
+    if not 0 < n_val < len(train):
+        raise ValueError(f"n_val={n_val} must be from 0 to {len(train) - 1}: {images.dataset!r} has {len(train)} images to train with")
+    named = bool((train.patients != "").any())
+    kept, held = divide(train.groups, n_val, rng, train.patients if named else None)
+    if not len(held) or not len(kept):
+        raise ValueError(f"n_val={n_val} of the {len(train)} images of {images.dataset!r} cannot be held out without dividing a patient")
+    if len(held) != n_val:
+        warnings.warn(f"validation has {len(held)} images, not n_val={n_val}: images of one patient stay together.", stacklevel=2)
+    return Splits(train.subset(kept), train.subset(held), test)
+
+
+def write_splits(splits: Splits, folder: Path) -> list[Path]:
+    """Write train.csv, val.csv (without rows where there is none) and test.csv, and one file per test part where there are several names.
+
+    `index` is the position in the dataset as loaded.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tables: dict[str, Images | None] = {"train": splits.train, "val": splits.val, "test": splits.test}
+    tables |= {part: splits.test.part(part) for part in _test_parts(splits.test) if part != "test"}
+    for stem, images in tables.items():
+        with (folder / f"{stem}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            if images is not None:
+                writer.writerows(zip(images.rows, images.names, images.groups, images.patients, images.parts, strict=True))
+    return [folder / f"{stem}.csv" for stem in tables]
+
+
+def read_splits(images: Images, folder: Path) -> Splits:
+    """The division that train.csv, val.csv (optional) and test.csv under `folder` describe, images found by the column `name`.
+
+    ValueError names a file without that column, an unknown name, a name that occurs twice, or a part without images.
+    """
+    index_of = {name: i for i, name in enumerate(images.names)}
+    seen: dict[str, Path] = {}
+    parts: dict[str, Images | None] = {}
+    for stem in ("train", "val", "test"):
+        indices = []
+        file = folder / f"{stem}.csv"
+        for name in _names(file, optional=stem == "val"):
+            if name not in index_of:
+                raise ValueError(f"{file} names {name!r}, which dataset {images.dataset!r} does not have.{suggestion(name, index_of)}")
+            if name in seen:
+                again = "twice" if seen[name] == file else f"as {seen[name].name} does"
+                raise ValueError(f"{file} names {name!r} {again}, expected every image once")
+            seen[name] = file
+            indices.append(index_of[name])
+        if not indices and stem != "val":
+            raise ValueError(f"{file} names no image, expected at least one")
+        parts[stem] = images.subset(indices) if indices else None
+    train, test = parts["train"], parts["test"]
+    if train is None or test is None:
+        raise ValueError(f"{folder} gives no images to train or to test with")
+    return Splits(train, parts["val"], test)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the CSVs of one division and print its table. Returns the exit code: 0, 1 for wrong data, 2 for a wrong command."""
+    from data.files import default_data_root
+    from experiments.randomness import generator
+
+    parser = argparse.ArgumentParser("python -m data.splits", description="Write the division of a dataset as CSV files.")
+    parser.add_argument("dataset", help=f"one of {', '.join(_LOADERS)}")
+    parser.add_argument("--run", type=int, default=0, help="number of the run, which decides the division (default 0)")
+    parser.add_argument("--n-val", type=int, default=17, help="images of the training part to validate with (default 17)")
+    parser.add_argument("--data-root", type=Path, default=default_data_root(), help="folder of the datasets (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=ROOT / "data" / "splits", help="folder to write to (default %(default)s)")
+    given = parser.parse_args(arguments)
+    if given.dataset not in _LOADERS:
+        near = suggestion(given.dataset, _LOADERS)
+        print(f"unknown dataset {given.dataset!r}.{near} Known: {', '.join(_LOADERS)}", file=sys.stderr)
+        return 2
+    if given.run < 0 or given.n_val < 0:
+        print(f"--run {given.run} and --n-val {given.n_val} must not be negative", file=sys.stderr)
+        return 2
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            images = _LOADERS[given.dataset](given.data_root)
+            splits = make_splits(images, given.n_val, generator(given.run, 0, "split"))
+        for sentence in dict.fromkeys(str(warning.message) for warning in caught):
+            print(f"warning: {sentence}", file=sys.stderr)
+        written = write_splits(splits, given.out / given.dataset)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(_table(splits))
+    print(f"written: {given.out / given.dataset}/{{{','.join(file.stem for file in written)}}}.csv")
+    return 0
+
+
+def _shares(sizes: Int[ndarray, " g"], count: int, rng: np.random.Generator) -> Int[ndarray, " g"]:
+    """Largest-remainder shares of `count` in proportion to `sizes`, in whole numbers throughout."""
+    n = max(int(sizes.sum()), 1)
+    shares, remainders = np.divmod(sizes * count, n)
+    order = rng.permutation(len(sizes))
+    order = order[np.argsort(-remainders[order], kind="stable")]
+    shares[order[: count - int(shares.sum())]] += 1
+    return shares
+
+
+def _whole_patients(member: Int[ndarray, " n"], patients: ndarray, shares: Int[ndarray, " g"], rng: np.random.Generator) -> ndarray:
+    """Mask (n,) of the images of patients who together come nearest to the shares: in count first, then by group.
+
+    Of several random orders of the patients, each of whom is taken if that comes nearer, the best is kept.
+    """
+    alone = np.array([f"{i}" if patient == "" else f"={patient}" for i, patient in enumerate(patients)])
+    owner = np.unique(alone, return_inverse=True)[1]
+    counts = np.zeros((owner.max(initial=-1) + 1, len(shares)), np.int64)
+    np.add.at(counts, (owner, member), 1)
+    best, taken = (np.inf, np.inf), np.zeros(len(counts), bool)
+    for _ in range(ATTEMPTS):
+        lacking, chosen = shares.copy(), np.zeros(len(counts), bool)
+        for patient in rng.permutation(len(counts)):
+            without = lacking - counts[patient]
+            if np.abs(without).sum() < np.abs(lacking).sum():
+                lacking, chosen[patient] = without, True
+        distance = (abs(int(lacking.sum())), int(np.abs(lacking).sum()))
+        if distance < best:
+            best, taken = distance, chosen
+        if best == (0, 0):
+            break
+    return taken[owner]
+
+
+def _test_parts(images: Images) -> list[str]:
+    return sorted({str(part) for part in images.parts if str(part).startswith("test")})
+
+
+def _names(file: Path, optional: bool) -> list[str]:
+    if not file.is_file():
+        if optional:
+            return []
+        raise FileNotFoundError(f"{file} does not exist, expected a CSV with a column 'name'")
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines)
+        if "name" not in (reader.fieldnames or []):
+            raise ValueError(f"{file} has no column 'name'; its columns are {', '.join(reader.fieldnames or []) or 'none'}")
+        return [(row["name"] or "").strip() for row in reader]
+
+
+def _table(splits: Splits) -> str:
+    """Images of each split, by group and by official part."""
+    rows = {"train": splits.train, "val": splits.val, "test": splits.test}
+    rows |= {part: splits.test.part(part) for part in _test_parts(splits.test) if part != "test"}
+    groups = sorted({int(g) for images in rows.values() if images is not None for g in images.groups})
+    lines = [f"{'split':<8}{'images':>8}{'patients':>10}" + "".join(f"{f'group {g}':>10}" for g in groups)]
+    for name, images in rows.items():
+        of_group = [0 if images is None else int((images.groups == g).sum()) for g in groups]
+        patients = 0 if images is None else len(set(images.patients.tolist()) - {""})
+        lines.append(f"{name:<8}{0 if images is None else len(images):>8}{patients or '-':>10}" + "".join(f"{n:>10}" for n in of_group))
+    return "\n".join(lines)
+
+
+def _glas(data_root: Path) -> Images:
+    from data.glas import glas
+
+    return glas(data_root)
+
+
+def _dsb2018(data_root: Path) -> Images:
+    from data.dsb2018 import dsb2018
+
+    return dsb2018(data_root)
+
+
+def _folder(data_root: Path) -> Images:
+    from data.mask_folder import mask_folder
+
+    return mask_folder(data_root)
+
+
+def _phantom(data_root: Path) -> Images:
+    from data.phantoms import glands
+
+    return glands()
+
+
+_LOADERS: dict[str, Callable[[Path], Images]] = {"phantom": _phantom, "glas": _glas, "dsb2018": _dsb2018, "folder": _folder}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

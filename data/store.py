@@ -1,0 +1,215 @@
+"""One image dataset for all tasks: decoded once into memory-mapped files, shared by every view of it.
+
+A loader yields one `Record` per image; `cached` writes them to `data/cache/` on the first use and maps them on later ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from numpy import ndarray
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = ("class", "class_map", "instance_map", "boxes")
+
+
+class Record(NamedTuple):
+    """What a loader gives for one image."""
+
+    name: str  # unique, as users know it: the file name without folder
+    image: ndarray  # (H, W, channels) uint8, channels 1 or 3
+    target: ndarray  # "class": () int64 | "class_map", "instance_map": (H, W) uint8 or uint16 | "boxes": (M, 5) xyxy + class, float32
+    group: int = 0  # stratum for splits and the initial set: grade, class; known before labelling
+    part: str = "train"  # official part: train, val, test, testA, ...
+    patient: str = ""  # images of one patient never fall on both sides of a split made here
+
+
+class Ragged:
+    """N arrays of one dtype and different shapes in one memory-mapped file; item i is a view of shape `shapes[i]`."""
+
+    def __init__(self, folder: Path, stem: str):
+        self.shapes: Int[ndarray, "n rank"] = np.load(folder / f"{stem}_shapes.npy")
+        dtype = np.dtype((folder / f"{stem}_dtype.txt").read_text())
+        ends = self.shapes.prod(1).cumsum()
+        self._starts = np.concatenate([[0], ends]).astype(np.int64)
+        self._flat = np.memmap(folder / f"{stem}.bin", dtype, "r") if self._starts[-1] else np.empty(0, dtype)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, i: int) -> ndarray:
+        return self._flat[self._starts[i] : self._starts[i + 1]].reshape(self.shapes[i])
+
+    def __deepcopy__(self, memo: dict) -> Ragged:
+        return self
+
+
+@dataclass(frozen=True)
+class Images(Dataset):
+    """N images with targets; `rows` says which of the stored images these are, so that subsets share the files."""
+
+    dataset: str
+    pixels: Ragged  # i -> (H, W, channels) uint8
+    targets: Ragged  # i -> target as in Record
+    kind: str  # one of TARGETS
+    classes: tuple[str, ...]
+    rows: Int[ndarray, " n"]
+    _names: ndarray
+    _groups: ndarray
+    _parts: ndarray
+    _patients: ndarray
+    fingerprint: str  # of the source files and the decoding
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        return self.image(i), self.target(i)
+
+    def __deepcopy__(self, memo: dict) -> Images:
+        return self  # baal copies its pool; the images are read-only and shared
+
+    def raw(self, i: int) -> UInt8[ndarray, "h w channels"]:
+        """The stored pixels of image i, without its target."""
+        return self.pixels[self.rows[i]]
+
+    def image(self, i: int) -> Tensor:
+        """Image i as (channels, H, W) float32 in 0..1, never augmented."""
+        return torch.from_numpy(np.ascontiguousarray(self.raw(i).transpose(2, 0, 1), dtype=np.float32)).div_(255)
+
+    def target(self, i: int) -> Tensor:
+        """Target of image i: class () int64, class map (H, W) int64, or boxes (M, 5)."""
+        target = self.targets[self.rows[i]]
+        if self.kind == "instance_map":
+            target = target > 0
+        return torch.from_numpy(np.array(target, dtype=np.float32 if self.kind == "boxes" else np.int64))
+
+    def instances(self, i: int) -> Int[ndarray, "h w"]:
+        """Instance ids (H, W) of image i, 0 is background. Only where `kind` is 'instance_map'."""
+        if self.kind != "instance_map":
+            raise ValueError(f"dataset {self.dataset!r} has {self.kind} targets and no instances")
+        return np.asarray(self.targets[self.rows[i]], dtype=np.int32)
+
+    def subset(self, indices: Sequence[int] | ndarray) -> Images:
+        """The images at these positions, sharing the files."""
+        return replace(self, rows=self.rows[np.asarray(indices, dtype=np.int64)])
+
+    def part(self, *parts: str) -> Images:
+        """The images of these official parts."""
+        return self.subset(np.flatnonzero(np.isin(self.parts, parts)))
+
+    @property
+    def shapes(self) -> Int[ndarray, "n 2"]:
+        return self.pixels.shapes[self.rows, :2]
+
+    @property
+    def channels(self) -> int:
+        return int(self.pixels.shapes[self.rows[0], 2])
+
+    @property
+    def names(self) -> list[str]:
+        return [str(n) for n in self._names[self.rows]]
+
+    @property
+    def groups(self) -> Int[ndarray, " n"]:
+        return self._groups[self.rows]
+
+    @property
+    def parts(self) -> ndarray:
+        return self._parts[self.rows]
+
+    @property
+    def patients(self) -> ndarray:
+        return self._patients[self.rows]
+
+
+def source_fingerprint(files: Iterable[Path], *decoding: object) -> str:
+    """Digest of the names, sizes and times of the source files and of whatever else decides the decoded content."""
+    digest = hashlib.sha256(repr(decoding).encode())
+    for file in sorted(files):
+        stat = file.stat()
+        digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def cached(
+    dataset: str,
+    fingerprint: str,
+    kind: str,
+    classes: Sequence[str],
+    records: Callable[[], Iterable[Record]],
+    total: int | None = None,
+    cache_root: Path | None = None,
+) -> Images:
+    """The dataset from its cache; built from `records()` on the first use.
+
+    The cache is written beside and renamed into place, so that a killed or concurrent build leaves no half of one.
+    """
+    cache_root = cache_root or Path(os.environ.get("ALIQUOT_CACHE", ROOT / "data" / "cache"))
+    folder = cache_root / f"{dataset}-{fingerprint}"
+    if not folder.exists():
+        cache_root.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{dataset}-", dir=cache_root))
+        try:
+            _write(building, tqdm(records(), f"decode {dataset}", total, unit="image", leave=False, dynamic_ncols=True))
+            try:
+                building.rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process finished first: use its files
+                    raise
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    table = json.loads((folder / "table.json").read_text())
+    return Images(
+        dataset=dataset,
+        pixels=Ragged(folder, "pixels"),
+        targets=Ragged(folder, "targets"),
+        kind=kind,
+        classes=tuple(classes),
+        rows=np.arange(len(table["name"])),
+        _names=np.array(table["name"]),
+        _groups=np.array(table["group"], dtype=np.int64),
+        _parts=np.array(table["part"]),
+        _patients=np.array(table["patient"]),
+        fingerprint=fingerprint,
+    )
+
+
+def _write(folder: Path, records: Iterable[Record]) -> None:
+    table: dict[str, list] = {"name": [], "group": [], "part": [], "patient": []}
+    shapes: dict[str, list] = {"pixels": [], "targets": []}
+    with open(folder / "pixels.bin", "wb") as pixels, open(folder / "targets.bin", "wb") as targets:
+        dtype = None
+        for record in records:
+            image = np.ascontiguousarray(record.image, dtype=np.uint8)
+            target = np.ascontiguousarray(record.target).reshape(record.target.shape)
+            dtype = dtype or target.dtype
+            if target.dtype != dtype:
+                raise ValueError(f"{record.name}: target is {target.dtype}, those before it are {dtype}")
+            pixels.write(image.tobytes())
+            targets.write(target.tobytes())
+            shapes["pixels"].append(image.shape)
+            shapes["targets"].append(target.shape)
+            for column in table:
+                table[column].append(getattr(record, column))
+    if not table["name"]:
+        raise ValueError(f"no image was found for {folder.name.strip('.').rsplit('-', 1)[0]}")
+    for stem in shapes:
+        np.save(folder / f"{stem}_shapes.npy", np.array(shapes[stem], dtype=np.int64).reshape(len(table["name"]), -1))
+    (folder / "pixels_dtype.txt").write_text("uint8")
+    (folder / "targets_dtype.txt").write_text(str(dtype))
+    (folder / "table.json").write_text(json.dumps(table))

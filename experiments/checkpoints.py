@@ -1,0 +1,158 @@
+"""What a restart needs: the key of a run, its lock, and the atomic save and load of its state and model."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+from torch import nn
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("experiments", "models", "heuristics", "data")
+# Options that say where and how to run, not what: a run may be resumed with other values of them.
+WHERE = frozenset({"data_root", "results_dir", "device", "workers", "save_every", "save_maps", "resume", "checkpoint", "split"})
+
+
+@dataclass
+class State:
+    """Everything a restart needs beside the last model; a few kB."""
+
+    cycle: int  # the cycle to run next
+    labelled_map: Int[ndarray, " n"]  # as baal has it: 0 unlabelled, else the step at which an image was labelled
+    curve: list[dict[str, Any]] = field(default_factory=list)  # one row of metrics per finished cycle
+    picks: list[Int[ndarray, " q"]] = field(default_factory=list)  # dataset indices labelled after each cycle
+    scores: list[list[float]] = field(default_factory=list)  # their scores, empty for heuristics that give none
+    code: str = ""  # digest of the project's sources that made it
+    data: str = ""  # fingerprint of the dataset
+    finished_by: str = ""  # the Sacred run that completed it
+
+
+def run_key(command: str, options: Mapping[str, Any]) -> str:
+    """Name of a run: experiment and dataset for people, and a digest of every option that can change its result."""
+    decisive = {name: value for name, value in options.items() if name not in WHERE}
+    if options["dataset"] == "folder":
+        decisive["data_root"] = str(options["data_root"])
+    digest = hashlib.sha256(json.dumps([command, decisive], sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return f"{command}-{options['dataset']}-{options['heuristic']}-{options['run']}-{digest}"
+
+
+def code_digest() -> str:
+    """Digest of the project's own source files that this process has loaded."""
+    files = {Path(file).resolve() for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    ours = sorted(f for f in files if any(f.is_relative_to(ROOT / folder) for folder in SOURCES))
+    digest = hashlib.sha256()
+    for file in ours:
+        digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place if the block succeeds, so that `path` is always whole.
+
+    Raises OSError with one sentence when the disk is full; what was there before is kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _no_space(path.parent)
+        if full:
+            raise OSError(
+                errno.ENOSPC, f"the disk is full while saving {path}; free some space and start the same command again to continue"
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _no_space(folder: Path) -> bool:
+    space = os.statvfs(folder)
+    return space.f_bavail * space.f_frsize < 2**16
+
+
+class Checkpoint:
+    """The folder of one run's state, `<runs>/resume/<key>/`."""
+
+    def __init__(self, runs: Path, key: str):
+        self.folder = runs / "resume" / key
+        self.state_file = self.folder / "state.json"
+        self.training_file = self.folder / "training.pt"
+        self.outputs = self.folder / "outputs"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold this run for this process; ValueError names the process that holds it already. A killed process frees it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lock", "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise ValueError(f"this run is already in progress ({file.read().strip()}); stop that process or choose another run") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+    def load(self) -> State | None:
+        """The saved state, or None where there is none."""
+        if not self.state_file.exists():
+            return None
+        try:
+            saved = json.loads(self.state_file.read_text())
+            arrays = {"labelled_map": np.array(saved.pop("labelled_map"), dtype=np.int64)}
+            picks = [np.array(p, dtype=np.int64) for p in saved.pop("picks")]
+            return State(**saved, **arrays, picks=picks)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"cannot read {self.state_file} ({error}); start again with resume=fresh") from error
+
+    def save(self, state: State) -> None:
+        """Write the state atomically; floats survive to the last digit."""
+        plain = {**state.__dict__, "labelled_map": state.labelled_map.tolist(), "picks": [p.tolist() for p in state.picks]}
+        with atomic(self.state_file) as temporary:
+            temporary.write_text(json.dumps(plain, indent=1))
+
+    def model_file(self, cycle: int) -> Path:
+        return self.folder / f"model-{cycle}.pt"
+
+    def save_model(self, model: nn.Module, cycle: int) -> None:
+        """Keep the model of a cycle, for `evaluate`, warm starts and pseudo-labels."""
+        with atomic(self.model_file(cycle)) as temporary:
+            torch.save(model.state_dict(), temporary)
+
+    def load_model(self, model: nn.Module, cycle: int) -> None:
+        """Put the weights that a cycle left into a model."""
+        model.load_state_dict(torch.load(self.model_file(cycle), map_location=next(model.parameters()).device, weights_only=True))
+
+    def forget_before(self, cycle: int, keep_models: bool) -> None:
+        """Remove what a restart at `cycle` no longer needs: unfinished training, and models older than the last."""
+        self.training_file.unlink(missing_ok=True)
+        for file in () if keep_models else self.folder.glob("model-*.pt"):
+            if file != self.model_file(cycle - 1):
+                file.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Forget the run (resume=fresh)."""
+        for file in (self.state_file, self.training_file, *self.folder.glob("model-*.pt")):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.outputs, ignore_errors=True)

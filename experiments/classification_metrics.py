@@ -1,0 +1,79 @@
+"""What a classifier's probabilities are worth: accuracy, ranking, likelihood and calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from scipy.stats import rankdata
+from sklearn.metrics import f1_score
+
+
+def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> dict[str, float | list[float]]:
+    """The metrics of N predictions over C classes. The predicted class is the most probable one, the first of equals.
+
+    accuracy              share of correct predictions
+    balanced_accuracy     mean of the per-class accuracies (recalls)
+    worst_class_accuracy  the lowest of them
+    macro_f1              mean F1 over the classes that occur among targets or predictions, as scikit-learn's
+    macro_auroc           mean area under the ROC curve of each class against the rest, ties counted half; 0.5 where no class has
+                          both positives and negatives
+    nll                   mean -ln p(target), nats, each p at least 1e-38
+    ece                   expected calibration error in 15 equal bins of confidence (Guo et al., 2017, eq. 3), 0..1
+    per_class_accuracy    C values; NaN for a class that does not occur in targets
+
+    Classes that do not occur in targets are left out of balanced_accuracy, worst_class_accuracy and macro_auroc; every number except
+    those of per_class_accuracy is finite. Raises ValueError for no example, probabilities that do not sum to 1, unknown targets.
+    """
+    probs = _checked(probs, targets)
+    predicted = probs.argmax(1)
+    correct = predicted == targets
+    n_per_class = np.bincount(targets, minlength=probs.shape[1])
+    n_correct = np.bincount(targets[correct], minlength=probs.shape[1])
+    present = n_per_class > 0
+    per_class = np.full(len(n_per_class), np.nan)
+    per_class[present] = n_correct[present] / n_per_class[present]
+    likelihood = np.maximum(probs[np.arange(len(targets)), targets], 1e-38)  # float32 softmax underflows to 0
+    return {
+        "accuracy": float(correct.mean()),
+        "balanced_accuracy": float(per_class[present].mean()),
+        "worst_class_accuracy": float(per_class[present].min()),
+        "macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
+        "macro_auroc": _macro_auroc(probs, targets),
+        "nll": float(-np.log(likelihood).mean()),
+        "ece": expected_calibration_error(probs.max(1), correct),
+        "per_class_accuracy": per_class.tolist(),
+    }
+
+
+def expected_calibration_error(confidence: Float[ndarray, " n"], correct: Bool[ndarray, " n"], n_bins: int = 15) -> float:
+    """sum_m |B_m| / N * |accuracy(B_m) - confidence(B_m)| over equal bins (m - 1) / M < confidence <= m / M (Guo et al., 2017, eq. 3)."""
+    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gap = np.bincount(bins, weights=correct - confidence, minlength=n_bins)  # |B_m| (accuracy - confidence)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+def _macro_auroc(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> float:
+    """Mean over classes of the Mann-Whitney statistic: the chance that a positive ranks above a negative."""
+    n_positive = np.bincount(targets, minlength=probs.shape[1])
+    n_negative = len(targets) - n_positive
+    defined = (n_positive > 0) & (n_negative > 0)
+    if not defined.any():
+        return 0.5
+    ranks = rankdata(probs, axis=0)  # equal probabilities share their mean rank
+    rank_sums = np.bincount(targets, weights=ranks[np.arange(len(targets)), targets], minlength=probs.shape[1])
+    wins = rank_sums - n_positive * (n_positive + 1) / 2
+    return float((wins[defined] / (n_positive * n_negative)[defined]).mean())
+
+
+def _checked(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> Float[ndarray, "n c"]:
+    if len(targets) == 0:
+        raise ValueError("classification metrics need at least one example, there is none")
+    sums = probs.sum(1, dtype=np.float64)
+    wrong = np.flatnonzero(~((np.abs(sums - 1) < 1e-2) & (probs >= 0).all(1)))
+    if len(wrong):
+        raise ValueError(f"row {wrong[0]} of the probabilities is {probs[wrong[0]].tolist()}; expected values of 0 or more that sum to 1")
+    unknown = targets[(targets < 0) | (targets >= probs.shape[1])]
+    if len(unknown):
+        raise ValueError(f"target {unknown[0]} is not a class of 0 to {probs.shape[1] - 1}")
+    return probs.astype(np.float64)

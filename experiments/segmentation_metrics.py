@@ -1,0 +1,244 @@
+"""How good a segmentation is: Dice, IoU, 95 % Hausdorff distance, and the object-level scores of the GlaS challenge.
+
+Classes.  0 is background and every larger label a foreground class. Dice, IoU and Hausdorff distance of an image are means over the
+foreground classes that its prediction or its truth contains; a class absent from both is left out, so that it rewards nobody. An image
+without any foreground in either is perfect: Dice 1, IoU 1, distance 0.
+
+Objects.  Sirinukunwattana et al., 2017, Gland segmentation in colon histology images: the GlaS challenge contest, Medical Image Analysis
+35:489-502, section 4. Predicted objects are the 8-connected components of the predicted foreground, without those below `min_size`
+pixels; true objects are the ids of the annotation, whether connected or not. The partner of an object is the one of the other side, in the
+same image, that shares most pixels with it. As in the challenge, all objects of the test set are pooled, not averaged by image.
+
+    object_f1         2 TP / (2 TP + FP + FN). A predicted object that covers at least half of its partner is a true positive, any other a
+                      false positive; a true object without a true positive is a false negative. Of two exact halves one is a true positive.
+    object_dice       mean of two means: Dice of each predicted object with its partner, weighted by area, and the same for the true
+                      objects. An object that overlaps nothing has Dice 0.
+    object_hausdorff  the same two means of the (100 %) Hausdorff distance in pixels. An object that overlaps nothing is measured against
+                      the object of the other side that is nearest in this distance; where the image has none, its diagonal counts.
+
+Where the test set has no object on one side, the mean of the other side stands alone; on neither side, F1 and Dice are 1, the distance 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+from numpy import ndarray
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+EIGHT_CONNECTED = np.ones((3, 3), dtype=int)
+
+
+class SegmentationScores:
+    """Scores of a test set, gathered image by image; images may differ in size and none is kept."""
+
+    def __init__(self, min_size: int = 0):
+        """`min_size`: predicted components of fewer pixels are no objects (0 keeps all; the pixel scores always count every pixel)."""
+        if min_size < 0:
+            raise ValueError(f"min_size={min_size} must be a number of pixels, 0 or more")
+        self.min_size = min_size
+        self._per_image: list[tuple[float, float, float]] = []  # Dice, IoU, Hausdorff
+        self._pooled: dict[int, Int[ndarray, " 3"]] = {}  # class -> pixels in both, predicted, true
+        self._detections: list[tuple[int, int, int]] = []  # TP, FP, FN of an image
+        self._predicted_objects: list[ndarray] = []  # rows of area, Dice, Hausdorff
+        self._true_objects: list[ndarray] = []
+
+    def add(self, predicted: Int[ndarray, "h w"], truth: Int[ndarray, "h w"], instances: Int[ndarray, "h w"] | None = None) -> None:
+        """Add one image: predicted and true classes, and the ids of the true objects (0 is background) where they are known.
+
+        Raises ValueError for unequal or empty shapes, negative labels, or `instances` given for some images only.
+        """
+        for name, labels in {"predicted": predicted, "truth": truth, "instances": instances}.items():
+            if labels is None:
+                continue
+            if labels.shape != truth.shape or labels.size == 0:
+                raise ValueError(f"{name} has shape {labels.shape}, truth {truth.shape}: expected equal shapes with at least one pixel")
+            if labels.min() < 0:
+                raise ValueError(f"{name} contains {labels.min()}: labels must be 0 (background) or more")
+        if self._per_image and (instances is not None) != bool(self._detections):
+            raise ValueError("instances must be given for all images of a test set or for none")
+
+        counts = class_counts(predicted, truth)
+        for label, count in counts.items():
+            self._pooled[label] = self._pooled.get(label, np.zeros(3, dtype=np.int64)) + count
+        distances = [hausdorff95(predicted == label, truth == label) for label in counts]
+        self._per_image.append((_mean_dice(counts), _mean_iou(counts), float(np.mean(distances)) if distances else 0.0))
+
+        if instances is not None:
+            found, true = objects_of(components(predicted > 0, self.min_size)), objects_of(instances)
+            overlap = _overlaps(found, true)
+            self._detections.append(_detections(overlap, true))
+            diagonal = float(np.hypot(*truth.shape))
+            self._predicted_objects.append(_object_rows(found, true, overlap, diagonal))
+            self._true_objects.append(_object_rows(true, found, overlap.T, diagonal))
+
+    def summary(self) -> dict[str, float]:
+        """Means over the images added so far: `dice`, `iou`, `hd95` (pixels); over all their pixels: `dice_pooled`; over all their
+        objects, where instances were given: `object_f1`, `object_dice`, `object_hausdorff` (pixels).
+
+        Raises ValueError before the first image.
+        """
+        if not self._per_image:
+            raise ValueError("no image was added: a summary needs at least one")
+        dice, iou, hd95 = np.mean(self._per_image, axis=0)
+        scores = {"dice": float(dice), "dice_pooled": _mean_dice(self._pooled), "iou": float(iou), "hd95": float(hd95)}
+        if self._detections:
+            tp, fp, fn = np.sum(self._detections, axis=0)
+            scores["object_f1"] = float(2 * tp / (2 * tp + fp + fn)) if tp + fp + fn else 1.0
+            sides = [np.concatenate(rows) for rows in (self._predicted_objects, self._true_objects)]
+            means = [np.average(rows[:, 1:], axis=0, weights=rows[:, 0]) for rows in sides if len(rows)]
+            object_dice, object_hausdorff = np.mean(means, axis=0) if means else (1.0, 0.0)
+            scores |= {"object_dice": float(object_dice), "object_hausdorff": float(object_hausdorff)}
+        return scores
+
+
+def class_counts(predicted: Int[ndarray, "h w"], truth: Int[ndarray, "h w"]) -> dict[int, Int[ndarray, " 3"]]:
+    """Foreground class -> pixels in both, in the prediction, in the truth; only classes that occur in one of them."""
+    n = int(max(predicted.max(), truth.max())) + 1
+    table = np.stack([np.bincount(labels.ravel(), minlength=n) for labels in (truth[predicted == truth], predicted, truth)], axis=1)
+    return {label: table[label] for label in range(1, n) if table[label].any()}
+
+
+def _mean_dice(counts: dict[int, Int[ndarray, " 3"]]) -> float:
+    return float(np.mean([2 * both / (predicted + true) for both, predicted, true in counts.values()])) if counts else 1.0
+
+
+def _mean_iou(counts: dict[int, Int[ndarray, " 3"]]) -> float:
+    return float(np.mean([both / (predicted + true - both) for both, predicted, true in counts.values()])) if counts else 1.0
+
+
+def edge(labels: Int[ndarray, "h w"] | Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
+    """Foreground pixels with a 4-neighbour of another label; the world outside the image is background."""
+    around = np.pad(labels, 1)
+    same = (around[:-2, 1:-1] == labels) & (around[2:, 1:-1] == labels) & (around[1:-1, :-2] == labels) & (around[1:-1, 2:] == labels)
+    return ~same & (labels != 0)
+
+
+def hausdorff95(a: Bool[ndarray, "h w"], b: Bool[ndarray, "h w"]) -> float:
+    """95 % Hausdorff distance of two masks, in pixels: the larger of the two 95th percentiles of the distances from the edge of one to
+    the edge of the other (the definition of MONAI). Both empty: 0. One empty: the diagonal of the image, the worst that a pair can do.
+    """
+    if not a.any() and not b.any():
+        return 0.0
+    if not a.any() or not b.any():
+        return float(np.hypot(*a.shape))
+    points_a, points_b = np.argwhere(edge(a)), np.argwhere(edge(b))
+    to_b, to_a = KDTree(points_b).query(points_a)[0], KDTree(points_a).query(points_b)[0]
+    return float(max(np.percentile(to_b, 95), np.percentile(to_a, 95)))
+
+
+def components(mask: Bool[ndarray, "h w"], min_size: int) -> Int[ndarray, "h w"]:
+    """8-connected components of at least `min_size` pixels, as labels 1.. with gaps where a component was dropped."""
+    labels: ndarray = ndimage.label(mask, structure=EIGHT_CONNECTED)[0]
+    small = np.bincount(labels.ravel()) < min_size
+    return np.where(small[labels], 0, labels)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The n objects of one image; object i has label i + 1."""
+
+    labels: Int[ndarray, "h w"]
+    pixels: list[Int[ndarray, "_ 2"]]  # all pixels of each object, (row, column)
+    edges: list[Int[ndarray, "_ 2"]]
+    trees: list[KDTree]  # over the edges: the point of an object nearest to a point outside lies on its edge
+    boxes: Int[ndarray, "n 4"]  # first row and column, last row and column, both inclusive
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def objects_of(labels: Int[ndarray, "h w"]) -> Objects:
+    """The objects of a label map, in the order of their labels; 0 is background."""
+    ids = np.unique(labels)
+    ids = ids[ids > 0]
+    compact = np.searchsorted(ids, labels) + 1
+    compact[labels == 0] = 0
+    pixels, edges = _grouped(compact, compact > 0, len(ids)), _grouped(compact, edge(compact), len(ids))
+    boxes = np.array([[*points.min(0), *points.max(0)] for points in edges], dtype=np.int64).reshape(-1, 4)
+    return Objects(compact, pixels, edges, [KDTree(points) for points in edges], boxes)
+
+
+def _grouped(labels: Int[ndarray, "h w"], mask: Bool[ndarray, "h w"], n: int) -> list[Int[ndarray, "_ 2"]]:
+    """Points of the mask, by label 1..n."""
+    points = np.argwhere(mask)
+    of = labels[mask]
+    order = np.argsort(of, kind="stable")
+    starts = np.searchsorted(of[order], np.arange(1, n + 1))
+    return np.split(points[order], starts)[1:]
+
+
+def _overlaps(a: Objects, b: Objects) -> Int[ndarray, "n m"]:
+    """Pixels that object i of `a` shares with object j of `b`."""
+    both = (a.labels > 0) & (b.labels > 0)
+    pairs = (a.labels[both] - 1) * len(b) + b.labels[both] - 1
+    return np.bincount(pairs, minlength=len(a) * len(b)).reshape(len(a), len(b))
+
+
+def _detections(overlap: Int[ndarray, "n m"], true: Objects) -> tuple[int, int, int]:
+    """True positives, false positives and false negatives of one image."""
+    n_found, n_true = overlap.shape
+    if not overlap.any():
+        return 0, n_found, n_true
+    partner = overlap.argmax(axis=1)
+    areas = np.array([len(points) for points in true.pixels])
+    covers_half = 2 * overlap[np.arange(n_found), partner] >= areas[partner]
+    tp = len(np.unique(partner[covers_half]))
+    return tp, n_found - tp, n_true - tp
+
+
+def _object_rows(own: Objects, other: Objects, overlap: Int[ndarray, "n m"], diagonal: float) -> ndarray:
+    """(n, 3): area, Dice with its partner and Hausdorff distance to it, of each object of `own`."""
+    rows = np.zeros((len(own), 3))
+    for i in range(len(own)):
+        area = len(own.pixels[i])
+        if not len(other):
+            rows[i] = area, 0.0, diagonal
+        elif overlap[i].any():
+            j = int(overlap[i].argmax())
+            rows[i] = area, 2 * overlap[i, j] / (area + len(other.pixels[j])), _hausdorff(own, i, other, j)
+        else:
+            rows[i] = area, 0.0, _distance_to_nearest(own, i, other)
+    return rows
+
+
+def _distance_to_nearest(own: Objects, i: int, other: Objects) -> float:
+    """Smallest Hausdorff distance of object i to any object of `other`.
+
+    Projection onto an axis never enlarges a Hausdorff distance, so no distance is below the largest difference of the sides of the two
+    bounding boxes: objects are tried in that order until none left can be nearer.
+    """
+    bounds = np.abs(other.boxes - own.boxes[i]).max(axis=1)
+    nearest = np.inf
+    for j in np.argsort(bounds, kind="stable"):
+        if bounds[j] >= nearest:
+            break
+        nearest = min(nearest, _hausdorff(own, i, other, int(j)))
+    return float(nearest)
+
+
+def _hausdorff(a: Objects, i: int, b: Objects, j: int) -> float:
+    """Hausdorff distance of the pixels of two objects."""
+    return max(_directed(a, i, b, j), _directed(b, j, a, i))
+
+
+def _directed(a: Objects, i: int, b: Objects, j: int) -> float:
+    """Largest distance from a pixel of object i to object j.
+
+    Only edge pixels of i, and pixels of i inside the bounding box of j, can be the farthest: from any other pixel of i, one step away from
+    the box along an axis stays in i and is farther from every pixel of j.
+    """
+    first, last = b.boxes[j, :2], b.boxes[j, 2:]
+    inner = a.pixels[i] if _meet(a.boxes[i], b.boxes[j]) else a.pixels[i][:0]
+    inner = inner[((inner >= first) & (inner <= last)).all(axis=1)]
+    points = np.concatenate([a.edges[i], inner])
+    outside = points[b.labels[points[:, 0], points[:, 1]] != j + 1]
+    return float(b.trees[j].query(outside)[0].max()) if len(outside) else 0.0
+
+
+def _meet(a: Int[ndarray, " 4"], b: Int[ndarray, " 4"]) -> bool:
+    """Whether two boxes share a pixel."""
+    return bool((a[:2] <= b[2:]).all() and (b[:2] <= a[2:]).all())

@@ -1,0 +1,192 @@
+"""One simulated study, from options to deliverables: what `main` and `supervised` of every script do."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+from sacred.run import Run
+
+from analysis.curves import aubc
+from analysis.plots import save_curve
+from data.files import default_data_root
+from data.splits import Splits, initial, make_splits, read_splits
+from data.store import Images
+from experiments.checkpoints import Checkpoint, State, atomic, code_digest, run_key
+from experiments.common import device_of, open_state, runs_folder, under_root
+from experiments.loop import Budget, MakeBatches, Task, Watch, active_learning
+from experiments.querying import Asking
+from experiments.randomness import generator
+from experiments.training import Recipe
+from heuristics import get as get_heuristic
+
+
+def data_root_of(options: Mapping[str, Any]) -> Path:
+    """Where the datasets lie."""
+    return under_root(options["data_root"]) if options["data_root"] else default_data_root()
+
+
+def splits_of(images: Images, options: Mapping[str, Any]) -> Splits:
+    """Pool, validation and test set of this run."""
+    if options["splits_dir"]:
+        return read_splits(images, under_root(options["splits_dir"]))
+    seed = options["seed"] if options["split_seed"] < 0 else options["split_seed"]
+    return make_splits(images, options["n_val"], generator(seed, 0, "split"))
+
+
+def recipe_of(options: Mapping[str, Any], n_labelled: int) -> Recipe:
+    """How to train on this many labelled images; epochs are turned into steps."""
+    steps = options["steps"] or max(1, options["epochs"] * options["repeats"] * n_labelled // options["batch_size"])
+    shared = {name: options[name] for name in Recipe.__dataclass_fields__ if name in options and name != "steps"}
+    return Recipe(**{**shared, "steps": steps})
+
+
+def check_budget(options: Mapping[str, Any], n_pool: int) -> None:
+    """Refuse to spend more labels than the pool has."""
+    spent = options["n_initial"] + options["n_query"] * options["n_cycles"]
+    if options["n_initial"] > n_pool:
+        raise ValueError(f"n_initial={options['n_initial']}, but the pool has {n_pool} images")
+    if spent > n_pool:
+        most = (n_pool - options["n_initial"]) // options["n_query"]
+        raise ValueError(
+            f"n_initial={options['n_initial']} + n_cycles={options['n_cycles']} x n_query={options['n_query']} are {spent} labels, "
+            f"but the pool has {n_pool} images; n_cycles={most} is the most"
+        )
+
+
+def simulate(
+    run: Run,
+    command: str,
+    options: Mapping[str, Any],
+    task: Task,
+    splits: Splits,
+    make_batches: MakeBatches,
+    watch: Callable[[Path], Watch] | None = None,
+) -> float:
+    """Run active learning (`main`) or train once on everything (`supervised`); returns the area under the main curve.
+
+    `watch(folder)` gives a function that is shown every choice and writes pictures below the folder.
+    """
+    supervised = command == "supervised"
+    if not supervised:
+        check_budget(options, len(splits.train))
+    limit_nondeterminism(device_of(options["device"]))
+    checkpoint = Checkpoint(runs_folder(), run_key(f"{run.experiment_info['name']}-{command}", options))
+    with checkpoint.lock():
+        state = open_state(checkpoint, splits.train.fingerprint, options["resume"]) or State(
+            cycle=0, labelled_map=_first_labels(splits, options, supervised), data=splits.train.fingerprint
+        )
+        if state.cycle:
+            print(f"Continuing after {state.cycle} finished cycles.")
+        state.code = code_digest()
+        state = active_learning(
+            task,
+            make_batches,
+            splits,
+            get_heuristic(options["heuristic"], **options["heuristic_options"]),
+            state,
+            Asking(
+                batch_size=options["query_batch_size"],
+                **{name: options[name] for name in Asking.__dataclass_fields__ if name in options and name != "batch_size"},
+            ),
+            Budget(
+                n_cycles=0 if supervised else options["n_cycles"],
+                **{name: options[name] for name in ("start", "metric", "precision", "keep_models")},
+            ),
+            options["seed"],
+            checkpoint,
+            record=lambda row: _record(run, row),
+            watch=watch(checkpoint.outputs) if watch is not None and options["save_maps"] else None,
+        )
+        files = deliver(state, splits, checkpoint.outputs, options)
+        for file in files:
+            run.add_artifact(str(file), content_type={".png": "image/png", ".csv": "text/csv"}.get(file.suffix))
+        result = aubc(*_column(state, options["metric"]))
+        _print_table(state, options["metric"])
+        print(f"area under the curve of {options['metric']}: {result:.4f}")
+        print("\n".join(str(file) for file in files))
+        state.finished_by = str(run._id)
+        checkpoint.save(state)
+    return result
+
+
+def limit_nondeterminism(device: torch.device) -> None:
+    """On the CPU the same command gives the same bits; on a GPU fast kernels are kept and the last digits may differ."""
+    torch.use_deterministic_algorithms(device.type == "cpu")
+
+
+def _first_labels(splits: Splits, options: Mapping[str, Any], supervised: bool) -> Int[ndarray, " n"]:
+    labelled = np.zeros(len(splits.train), dtype=np.int64)
+    rng = generator(options["seed"], 0, "initial")
+    stratified = options["initial"] == "stratified"
+    labelled[slice(None) if supervised else initial(splits.train.groups, options["n_initial"], rng, stratified)] = 1
+    return labelled
+
+
+def _record(run: Run, row: Mapping[str, Any]) -> None:
+    for name, value in row.items():
+        if isinstance(value, int | float):
+            run.log_scalar(name, value, row["n_labelled"])
+
+
+def _column(state: State, metric: str) -> tuple[ndarray, ndarray]:
+    rows = state.curve
+    return np.array([row["n_labelled"] for row in rows], dtype=float), np.array([row[metric] for row in rows], dtype=float)
+
+
+def deliver(state: State, splits: Splits, folder: Path, options: Mapping[str, Any]) -> list[Path]:
+    """Write curve.npy, picks.npy, picks.csv and curve.png, and the older scripts' npy where `results_dir` asks for it."""
+    names = splits.train.names
+    files = [folder / name for name in ("curve.npy", "picks.npy", "picks.csv", "curve.png")]
+    columns = [name for name, value in state.curve[0].items() if isinstance(value, int | float)]
+    curve = np.array([tuple(float(row[c]) for c in columns) for row in state.curve], dtype=[(c, "f8") for c in columns])
+    _save_array(files[0], curve)
+    start = np.flatnonzero(state.labelled_map == 1)  # labels beyond the start carry higher steps
+    _save_array(files[1], np.concatenate([start, *state.picks]) if options["n_cycles"] else start)
+    with atomic(files[2]) as temporary, open(temporary, "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["cycle", "index", "file", "score"])
+        table.writerows(["initial", i, names[i], ""] for i in start.tolist())
+        for cycle, picks in enumerate(state.picks):
+            scores = state.scores[cycle] or [""] * len(picks)
+            table.writerows([cycle, i, names[i], s] for i, s in zip(picks.tolist(), scores, strict=True))
+    title = f"{options['dataset']}, {options['heuristic']}, run {options['run']}"
+    metrics = {c: curve[c].tolist() for c in columns if c not in ("n_labelled", "n_validation") and not c.endswith(("_seconds", "_share"))}
+    save_curve(files[3], curve["n_labelled"].tolist(), metrics, title, options["metric"])
+    if options["results_dir"]:
+        files.append(_save_result(under_root(options["results_dir"]), curve[options["metric"]], options))
+    return files + sorted(folder.glob("maps/*.png"))
+
+
+def _save_array(file: Path, array: ndarray) -> None:
+    with atomic(file) as temporary, open(temporary, "wb") as opened:
+        np.save(opened, array)
+
+
+def _save_result(folder: Path, values: ndarray, options: Mapping[str, Any]) -> Path:
+    """<heuristic>_<run>.npy, or the next free name where that holds another result: nothing is overwritten."""
+    stem, number = f"{options['heuristic']}_{options['run']}", 1
+    file = folder / f"{stem}.npy"
+    while file.exists() and not np.array_equal(np.load(file), values):
+        number += 1
+        file = folder / f"{stem}-{number}.npy"
+    if number > 1:
+        print(f"{folder / stem}.npy holds another result and is left as it is")
+    if not file.exists():
+        _save_array(file, values)
+    return file
+
+
+def _print_table(state: State, metric: str) -> None:
+    shown = [metric] + [c for c in state.curve[0] if c not in (metric, "n_labelled") and isinstance(state.curve[0][c], float)]
+    shown = shown[: max(1, (os.get_terminal_size().columns if os.isatty(1) else 100) // 14 - 1)]
+    print("\n" + "".join(f"{c:>14.13}" for c in ["n_labelled", *shown]))
+    for row in state.curve:
+        print(f"{row['n_labelled']:>14}" + "".join(f"{row[c]:>14.4f}" for c in shown))

@@ -1,0 +1,121 @@
+"""Evidence for heuristics from a network that gives logits: one batch at a time, memory independent of the number of passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from models.stochastic import mc_dropout, mc_logits, shared_masks
+
+MC = frozenset({"mc_mean", "mc_entropy", "mc_std", "mc_votes", "mc_probs"})
+
+
+def entropy_of(probs: Float[Tensor, "b c *s"]) -> Float[Tensor, "b *s"]:
+    """Shannon entropy over the classes, -sum_c p log p, in nats; 0 log 0 is 0.
+
+    The logarithm is taken of max(p, smallest normal number), which leaves p log p exact: a product with p = 0 is 0.
+    """
+    terms = probs.clamp_min(torch.finfo(probs.dtype).tiny).log_()
+    return terms.mul_(probs).sum(1).neg_().clamp_min_(0)
+
+
+class RunningMC:
+    """Running statistics of K stochastic passes over one batch; holds a few arrays of the size of one pass, whatever K is."""
+
+    def __init__(self, wanted: Iterable[str] = MC - {"mc_probs"}):
+        self.wanted = frozenset(wanted)
+        self.n_passes = 0
+
+    def add(self, probs: Float[Tensor, "b c *s"]) -> None:
+        """Take in one pass."""
+        self.n_passes += 1
+        first = self.n_passes == 1
+        if first:
+            self._mean = torch.zeros_like(probs)
+            self._squares = torch.zeros_like(probs) if "mc_std" in self.wanted else None
+            self._entropy = torch.zeros_like(probs[:, 0]) if "mc_entropy" in self.wanted else None
+            self._votes = torch.zeros_like(probs) if "mc_votes" in self.wanted else None
+        if self._squares is None:
+            self._mean += probs
+        else:  # Welford's update keeps the spread exact when it is small beside the mean
+            deviation = probs - self._mean
+            self._mean.add_(deviation, alpha=1 / self.n_passes)
+            self._squares.addcmul_(deviation, probs - self._mean)
+        if self._entropy is not None:
+            self._entropy += entropy_of(probs)
+        if self._votes is not None:
+            self._votes.scatter_add_(1, probs.argmax(1, keepdim=True), torch.ones_like(probs[:, :1]))
+
+    @property
+    def mean(self) -> Float[Tensor, "b c *s"]:
+        """Mean probabilities."""
+        return self._mean / self.n_passes if self._squares is None else self._mean
+
+    @property
+    def entropy(self) -> Float[Tensor, "b *s"]:
+        """Mean entropy of the passes, nats."""
+        return self._entropy / self.n_passes
+
+    @property
+    def std(self) -> Float[Tensor, "b c *s"]:
+        """Standard deviation over the passes (divided by K, not K - 1)."""
+        return (self._squares / self.n_passes).clamp_min_(0).sqrt_()
+
+    @property
+    def votes(self) -> Float[Tensor, "b c *s"]:
+        """Share of the passes that predict each class."""
+        return self._votes / self.n_passes
+
+    def evidence(self) -> dict[str, Tensor]:
+        """The wanted statistics by their evidence names."""
+        found = {"mc_mean": "mean", "mc_entropy": "entropy", "mc_std": "std", "mc_votes": "votes"}
+        return {name: getattr(self, attribute) for name, attribute in found.items() if name in self.wanted}
+
+
+def from_logits(
+    model: nn.Module,
+    images: Float[Tensor, "b channels h w"],
+    wanted: frozenset[str],
+    mc_samples: int,
+    masks_seed: int | None = None,
+) -> dict[str, Tensor]:
+    """The wanted evidence on one batch for a model with `model(images) -> logits (B, C, *S)`.
+
+    `embeddings` asks for `model.features(images) -> (B, D)`. `mc_probs` uses the same dropout masks for every image (drawn from
+    `masks_seed`), so that joint probabilities across the pool are those of one set of weights per pass.
+    """
+    found: dict[str, Tensor] = {}
+    if "embeddings" in wanted:
+        found["embeddings"] = model.features(images).float()
+    if "probs" in wanted:
+        found["probs"] = probabilities(model(images))
+    if wanted & MC:
+        running, kept = RunningMC(wanted), []
+        for probs in _passes(model, images, mc_samples, masks_seed if "mc_probs" in wanted else None):
+            running.add(probs)
+            if "mc_probs" in wanted:
+                kept.append(probs)
+        found |= running.evidence()
+        if kept:
+            found["mc_probs"] = torch.stack(kept, 2)
+    if "images" in wanted:
+        found["images"] = images
+    return found
+
+
+def probabilities(logits: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *s"]:
+    """Softmax over the classes in float32, whatever precision the network ran in."""
+    return logits.float().softmax(1)
+
+
+def _passes(model: nn.Module, images: Tensor, mc_samples: int, masks_seed: int | None) -> Iterator[Tensor]:
+    """Probabilities of the stochastic passes, with fresh masks for every image, or with shared ones where a seed is given."""
+    if masks_seed is None:
+        with mc_dropout(model):
+            yield from map(probabilities, mc_logits(model, images, mc_samples))
+    else:
+        with shared_masks(model, masks_seed) as set_pass:
+            yield from map(probabilities, mc_logits(model, images, mc_samples, set_pass))

@@ -1,0 +1,143 @@
+"""What a query strategy is, what it may ask for, and how it is found by name.
+
+A heuristic is a plain function whose parameter names are its request, as with pytest fixtures: `def bald(mc_mean, mc_entropy)`
+receives those two and nothing else is computed. Higher always means "label first".
+
+    @scorer      streamed: sees one batch of the pool at a time and returns one score, or one map of scores, per image
+    @selector    sees the whole pool at once and returns the `n_query` pool indices to label
+
+Parameters are either names of `EVIDENCE`, or `n_pool`, `n_query` and `rng` (a `numpy.random.Generator`), or
+options of the heuristic with a default (`metric="l2"`), which users set by `heuristic_options.metric=cosine`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+# B images in a batch, N in the pool, L labelled, V validation, C classes, K stochastic passes, *S space, D features, M boxes.
+# A selector receives the same names stacked over the pool: N in place of B. Probabilities sum to 1 over C; entropies are in nats.
+EVIDENCE = {
+    "probs": "(B, C, *S) probabilities of the deterministic pass",
+    "mc_mean": "(B, C, *S) mean of the probabilities of K stochastic passes",
+    "mc_entropy": "(B, *S) mean of the entropies of K stochastic passes, nats",
+    "mc_std": "(B, C, *S) standard deviation of the probabilities over K stochastic passes",
+    "mc_votes": "(B, C, *S) share of the K stochastic passes that predict each class",
+    "mc_probs": "(B, C, K, *S) probabilities of all K stochastic passes; pass k uses the same dropout masks for every image",
+    "embeddings": "(B, D) penultimate features of the deterministic pass",
+    "prediction": "(B, C, *S) mc_mean where stochastic passes are asked for, else probs",
+    "detections": "B dicts: boxes (M, 4), probs (M, C), scores (M,), proposals (M, 4)",
+    "images": "(B, channels, H, W) the images, in 0..1",
+    "model": "the network in evaluation mode; must be left as it was",
+    "labelled_embeddings": "(L, D) embeddings of the labelled set",
+    "labelled_probs": "(L, C, *S) probs on the labelled set",
+    "labelled_targets": "(L,) targets of the labelled set",
+    "validation_embeddings": "(V, D) embeddings of the validation set",
+    "validation_probs": "(V, C, *S) probs on the validation set",
+    "validation_targets": "(V,) targets of the validation set",
+}
+GIVEN = {
+    "n_pool": "number of images in the pool",
+    "n_query": "number of images to label in this cycle",
+    "rng": "numpy.random.Generator of this run, cycle and purpose",
+}
+
+
+@dataclass(frozen=True)
+class Heuristic:
+    """A query strategy: `function(**evidence)`, streamed batch by batch (`per_batch`) or over the whole pool."""
+
+    name: str
+    function: Callable[..., Any]
+    per_batch: bool
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.function).parameters)
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """The evidence that the function asks for."""
+        return self.parameters & EVIDENCE.keys()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the heuristic and their defaults."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+    def __call__(self, **given: Any) -> Any:
+        """Call the function with those of the given values that it asks for."""
+        return self.function(**{name: given[name] for name in given.keys() & self.parameters}, **self.arguments)
+
+
+_KNOWN: dict[str, Heuristic] = {}
+
+
+def scorer(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a streamed heuristic: evidence of one batch -> scores (B,) or maps of scores (B, *S)."""
+    return _register(function, per_batch=True)
+
+
+def selector(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a whole-pool heuristic: evidence of the pool and `n_query` -> `n_query` distinct pool indices, best first."""
+    return _register(function, per_batch=False)
+
+
+def _register(function: Callable[..., Any], per_batch: bool) -> Callable[..., Any]:
+    name = function.__name__
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name not in EVIDENCE | GIVEN and parameter.default is inspect.Parameter.empty:
+            raise ValueError(
+                f"heuristic {name!r} asks for unknown evidence {parameter.name!r}."
+                f"{suggestion(parameter.name, EVIDENCE | GIVEN)} Give it a default if it is an option."
+            )
+    if name in _KNOWN and inspect.getsourcefile(_KNOWN[name].function) != inspect.getsourcefile(function):
+        raise ValueError(f"two heuristics are called {name!r}; names must be unique")
+    _KNOWN[name] = Heuristic(name, function, per_batch)
+    return function
+
+
+def _load_all() -> None:
+    """Import every module of this folder, so that a new file registers itself."""
+    package = importlib.import_module("heuristics")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"heuristics.{module.name}")
+
+
+def names() -> list[str]:
+    """All registered heuristics, in alphabetical order."""
+    _load_all()
+    return sorted(_KNOWN)
+
+
+def get(name: str, **arguments: Any) -> Heuristic:
+    """Find a heuristic by name and bind its options.
+
+    Raises ValueError for an unknown name or option, naming the nearest known one.
+    """
+    known = names()
+    if name not in _KNOWN:
+        raise ValueError(f"unknown heuristic {name!r}.{suggestion(name, known)} Known: {', '.join(known)}")
+    found = _KNOWN[name]
+    for option, value in arguments.items():
+        if option not in found.options:
+            listed = ", ".join(found.options) or "none"
+            raise ValueError(f"heuristic {name!r} has no option {option!r}.{suggestion(option, found.options)} Its options: {listed}")
+        default = found.options[option]
+        numbers = isinstance(default, int | float) and isinstance(value, int | float) and not isinstance(default, bool)
+        if default is not None and not isinstance(value, type(default)) and not numbers:
+            raise ValueError(f"option {option}={value!r} of heuristic {name!r} must be a {type(default).__name__}, like {default!r}")
+    return Heuristic(name, found.function, found.per_batch, arguments)
+
+
+def suggestion(word: str, known: Any) -> str:
+    """' Did you mean 'bald'?' for 'bold', or '' where nothing is near."""
+    near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,60 @@
+"""The U-Net (Ronneberger et al., 2015) with batch normalisation and dropout after each block."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class UNet(nn.Module):
+    """Images (B, channels, H, W) in 0..1 -> logits (B, C, H, W); any H and W (padded inside to a multiple of 2^(depth - 1)).
+
+    `width` channels at full resolution, doubled at each of `depth` levels: width 16 and depth 6 give 16 to 512, as in the GlaS
+    active-learning literature. Dropout follows every block, so that stochastic passes vary at every scale.
+    """
+
+    def __init__(self, num_classes: int, channels: int = 3, width: int = 16, depth: int = 6, dropout: float = 0.1):
+        super().__init__()
+        widths = [width * 2**level for level in range(depth)]
+        self.multiple = 2 ** (depth - 1)
+        self.down = nn.ModuleList(_block(a, b, dropout) for a, b in zip([channels, *widths], widths, strict=False))
+        steps = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in steps)
+        self.merge = nn.ModuleList(_block(2 * b, b, dropout) for _, b in steps)
+        self.head = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, images: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b c h w"]:
+        height, width = images.shape[-2:]
+        skips = self._encode(images)
+        x = skips.pop()
+        for up, merge in zip(self.up, self.merge, strict=True):
+            x = merge(torch.cat([skips.pop(), up(x)], 1))
+        return self.head(x)[..., :height, :width]
+
+    def features(self, images: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b d"]:
+        """Embedding of an image: the deepest feature map, averaged over space."""
+        return self._encode(images)[-1].mean((2, 3))
+
+    def _encode(self, images: Tensor) -> list[Tensor]:
+        height, width = images.shape[-2:]
+        bottom, right = -height % self.multiple, -width % self.multiple
+        x = F.pad((images - 0.5) / 0.25, (0, right, 0, bottom), mode="replicate")
+        maps = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            maps.append(x)
+        return maps
+
+
+def _block(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.Dropout2d(dropout),
+    )
