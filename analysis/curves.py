@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from jaxtyping import Real
-from numpy import ndarray
+from numpy.typing import ArrayLike
 
 
-def aubc(n_labelled: Sequence[float] | Real[ndarray, " t"], values: Sequence[float] | Real[ndarray, " t"]) -> float:
-    """Area under the budget curve, with the budget normalised to 0..1 between its first and last point.
+def aubc(n_labelled: ArrayLike, values: ArrayLike) -> float:
+    """Area under the curve `values` (T,) over the budget `n_labelled` (T,), normalised to 0..1 between its first and its last point.
 
-    aubc = sum_t (n[t+1] - n[t]) (v[t] + v[t+1]) / 2 / (n[-1] - n[0]), the mean height of the curve in the unit of `values` (trapezoids; Zhan
-    et al., 2021, A comparative survey: benchmarking for pool-based active learning, use the same area). A single point has its own value.
+    aubc = sum_t (n[t+1] - n[t]) (v[t] + v[t+1]) / 2 / (n[-1] - n[0]), the mean height of the curve in the unit of `values` (Zhan et al.,
+    2021, A comparative survey: benchmarking for pool-based active learning). A single point has its own value.
 
     Raises ValueError for unequal lengths, no point at all, budgets that do not increase, or anything that is not finite.
     """
     budgets, heights = np.asarray(n_labelled, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if budgets.ndim != 1 or budgets.shape != heights.shape or not budgets.size:
-        raise ValueError(f"a budget curve needs as many values as budgets and at least one, got {budgets.shape} budgets, {heights.shape} values")
+        raise ValueError(f"a budget curve needs as many values as budgets, at least one; got shapes {budgets.shape} and {heights.shape}")
     for name, numbers in (("n_labelled", budgets), ("values", heights)):
         wrong = np.flatnonzero(~np.isfinite(numbers))
         if wrong.size:

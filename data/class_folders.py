@@ -4,8 +4,8 @@ NCT-CRC-HE: Kather et al., "Predicting survival from colorectal cancer histology
 (Zenodo 1214456). EuroSAT: Helber et al., IEEE JSTARS 12, 2019. ImageNet: Russakovsky et al., IJCV 115, 2015. OCT: Kermany et al.,
 "Identifying medical diagnoses and treatable diseases by image-based deep learning", Cell 172, 2018.
 
-All are read as they are. Known to hold exact or near duplicates: OCT (also between its train and test folders in the early releases; the
-same patients appear in both) and the Kaggle collection of brain tumours. Nothing is removed; picks name the files.
+All are read as they are; duplicates stay. The train and test folders of OCT share patients (Tampu et al., "Inflation of test accuracy due
+to data leakage in deep learning-based classification of OCT images", Scientific Data 9, 2022), so its test numbers are optimistic.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from data.labelled import (
     images_of,
     in_class_folders,
     require_one_of,
-    suggestion,
-    with_test_part,
 )
 from data.store import Images
+from heuristics.registry import suggestion
 
 PARTS = ("train", "val", "test")
 NCT = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
@@ -72,13 +71,14 @@ or labels.csv with columns file, label and, where known, patient and part; files
 
 
 def nct(data_root: Path, image_size: int | None, cache_root: Path | None = None, normalised: bool = True) -> Images:
-    """NCT-CRC-HE-100K as 'train' and CRC-VAL-HE-7K as 'test': 224 x 224 RGB tiles of nine tissues, from 86 and 50 patients.
+    """NCT-CRC-HE-100K as 'train' and CRC-VAL-HE-7K as 'test': 224 x 224 RGB tiles of nine tissues, from 86 slides and 50 patients.
 
     `normalised=False` takes the training tiles without colour normalisation (NCT-CRC-HE-100K-NONORM).
     """
     training = "NCT-CRC-HE-100K" if normalised else "NCT-CRC-HE-100K-NONORM"
     root = find_root(data_root, ["nct", "NCT"], [training], NCT_TREE)
-    found = in_class_folders(root / training, "train", NCT, NCT_TREE)[0] + in_class_folders(root / "CRC-VAL-HE-7K", "test", NCT, NCT_TREE)[0]
+    parts = {"train": training, "test": "CRC-VAL-HE-7K"}
+    found = [entry for part, folder in parts.items() for entry in in_class_folders(root / folder, part, NCT, NCT_TREE)[0]]
     return images_of("nct", root, found, NCT, image_size, 3, [__file__], cache_root)
 
 
@@ -86,8 +86,8 @@ def eurosat(data_root: Path, image_size: int | None, cache_root: Path | None = N
     """EuroSAT RGB: 27,000 satellite tiles of 64 x 64, ten kinds of land use. It has no official test part: a fixed fifth is 'test'."""
     names = ["eurosat/2750", "eurosat/EuroSAT_RGB", "eurosat", "EuroSAT/2750", "EuroSAT_RGB", "2750"]
     root = find_root(data_root, names, EUROSAT[:1], EUROSAT_TREE)
-    found = with_test_part(in_class_folders(root, "train", EUROSAT, EUROSAT_TREE)[0])
-    return images_of("eurosat", root, found, EUROSAT, image_size, 3, [__file__], cache_root)
+    found, _ = in_class_folders(root, "train", EUROSAT, EUROSAT_TREE)
+    return images_of("eurosat", root, found, EUROSAT, image_size, 3, [__file__], cache_root, test_fraction=TEST_FRACTION)
 
 
 def cifar10_folders(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
@@ -108,8 +108,8 @@ def imagenet(data_root: Path, image_size: int | None, cache_root: Path | None = 
 def oct_scans(data_root: Path, image_size: int | None, cache_root: Path | None = None, id_list: str = "") -> Images:
     """Retinal OCT of Kermany et al.: four classes, grey, of several sizes; the patient is the second piece of the file name.
 
-    `id_list` is a text file with one image per line (CNV-1016042-1, with or without ending), relative to the dataset's folder or absolute: of
-    a part that it names at all, only the images named remain; the other parts stay whole.
+    `id_list` is a text file with one image per line (CNV-1016042-1, with or without ending), relative to the dataset's folder or absolute:
+    of a part that it names at all, only the images named remain; the other parts stay whole.
     """
     root = find_root(data_root, ["oct", "OCT2017", "oct/OCT2017"], ["train"], OCT_TREE)
     found = []
@@ -136,8 +136,8 @@ def brain_tumor_mri(data_root: Path, image_size: int | None, cache_root: Path | 
 def own(data_root: Path, image_size: int | None, cache_root: Path | None = None, test_fraction: float = TEST_FRACTION) -> Images:
     """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without train/, val/ and test/.
 
-    Images become grey or, if any is coloured, all RGB. Without an official test part, a fixed share `test_fraction` of every class is 'test',
-    and all images of a patient go to the same side.
+    Images become grey or, if any is coloured, all RGB. Without an official test part, a fixed share `test_fraction` of every class is
+    'test', and all images of a patient go to the same side. Names are paths relative to `data_root` where file names repeat.
     """
     root = files.require_folder(Path(data_root), OWN_TREE)
     if (root / "labels.csv").is_file():
@@ -149,10 +149,9 @@ def own(data_root: Path, image_size: int | None, cache_root: Path | None = None,
                 found += in_class_folders(root / part, part, classes, OWN_TREE)[0]
     else:
         found, classes = in_class_folders(root, "train", None, OWN_TREE)
-    if all(entry.part != "test" for entry in found):
-        training = with_test_part([entry for entry in found if entry.part == "train"], test_fraction)
-        found = training + [entry for entry in found if entry.part != "train"]
-    return images_of("folder", root, found, classes, image_size, None, [__file__], cache_root)
+    official = any(entry.part == "test" for entry in found)
+    fraction = 0.0 if official else float(test_fraction)
+    return images_of("folder", root, found, classes, image_size, None, [__file__], cache_root, test_fraction=fraction)
 
 
 def _oct_patient(file: Path) -> str:
@@ -165,12 +164,12 @@ def _oct_patient(file: Path) -> str:
 def _listed(found: list[Labelled], id_file: Path) -> list[Labelled]:
     if not id_file.is_file():
         raise FileNotFoundError(f"the list of image ids {id_file} does not exist; give a text file with one image per line")
-    endings = {entry.file.suffix for entry in found}
-    lines = [line.strip() for line in id_file.read_text().splitlines() if line.strip()]
-    wanted = {Path(line).name.removesuffix(ending) for line in lines for ending in [Path(line).suffix if Path(line).suffix in endings else ""]}
     known = {entry.file.stem for entry in found}
+    lines = [Path(line.strip()) for line in id_file.read_text().splitlines() if line.strip()]
+    wanted = {line.name if line.name in known else line.stem for line in lines}
     if missing := sorted(wanted - known):
-        raise ValueError(f"{id_file} names {len(missing)} images that are not there, the first {missing[0]!r}.{suggestion(missing[0], known)}")
+        near = suggestion(missing[0], known)
+        raise ValueError(f"{id_file} names {len(missing)} images that are not there, the first {missing[0]!r}.{near}")
     reduced = {entry.part for entry in found if entry.file.stem in wanted}
     return [entry for entry in found if entry.part not in reduced or entry.file.stem in wanted]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -15,11 +14,13 @@ from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from PIL import Image, ImageOps
 
-from data import files
+from data import files, splits
 from data.store import Images, Record, cached
+from heuristics.registry import suggestion
 
 TEST_FRACTION, TEST_SEED = 0.2, 0  # of sets without an official test part: every run and every experiment has the same one
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Labelled(NamedTuple):
@@ -41,26 +42,35 @@ def images_of(
     code: Iterable[str],
     cache_root: Path | None = None,
     whole: bool = False,
+    test_fraction: float = 0.0,
 ) -> Images:
     """The listed pictures as kind 'class', group = label, in the order given.
 
     `channels` is 1 or 3, or None: RGB where any picture is coloured, else grey. `whole` is that of `resized`. `code` are the source files
-    of the loader. Names are file names, or paths relative to `root` where two files have the same name.
+    of the loader. Names are file names, or paths relative to `root` where two files have the same name. With a `test_fraction`, that share
+    of the images of part 'train' becomes 'test', see `held_out`.
     """
     names = unique_names([entry.file for entry in found], root)
 
     def records() -> Iterator[Record]:
         sources = [entry.file for entry in found]
-        deep = files.bit_depth(sources) if any(file.suffix.lower() in {".png", ".tif", ".tiff"} for file in sources) else 8
-        coloured = channels is None and any(files.picture_mode(file) in files.COLOURED for file in sources)
-        planes = channels or (3 if coloured else 1)
-        pixels = ordered_map(lambda file: resized(files.read_image(file, planes, deep), image_size, whole), sources)
-        for name, image, entry in zip(names, pixels, found, strict=True):
-            yield labelled_record(name, image, entry.label, classes, entry.part, entry.patient)
+        planes, depth = (channels, 16) if channels else _planes_and_depth(sources)
+        pixels = ordered_map(lambda file: resized(files.read_image(file, planes, depth), image_size, whole), sources)
+        parts = np.array([entry.part for entry in found], dtype="U8")
+        training = [entry for entry in found if entry.part == "train"]
+        held = held_out([entry.label for entry in training], [entry.patient for entry in training], test_fraction)
+        parts[np.flatnonzero(parts == "train")[held]] = "test"
+        for name, image, entry, part in zip(names, pixels, found, parts, strict=True):
+            yield labelled_record(name, image, entry.label, classes, str(part), entry.patient)
 
-    decoding = (image_size, channels, whole, tuple(classes), [(e.label, e.part, e.patient) for e in found], names)
-    digest = files.fingerprint(root, [entry.file for entry in found], [__file__, *code], *decoding)
+    decoding = (image_size, channels, whole, test_fraction, tuple(classes), [(e.label, e.part, e.patient) for e in found], names)
+    digest = files.fingerprint(root, [entry.file for entry in found], [__file__, splits.__file__, *code], *decoding)
     return cached(dataset, digest, "class", classes, records, len(found), cache_root)
+
+
+def _planes_and_depth(sources: Sequence[Path]) -> tuple[int, int]:
+    """3 planes where any picture is coloured, else 1; and the bits that the deepest needs."""
+    return 3 if any(files.picture_mode(file) in files.COLOURED for file in sources) else 1, files.bit_depth(sources)
 
 
 def labelled_record(name: str, image: ndarray, label: int, classes: Sequence[str], part: str = "train", patient: str = "") -> Record:
@@ -143,44 +153,17 @@ def in_class_folders(folder: Path, part: str, classes: Sequence[str] | None, tre
     return found, expected
 
 
-def with_test_part(found: Sequence[Labelled], fraction: float = TEST_FRACTION, seed: int = TEST_SEED) -> list[Labelled]:
-    """The same images with a fixed share of them moved to part 'test', see `held_out`."""
-    held = held_out([e.label for e in found], [e.patient for e in found], fraction, seed)
-    return [entry._replace(part="test") if out else entry for entry, out in zip(found, held, strict=True)]
-
-
-def held_out(labels: Sequence[int], patients: Sequence[str], fraction: float = TEST_FRACTION, seed: int = TEST_SEED) -> Bool[ndarray, " n"]:
+def held_out(labels: Sequence[int], patients: Sequence[str], fraction: float = TEST_FRACTION) -> Bool[ndarray, " n"]:
     """Which images are the fixed test part: about `fraction` of each class, and all or none of a patient ('' is no patient).
 
-    Patients are drawn in random order from strata named by the rarest class that the patient has, rare classes first. A patient enters
-    where that brings the stratum's images nearer to its share. Everything stays in training where `fraction` is 0.
-
-    Raises ValueError when a part would be empty.
+    ValueError when `fraction` is not in [0, 1), or is above 0 and a part would be empty.
     """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"test_fraction={fraction!r} must be at least 0 and below 1")
-    held = np.zeros(len(labels), dtype=bool)
-    if fraction == 0:
-        return held
-    counts = Counter(labels)
-    members: dict[str | int, list[int]] = {}
-    for i, patient in enumerate(patients):
-        members.setdefault(patient or i, []).append(i)
-    strata: dict[int, list[list[int]]] = {}
-    for group in members.values():
-        rarest = min({labels[i] for i in group}, key=lambda label: (counts[label], label))
-        strata.setdefault(rarest, []).append(group)
-    rng = np.random.default_rng(seed)
-    for label in sorted(strata, key=lambda label: (counts[label], label)):
-        groups, taken = strata[label], 0
-        wanted = fraction * sum(map(len, groups))
-        for k in rng.permutation(len(groups)):
-            if abs(taken + len(groups[k]) - wanted) < abs(taken - wanted):
-                held[groups[k]] = True
-                taken += len(groups[k])
-    if held.all() or not held.any():
-        raise ValueError(f"a test part of {fraction:g} of {len(labels)} images from {len(members)} patients leaves one part empty; give more")
-    return held
+    named = any(patients)
+    held = splits.divide(labels, float(fraction), np.random.default_rng(TEST_SEED), patients if named else None)[1]
+    if fraction and len(held) in (0, len(labels)):
+        who = f" from {len(set(patients))} patients" if named else ""
+        raise ValueError(f"a test part of {fraction:g} of {len(labels)} images{who} leaves one part empty; expected more images")
+    return np.isin(np.arange(len(labels)), held)
 
 
 def require_image_size(image_size: int | None) -> int | None:
@@ -195,10 +178,4 @@ def require_one_of(option: str, value: object, known: Iterable) -> None:
     known = list(known)
     if value not in known:
         listed = ", ".join(map(str, known))
-        raise ValueError(f"{option}={value!r} is unknown.{suggestion(value, known)} Known: {listed}")
-
-
-def suggestion(word: object, known: Iterable | Mapping) -> str:
-    """' Did you mean 'nct'?' for 'ntc', or '' where nothing is near."""
-    near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{option}={value!r} is unknown.{suggestion(str(value), known)} Known: {listed}")

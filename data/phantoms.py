@@ -26,10 +26,11 @@ KINDS = ("common", "counterstain", "pale", "tiny", "huge", "solid")  # all but t
 RARE_SHARE = {"train": 0.15, "test": 0.6}
 DUPLICATE_SHARE = {"train": 0.65, "test": 0.0}
 N_PROTOTYPES = 8
-GOLDEN = (5**0.5 - 1) / 2
+GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 fill 0..1 evenly, however many are taken
 MARGIN = 5  # pixels at size 128: near-duplicates are shifted by up to this much
-H_AND_E = np.array([[0.62, 0.71, 0.34], [0.13, 0.86, 0.38]])  # optical density per channel; eosin between two published estimates
-BLUE_AND_BROWN = np.array([[0.72, 0.58, 0.36], [0.27, 0.57, 0.78]])  # haematoxylin with diaminobenzidine, as in immunostains
+# Optical density per colour channel of one unit of stain.
+H_AND_E = np.array([[0.62, 0.71, 0.34], [0.13, 0.86, 0.38]])  # between Ruifrok & Johnston (2001) and Macenko et al. (2009)
+BLUE_AND_BROWN = np.array([[0.72, 0.58, 0.36], [0.27, 0.57, 0.78]])  # the brown is diaminobenzidine (Ruifrok & Johnston, 2001)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]
         start = np.random.default_rng([seed, PARTS.index(part)]).random()
         for i in range(count):
             rng = np.random.default_rng([seed, PARTS.index(part), i])
-            rank = (start + i * GOLDEN) % 1  # evenly spread over 0..1 for any count of images
+            rank = (start + i * GOLDEN) % 1  # so every kind has its share in a pool of any size
             if rank < DUPLICATE_SHARE[part]:
                 p = int(rng.choice(N_PROTOTYPES, p=_popularity(N_PROTOTYPES)))
                 if p not in prototypes:
@@ -162,7 +163,7 @@ def _gland_map(rng: np.random.Generator, kind: str, group: int, extent: int, sca
             angles = np.append(angles, np.arctan2(*(centres[second] - centres[first])))
             radii, aspect = np.append(radii, 0.6 * min(radii[first], radii[second])), np.append(aspect, 1.7)
     coarse = (0.26 if group else 0.07) * radii.mean()
-    fine = (1.3 if group else 0.4) * scale
+    fine = (1.3 if group else 0.4) * scale * (0.6 if kind == "tiny" else 1)
     y, x = np.mgrid[:extent, :extent] + 0.5
     y = y + coarse * noise(rng, (extent, extent), 0.45 * radii.mean()) + fine * noise(rng, (extent, extent), 2.2 * scale)
     x = x + coarse * noise(rng, (extent, extent), 0.45 * radii.mean()) + fine * noise(rng, (extent, extent), 2.2 * scale)
@@ -226,7 +227,7 @@ def _stroma(rng: np.random.Generator, outside: Float[ndarray, "h w"], scale: flo
     """Haematoxylin, eosin and empty space (0..1) of connective tissue: two bundles of fibres, clefts, vessels, retraction halos."""
     shape = outside.shape
     angle = rng.uniform(0, np.pi)
-    first, second = (noise(rng, shape, 0.9 * scale, 6, a) for a in (angle, angle + rng.uniform(0.5, 2.5)))
+    first, second = (noise(rng, shape, 0.9 * scale, 6.0, a) for a in (angle, angle + rng.uniform(0.5, 2.5)))
     which = 1 / (1 + np.exp(-3 * noise(rng, shape, 16 * scale)))
     fibres = which * first + (1 - which) * second
     cellular = noise(rng, shape, 12 * scale)
@@ -287,10 +288,12 @@ def _stroma_nuclei(
     spindles = _sparse_maxima(rng, free, scale * rng.uniform(9, 16))
     crowd = _sparse_maxima(rng, free & (patch > rng.uniform(0.8, 3.0)), 4 * scale)
     n, m = len(spindles), len(crowd)
-    axes = np.concatenate([
-        np.stack([rng.uniform(2.2, 4.2, n), rng.uniform(0.9, 1.4, n)], 1),
-        np.repeat(rng.uniform(1.3, 1.9, (m, 1)), 2, 1),
-    ])
+    axes = np.concatenate(
+        [
+            np.stack([rng.uniform(2.2, 4.2, n), rng.uniform(0.9, 1.4, n)], 1),
+            np.repeat(rng.uniform(1.3, 1.9, (m, 1)), 2, 1),
+        ]
+    )
     angles = np.concatenate([rng.normal(rng.uniform(0, np.pi), 0.7, n), np.zeros(m)])
     heights = rng.uniform(0.55, 1.0, n + m)
     stamp_ellipses(nuclei, np.concatenate([spindles, crowd]).astype(float), scale * axes, angles, heights)

@@ -23,7 +23,7 @@ from data.store import ROOT, Images
 from heuristics.registry import suggestion
 
 COLUMNS = ("index", "name", "group", "patient", "part")
-ATTEMPTS = 64  # random orders in which whole patients are tried
+TRIALS = 30_000  # how many times a patient is looked at in search of a division by whole patients
 
 
 @dataclass(frozen=True)
@@ -204,14 +204,15 @@ def _shares(sizes: Int[ndarray, " g"], count: int, rng: np.random.Generator) -> 
 def _whole_patients(member: Int[ndarray, " n"], patients: ndarray, shares: Int[ndarray, " g"], rng: np.random.Generator) -> ndarray:
     """Mask (n,) of the images of patients who together come nearest to the shares: in count first, then by group.
 
-    Of several random orders of the patients, each of whom is taken if that comes nearer, the best is kept.
+    Patients are met in random order and taken if that comes nearer to the shares. The first order that meets the count, with groups one
+    image off on average, is kept, or else the best of many.
     """
     alone = np.array([f"{i}" if patient == "" else f"={patient}" for i, patient in enumerate(patients)])
     owner = np.unique(alone, return_inverse=True)[1]
     counts = np.zeros((owner.max(initial=-1) + 1, len(shares)), np.int64)
     np.add.at(counts, (owner, member), 1)
     best, taken = (np.inf, np.inf), np.zeros(len(counts), bool)
-    for _ in range(ATTEMPTS):
+    for _ in range(max(8, TRIALS // max(len(counts), 1))):
         lacking, chosen = shares.copy(), np.zeros(len(counts), bool)
         for patient in rng.permutation(len(counts)):
             without = lacking - counts[patient]
@@ -220,7 +221,7 @@ def _whole_patients(member: Int[ndarray, " n"], patients: ndarray, shares: Int[n
         distance = (abs(int(lacking.sum())), int(np.abs(lacking).sum()))
         if distance < best:
             best, taken = distance, chosen
-        if best == (0, 0):
+        if best[0] == 0 and best[1] <= len(shares):
             break
     return taken[owner]
 

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
-from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as TF
+from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
+from torchvision.transforms.v2.functional import equalize
 
 Images = Float[Tensor, "b channels h w"]
 Masks = Int[Tensor, "b h w"] | None
@@ -121,10 +121,10 @@ def crop_example(
 ) -> tuple[UInt8[ndarray, "size size c"], ndarray | None]:
     """A random window of size x size pixels of an image and its mask (H, W), as copies; a side that is too short is reflected."""
     short = [max(0, size - side) for side in image.shape[:2]]
-    pad = [(missing // 2, missing - missing // 2) for missing in short]
+    margins = [(missing // 2, missing - missing // 2) for missing in short]
     window = tuple(slice(start, start + size) for start in (int(rng.integers(max(side - size, 0) + 1)) for side in image.shape[:2]))
-    cropped = np.pad(image[window], [*pad, (0, 0)], mode="reflect")
-    return cropped, None if mask is None else np.pad(mask[window], pad, mode="reflect")
+    cropped = np.pad(image[window], [*margins, (0, 0)], mode="reflect")
+    return cropped, None if mask is None else np.pad(mask[window], margins, mode="reflect")
 
 
 def _rows(chosen: Bool[ndarray, " b"], images: Tensor) -> Int[Tensor, " r"]:
@@ -135,7 +135,7 @@ def _replaced(batch: Tensor, rows: Int[Tensor, " r"], act: Callable[[Tensor], Te
     return batch.index_copy(0, rows, act(batch[rows]))
 
 
-def _uniform(rng: np.random.Generator, low: float, high: float, images: Images, *shape: int) -> Float[Tensor, "b *s"]:
+def _uniform(rng: np.random.Generator, low: float, high: float, images: Images, *shape: int) -> Float[Tensor, " b *s"]:
     return torch.from_numpy(rng.uniform(low, high, (len(images), *shape))).to(images)
 
 
@@ -152,11 +152,11 @@ def _warped(images: Images, masks: Masks, theta: Float[ndarray, "b 2 k"]) -> tup
     full = np.concatenate([theta, np.zeros((len(theta), 2, 3 - theta.shape[2]))], axis=2)
     full[:, 0, 1] *= height / width
     full[:, 1, 0] *= width / height
-    grid = F.affine_grid(torch.from_numpy(full).to(images), [len(images), 1, height, width], align_corners=False)
-    warped = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False).clamp_(0, 1)
+    grid = affine_grid(torch.from_numpy(full).to(images), [len(images), 1, height, width], align_corners=False)
+    warped = grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False).clamp_(0, 1)
     if masks is None:
         return warped, None
-    moved = F.grid_sample(masks[:, None].to(images.dtype), grid, mode="nearest", padding_mode="reflection", align_corners=False)
+    moved = grid_sample(masks[:, None].to(images.dtype), grid, mode="nearest", padding_mode="reflection", align_corners=False)
     return warped, moved[:, 0].round().to(masks.dtype)
 
 
@@ -200,7 +200,7 @@ def _restained(images: Images, scale: Float[Tensor, "b 3"], shift: Float[Tensor,
 def _blurred(images: Images, weight: PerImage) -> Images:
     """Smooth rows and columns by [w, 1 - 2 w, w], a blur of standard deviation sqrt(2 w) pixels, 0 <= w <= 1/4."""
     for axis, padding in ((2, (0, 0, 1, 1)), (3, (1, 1, 0, 0))):
-        padded = F.pad(images, padding, mode="replicate")
+        padded = pad(images, padding, mode="replicate")
         length = images.shape[axis]
         neighbours = padded.narrow(axis, 0, length) + padded.narrow(axis, 2, length)
         images = torch.addcmul(images, neighbours.sub_(images, alpha=2), weight[:, None, None, None])
@@ -226,7 +226,7 @@ def _sharpened(images: Images, sign: PerImage) -> Images:
     kernel = images.new_ones(channels, 1, 3, 3)
     kernel[:, :, 1, 1] = 5
     smooth = images.clone()
-    smooth[..., 1:-1, 1:-1] = F.conv2d(images, kernel / 13, groups=channels)
+    smooth[..., 1:-1, 1:-1] = conv2d(images, kernel / 13, groups=channels)
     return torch.lerp(smooth, images, (1 + 0.9 * _STRENGTH * sign)[:, None, None, None]).clamp_(0, 1)
 
 
@@ -245,7 +245,7 @@ def _autocontrasted(images: Images, sign: PerImage) -> Images:
 
 
 def _equalised(images: Images, sign: PerImage) -> Images:
-    return TF.equalize(images)
+    return equalize(images)
 
 
 _COLOUR_OPERATIONS = (

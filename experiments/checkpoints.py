@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import socket
 import sys
@@ -85,6 +86,14 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Put saved weights into a model; ValueError names the file where they do not fit or cannot be read."""
+    try:
+        model.load_state_dict(torch.load(file, map_location=next(model.parameters()).device, weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(f"{file} holds no weights that fit this model ({str(error).splitlines()[0]}); use the options it was trained with") from error
+
+
 def _no_space(folder: Path) -> bool:
     space = os.statvfs(folder)
     return space.f_bavail * space.f_frsize < 2**16
@@ -139,10 +148,6 @@ class Checkpoint:
         """Keep the model of a cycle, for `evaluate`, warm starts and pseudo-labels."""
         with atomic(self.model_file(cycle)) as temporary:
             torch.save(model.state_dict(), temporary)
-
-    def load_model(self, model: nn.Module, cycle: int) -> None:
-        """Put the weights that a cycle left into a model."""
-        model.load_state_dict(torch.load(self.model_file(cycle), map_location=next(model.parameters()).device, weights_only=True))
 
     def forget_before(self, cycle: int, keep_models: bool) -> None:
         """Remove what a restart at `cycle` no longer needs: unfinished training, and models older than the last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -175,6 +176,11 @@ def runs_folder() -> Path:
     return ROOT / os.environ.get("ALIQUOT_RUNS", "runs")
 
 
+def stored_folder(run: Any) -> Path:
+    """Where the files of a run are."""
+    return next((Path(o.dir) for o in run.observers if isinstance(o, FileStorageObserver)), runs_folder())
+
+
 def under_root(folder: str) -> Path:
     """A path as users give it: relative ones start at the project, wherever the command was typed."""
     return ROOT / Path(folder).expanduser()
@@ -183,7 +189,8 @@ def under_root(folder: str) -> Path:
 def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any]) -> None:
     """Give an experiment its observers and its gate: options are checked, and finished runs named, before any run is recorded."""
     ex.captured_out_filter = apply_backspaces_and_linefeeds
-    ex.logger = None
+    ex.logger = logging.getLogger(ex.path)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     ex.observers.append(FileStorageObserver(runs_folder()))
 
     @ex.config_hook
@@ -206,7 +213,7 @@ def _stop_if_finished(ex: Experiment, command: str, options: Mapping[str, Any]) 
     state = checkpoint.load()
     if state is None or not state.finished_by:
         return
-    print(f"This run was finished before as run {state.finished_by}: {checkpoint.outputs / 'curve.png'}")
+    print(f"This run was finished before as run {state.finished_by}: {os.path.relpath(runs_folder() / state.finished_by / 'curve.png')}")
     if state.code != code_digest():
         print(f"The code has changed since (then {state.code}, now {code_digest()}); resume=fresh runs it again.")
     raise SystemExit(0)

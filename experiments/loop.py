@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data.splits import Splits
 from data.store import Images
-from experiments.checkpoints import Checkpoint, State
+from experiments.checkpoints import Checkpoint, State, load_weights
 from experiments.querying import Answer, Asking, WithoutTargets, query
 from experiments.randomness import torch_seeded
 from experiments.training import Batch, TrainingBatches, fit
@@ -35,7 +35,6 @@ class Task:
 
 # The training batches of a cycle from the labelled indices, the cycle and the model of the cycle before (for pseudo-labels).
 MakeBatches = Callable[[Int[ndarray, " l"], int, nn.Module | None], TrainingBatches]
-Watch = Callable[[int, nn.Module, Int[ndarray, " n"], Answer], None]
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,9 @@ def active_learning(
     seed: int,
     checkpoint: Checkpoint,
     record: Callable[[dict[str, Any]], None],
-    watch: Watch | None = None,
+    draw: Callable[[int, nn.Module, Int[ndarray, " n"], Answer], None],
 ) -> State:
-    """Train, test, label, repeat, from wherever `state` stands; `record` gets a row per cycle, `watch` sees each choice made."""
+    """Train, test, label, repeat, from wherever `state` stands; `record` gets a row per cycle, `draw` sees each choice."""
     images = WithoutTargets(splits.train)
     active = ActiveLearningDataset(images, labelled=state.labelled_map)
     previous = _model_of(task, checkpoint, state.cycle - 1)
@@ -85,6 +84,7 @@ def active_learning(
         started = time.perf_counter()
         row = {"n_labelled": len(labelled), **task.evaluate(model, splits.test, cycle)}
         row |= {"n_validation": len(splits.val) if splits.val else 0, **trained, "test_seconds": time.perf_counter() - started}
+        row["query_seconds"] = 0.0
         if cycle < budget.n_cycles and active.n_unlabelled:
             started = time.perf_counter()
             pool = np.flatnonzero(~active.labelled)
@@ -93,8 +93,7 @@ def active_learning(
             row["query_seconds"] = time.perf_counter() - started
             state.picks.append(pool[answer.chosen])
             state.scores.append(answer.scores_of_chosen())
-            if watch is not None:
-                watch(cycle, model, pool, answer)
+            draw(cycle, model, pool, answer)
             active.label(answer.chosen.tolist())  # pool-relative, as baal expects
         record(row)
         state.curve.append(row)
@@ -112,5 +111,5 @@ def _model_of(task: Task, checkpoint: Checkpoint, cycle: int) -> nn.Module | Non
     if cycle < 0:
         return None
     model = task.make_model()
-    checkpoint.load_model(model, cycle)
+    load_weights(model, checkpoint.model_file(cycle))
     return model.eval()

@@ -109,6 +109,19 @@ def query(
     return Answer(considered[chosen], considered, scores)
 
 
+def explain(
+    heuristic: Heuristic, task: Task, model: nn.Module, images: WithoutTargets, indices: Int[ndarray, " q"], asking: Asking, seed: int, cycle: int
+) -> Iterator[tuple[Float[ndarray, "c *s"], Float[ndarray, "*s"] | None]]:
+    """Mean prediction and map of scores (None where the heuristic has none) of single images, for pictures."""
+    wanted = heuristic.wants if heuristic.per_batch else frozenset()
+    wanted = frozenset(wanted | {"prediction", "mc_mean" if wanted & MC else "probs"})
+    for index in indices:
+        ((_, found),) = _Stream(task, model, images, np.array([index]), wanted, asking, seed, cycle, "picture")
+        scores = heuristic(**found, model=model, rng=generator(seed, cycle, "select")) if heuristic.per_batch else None
+        has_map = scores is not None and scores.ndim > 1
+        yield found["prediction"][0].float().cpu().numpy(), scores[0].float().cpu().numpy() if has_map else None
+
+
 def equal_size_batches(shapes: Int[ndarray, "n 2"], batch_size: int) -> Iterator[Int[ndarray, " b"]]:
     """Positions in batches of images of one size, in the order of their first image."""
     _, first, kind = np.unique(shapes, axis=0, return_index=True, return_inverse=True)

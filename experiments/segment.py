@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from sacred import Experiment
 
-from analysis.plots import save_picks
+from analysis.plots import MAX_ROWS, PickedImage, save_picks
 from data import segmentation as datasets
 from data.store import ROOT, Images
 from data.transforms import AUGMENTATIONS, crop_example
 from experiments.common import device_of, launch, loop_options, prepare, sentences, validate
 from experiments.loop import Task
-from experiments.querying import equal_size_batches
+from experiments.querying import WithoutTargets, equal_size_batches, explain
 from experiments.randomness import torch_seeded
 from experiments.segmentation_metrics import SegmentationScores
-from experiments.simulation import data_root_of, recipe_of, simulate, splits_of
+from experiments.simulation import asking_of, data_root_of, evaluate_saved, heuristic_of, recipe_of, simulate, splits_of
 from experiments.training import TrainingBatches, autocast
 from heuristics import aggregating
 from heuristics.evidence import from_logits
@@ -38,6 +38,8 @@ LOSSES = ("dice", "ce", "dice_ce")
 @ex.config
 def segmentation():
     dataset = "phantom"  # phantom (built in) | glas | dsb2018 | folder (your own: images/ and masks/ below data_root)
+    phantom_pool = 200  # images of dataset=phantom to choose from
+    phantom_test = 100  # images of dataset=phantom to test on
     scale = 1.0  # images are shrunk by this factor when they are decoded
     num_classes = 0  # classes of dataset=folder with the background; 0 finds out
     metric = "dice"  # main metric: result, table, validation. Metrics of the MC mean start with mc_
@@ -113,9 +115,11 @@ def tiny():
     n_initial = 4
     n_query = 3
     n_cycles = 2
-    pool_subset = 12
-    steps = 4
+    phantom_pool = 24
+    phantom_test = 8
+    steps = 12
     batch_size = 4
+    lr = 0.01
     width = 4
     depth = 3
     crop = 64
@@ -126,7 +130,7 @@ def check(options):
     """Refuse what cannot work, before data are loaded."""
     defaults = {name: value for scope in ex.configurations for name, value in scope().items()}
     choices = {"dataset": datasets.LOADERS, "loss": LOSSES, "augment": AUGMENTATIONS}
-    ranges = {"scale": (0.01, 1), "num_classes": (0, 1000), "width": (1, 1024), "depth": (1, 10), "crop": (8, 1e5), "eval_samples": (0, 1e4)}
+    ranges = {"scale": (0.01, 1), "num_classes": (0, 255), "phantom_pool": (1, 1e6), "phantom_test": (1, 1e6), "width": (1, 1024), "depth": (1, 10), "crop": (8, 1e5), "eval_samples": (0, 1e4)}
     heuristic = validate(options, defaults, choices, {**ranges, "eval_batch_size": (1, 1e5)})
     per_image = heuristic.wants - {"embeddings", "labelled_embeddings", "validation_embeddings"}
     if not heuristic.per_batch and per_image:
@@ -205,12 +209,43 @@ def batches_of(options, train: Images):
     return make_batches
 
 
+def picture_of_picks(options, task, train: Images):
+    """What `save_maps` draws in each cycle: the picked images, their truth, prediction and uncertainty, and all scores."""
+
+    def watch(folder, cycle, model, pool, answer):
+        heuristic, asking = heuristic_of(options), asking_of(options)
+        picks = pool[answer.chosen[:MAX_ROWS]]
+        scores = answer.scores_of_chosen()
+        maps = explain(heuristic, task, model, WithoutTargets(train), picks, asking, options["seed"], cycle)
+        rows: list[PickedImage] = [
+            {
+                "name": train.names[i],
+                "image": np.array(train.raw(i)),
+                "truth": train.target(i).numpy(),
+                "prediction": prediction,
+                "uncertainty": uncertainty,
+                "score": scores[number] if scores else float("nan"),
+            }
+            for number, (i, (prediction, uncertainty)) in enumerate(zip(picks.tolist(), maps, strict=True))
+        ]
+        title = f"{options['dataset']}, {heuristic.name}, run {options['run']}: picks of cycle {cycle}"
+        pool_scores = answer.scores if answer.scores is not None else []
+        return save_picks(folder / "maps" / f"cycle_{cycle:02d}.png", rows, pool_scores, scores, title, train.classes)
+
+    return watch
+
+
+def load(options):
+    """The dataset, divided, and the task on it."""
+    images = datasets.load(options["dataset"], data_root_of(options), options)
+    return splits_of(images, options), make_task(options, images)
+
+
 def run_command(command, options, run):
     with sentences():
-        images = datasets.load(options["dataset"], data_root_of(options), options["scale"], options["num_classes"])
-        splits = splits_of(images, options)
-        task = make_task(options, images)
-        return simulate(run, command, options, task, splits, batches_of(options, splits.train))
+        splits, task = load(options)
+        batches, watch = batches_of(options, splits.train), picture_of_picks(options, task, splits.train)
+        return simulate(run, command, options, task, splits, batches, watch)
 
 
 @ex.main
@@ -223,6 +258,14 @@ def main(_run, _config):
 def supervised(_run, _config):
     """Train once on the whole pool with the same recipe: the upper bound."""
     return run_command("supervised", _config, _run)
+
+
+@ex.command
+def evaluate(_run, _config):
+    """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
+    with sentences():
+        splits, task = load(_config)
+        return evaluate_saved(_run, _config, splits, task)
 
 
 prepare(ex, check)

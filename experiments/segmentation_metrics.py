@@ -5,9 +5,10 @@ foreground classes that its prediction or its truth contains; a class absent fro
 without any foreground in either is perfect: Dice 1, IoU 1, distance 0.
 
 Objects.  Sirinukunwattana et al., 2017, Gland segmentation in colon histology images: the GlaS challenge contest, Medical Image Analysis
-35:489-502, section 4. Predicted objects are the 8-connected components of the predicted foreground, without those below `min_size`
-pixels; true objects are the ids of the annotation, whether connected or not. The partner of an object is the one of the other side, in the
-same image, that shares most pixels with it. As in the challenge, all objects of the test set are pooled, not averaged by image.
+35:489-502, and the evaluation page of the challenge. Predicted objects are the 8-connected components of the predicted foreground,
+without those below `min_size` pixels; true objects are the ids of the annotation, whether connected or not. The partner of an object is
+the one of the other side, in the same image, that shares most pixels with it. As in the definition of the challenge, sums run over the
+objects of all images of the test set: nothing is averaged by image.
 
     object_f1         2 TP / (2 TP + FP + FN). A predicted object that covers at least half of its partner is a true positive, any other a
                       false positive; a true object without a true positive is a false negative. Of two exact halves one is a true positive.
@@ -24,7 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
 from scipy.spatial import KDTree
@@ -132,7 +133,8 @@ def hausdorff95(a: Bool[ndarray, "h w"], b: Bool[ndarray, "h w"]) -> float:
 
 def components(mask: Bool[ndarray, "h w"], min_size: int) -> Int[ndarray, "h w"]:
     """8-connected components of at least `min_size` pixels, as labels 1.. with gaps where a component was dropped."""
-    labels: ndarray = ndimage.label(mask, structure=EIGHT_CONNECTED)[0]
+    labels = np.zeros(mask.shape, dtype=np.int64)
+    ndimage.label(mask, structure=EIGHT_CONNECTED, output=labels)
     small = np.bincount(labels.ravel()) < min_size
     return np.where(small[labels], 0, labels)
 
@@ -142,24 +144,32 @@ class Objects:
     """The n objects of one image; object i has label i + 1."""
 
     labels: Int[ndarray, "h w"]
-    pixels: list[Int[ndarray, "_ 2"]]  # all pixels of each object, (row, column)
-    edges: list[Int[ndarray, "_ 2"]]
-    trees: list[KDTree]  # over the edges: the point of an object nearest to a point outside lies on its edge
+    areas: Int[ndarray, " n"]
     boxes: Int[ndarray, "n 4"]  # first row and column, last row and column, both inclusive
+    edges: list[Int[ndarray, "_ 2"]]  # pixels (row, column)
+    trees: list[KDTree]  # over the edges: the point of an object nearest to a point outside lies on its edge
+    distances: list[Float[ndarray, "_ _"]]  # from each pixel of its box to the object
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.areas)
 
 
 def objects_of(labels: Int[ndarray, "h w"]) -> Objects:
     """The objects of a label map, in the order of their labels; 0 is background."""
-    ids = np.unique(labels)
-    ids = ids[ids > 0]
+    ids = np.unique(labels[labels > 0])
     compact = np.searchsorted(ids, labels) + 1
     compact[labels == 0] = 0
-    pixels, edges = _grouped(compact, compact > 0, len(ids)), _grouped(compact, edge(compact), len(ids))
+    edges = _grouped(compact, edge(compact), len(ids))
     boxes = np.array([[*points.min(0), *points.max(0)] for points in edges], dtype=np.int64).reshape(-1, 4)
-    return Objects(compact, pixels, edges, [KDTree(points) for points in edges], boxes)
+    crops = [compact[top : bottom + 1, left : right + 1] for top, left, bottom, right in boxes]
+    return Objects(
+        labels=compact,
+        areas=np.bincount(compact.ravel(), minlength=len(ids) + 1)[1:],
+        boxes=boxes,
+        edges=edges,
+        trees=[KDTree(points) for points in edges],
+        distances=[np.asarray(ndimage.distance_transform_edt(crop != i + 1)) for i, crop in enumerate(crops)],
+    )
 
 
 def _grouped(labels: Int[ndarray, "h w"], mask: Bool[ndarray, "h w"], n: int) -> list[Int[ndarray, "_ 2"]]:
@@ -184,8 +194,7 @@ def _detections(overlap: Int[ndarray, "n m"], true: Objects) -> tuple[int, int, 
     if not overlap.any():
         return 0, n_found, n_true
     partner = overlap.argmax(axis=1)
-    areas = np.array([len(points) for points in true.pixels])
-    covers_half = 2 * overlap[np.arange(n_found), partner] >= areas[partner]
+    covers_half = 2 * overlap[np.arange(n_found), partner] >= true.areas[partner]
     tp = len(np.unique(partner[covers_half]))
     return tp, n_found - tp, n_true - tp
 
@@ -194,12 +203,12 @@ def _object_rows(own: Objects, other: Objects, overlap: Int[ndarray, "n m"], dia
     """(n, 3): area, Dice with its partner and Hausdorff distance to it, of each object of `own`."""
     rows = np.zeros((len(own), 3))
     for i in range(len(own)):
-        area = len(own.pixels[i])
+        area = own.areas[i]
         if not len(other):
             rows[i] = area, 0.0, diagonal
         elif overlap[i].any():
             j = int(overlap[i].argmax())
-            rows[i] = area, 2 * overlap[i, j] / (area + len(other.pixels[j])), _hausdorff(own, i, other, j)
+            rows[i] = area, 2 * overlap[i, j] / (area + other.areas[j]), _hausdorff(own, i, other, j)
         else:
             rows[i] = area, 0.0, _distance_to_nearest(own, i, other)
     return rows
@@ -228,17 +237,16 @@ def _hausdorff(a: Objects, i: int, b: Objects, j: int) -> float:
 def _directed(a: Objects, i: int, b: Objects, j: int) -> float:
     """Largest distance from a pixel of object i to object j.
 
-    Only edge pixels of i, and pixels of i inside the bounding box of j, can be the farthest: from any other pixel of i, one step away from
-    the box along an axis stays in i and is farther from every pixel of j.
+    Outside the bounding box of j only edge pixels of i can be the farthest: from any other, one step away from the box along an axis stays
+    in i and is farther from every pixel of j. Inside the box the distances are known.
     """
-    first, last = b.boxes[j, :2], b.boxes[j, 2:]
-    inner = a.pixels[i] if _meet(a.boxes[i], b.boxes[j]) else a.pixels[i][:0]
-    inner = inner[((inner >= first) & (inner <= last)).all(axis=1)]
-    points = np.concatenate([a.edges[i], inner])
-    outside = points[b.labels[points[:, 0], points[:, 1]] != j + 1]
-    return float(b.trees[j].query(outside)[0].max()) if len(outside) else 0.0
-
-
-def _meet(a: Int[ndarray, " 4"], b: Int[ndarray, " 4"]) -> bool:
-    """Whether two boxes share a pixel."""
-    return bool((a[:2] <= b[2:]).all() and (b[:2] <= a[2:]).all())
+    origin, end = b.boxes[j, :2], b.boxes[j, 2:]
+    beyond = a.edges[i][((a.edges[i] < origin) | (a.edges[i] > end)).any(axis=1)]
+    farthest = b.trees[j].query(beyond)[0].max() if len(beyond) else 0.0
+    first, last = np.maximum(origin, a.boxes[i, :2]), np.minimum(end, a.boxes[i, 2:])
+    if (first <= last).all():
+        (top, left), (bottom, right) = first, last + 1
+        within = a.labels[top:bottom, left:right] == i + 1
+        distance = b.distances[j][top - origin[0] : bottom - origin[0], left - origin[1] : right - origin[1]]
+        farthest = max(farthest, distance.max(where=within, initial=0.0))
+    return float(farthest)

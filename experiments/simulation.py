@@ -13,19 +13,21 @@ import torch
 from jaxtyping import Int
 from numpy import ndarray
 from sacred.run import Run
+from torch import nn
 
 from analysis.curves import aubc
 from analysis.plots import save_curve
 from data.files import default_data_root
 from data.splits import Splits, initial, make_splits, read_splits
 from data.store import Images
-from experiments.checkpoints import Checkpoint, State, atomic, code_digest, run_key
-from experiments.common import device_of, open_state, runs_folder, under_root
-from experiments.loop import Budget, MakeBatches, Task, Watch, active_learning
-from experiments.querying import Asking
+from experiments.checkpoints import Checkpoint, State, atomic, code_digest, load_weights, run_key
+from experiments.common import device_of, open_state, runs_folder, stored_folder, under_root
+from experiments.loop import Budget, MakeBatches, Task, active_learning
+from experiments.querying import Answer, Asking
 from experiments.randomness import generator
 from experiments.training import Recipe
 from heuristics import get as get_heuristic
+from heuristics.registry import Heuristic
 
 
 def data_root_of(options: Mapping[str, Any]) -> Path:
@@ -61,6 +63,17 @@ def check_budget(options: Mapping[str, Any], n_pool: int) -> None:
         )
 
 
+def heuristic_of(options: Mapping[str, Any]) -> Heuristic:
+    """The query strategy with its options."""
+    return get_heuristic(options["heuristic"], **options["heuristic_options"])
+
+
+def asking_of(options: Mapping[str, Any]) -> Asking:
+    """How the pool is asked."""
+    shared = {name: options[name] for name in Asking.__dataclass_fields__ if name != "batch_size"}
+    return Asking(batch_size=options["query_batch_size"], **shared)
+
+
 def simulate(
     run: Run,
     command: str,
@@ -68,58 +81,72 @@ def simulate(
     task: Task,
     splits: Splits,
     make_batches: MakeBatches,
-    watch: Callable[[Path], Watch] | None = None,
+    watch: Callable[[Path, int, nn.Module, ndarray, Answer], Path] | None = None,
 ) -> float:
     """Run active learning (`main`) or train once on everything (`supervised`); returns the area under the main curve.
 
-    `watch(folder)` gives a function that is shown every choice and writes pictures below the folder.
+    `watch(folder, cycle, model, pool, answer)` draws what was chosen, below the folder, where `save_maps` asks for it.
     """
     supervised = command == "supervised"
     if not supervised:
         check_budget(options, len(splits.train))
-    limit_nondeterminism(device_of(options["device"]))
-    checkpoint = Checkpoint(runs_folder(), run_key(f"{run.experiment_info['name']}-{command}", options))
+    torch.use_deterministic_algorithms(device_of(options["device"]).type == "cpu")  # a GPU keeps its fast kernels
+    checkpoint = checkpoint_of(run, command, options)
     with checkpoint.lock():
-        state = open_state(checkpoint, splits.train.fingerprint, options["resume"]) or State(
-            cycle=0, labelled_map=_first_labels(splits, options, supervised), data=splits.train.fingerprint
-        )
-        if state.cycle:
+        state = open_state(checkpoint, splits.train.fingerprint, options["resume"])
+        if state is None:
+            state = State(cycle=0, labelled_map=_first_labels(splits, options, supervised), data=splits.train.fingerprint)
+        else:
             print(f"Continuing after {state.cycle} finished cycles.")
         state.code = code_digest()
+
+        def draw(cycle: int, model: nn.Module, pool: ndarray, answer: Answer) -> None:
+            if watch is not None and options["save_maps"]:
+                watch(checkpoint.outputs, cycle, model, pool, answer)
+
+        shared = {name: options[name] for name in ("start", "metric", "precision", "keep_models")}
+        budget = Budget(n_cycles=0 if supervised else options["n_cycles"], **shared)
         state = active_learning(
-            task,
-            make_batches,
-            splits,
-            get_heuristic(options["heuristic"], **options["heuristic_options"]),
-            state,
-            Asking(
-                batch_size=options["query_batch_size"],
-                **{name: options[name] for name in Asking.__dataclass_fields__ if name in options and name != "batch_size"},
-            ),
-            Budget(
-                n_cycles=0 if supervised else options["n_cycles"],
-                **{name: options[name] for name in ("start", "metric", "precision", "keep_models")},
-            ),
-            options["seed"],
-            checkpoint,
-            record=lambda row: _record(run, row),
-            watch=watch(checkpoint.outputs) if watch is not None and options["save_maps"] else None,
-        )
+            task, make_batches, splits, heuristic_of(options), state, asking_of(options), budget, options["seed"], checkpoint,
+            record=lambda row: _record(run, row), draw=draw,
+        )  # fmt: skip
         files = deliver(state, splits, checkpoint.outputs, options)
         for file in files:
             run.add_artifact(str(file), content_type={".png": "image/png", ".csv": "text/csv"}.get(file.suffix))
-        result = aubc(*_column(state, options["metric"]))
-        _print_table(state, options["metric"])
-        print(f"area under the curve of {options['metric']}: {result:.4f}")
-        print("\n".join(str(file) for file in files))
         state.finished_by = str(run._id)
         checkpoint.save(state)
+    result = aubc(*_column(state, options["metric"]))
+    _print_table(state, options["metric"])
+    print(f"area under the curve of {options['metric']}: {result:.4f}")
+    print("\n".join(os.path.relpath(stored_folder(run) / file.name) for file in files))
     return result
 
 
-def limit_nondeterminism(device: torch.device) -> None:
-    """On the CPU the same command gives the same bits; on a GPU fast kernels are kept and the last digits may differ."""
-    torch.use_deterministic_algorithms(device.type == "cpu")
+def checkpoint_of(run: Run, command: str, options: Mapping[str, Any]) -> Checkpoint:
+    """Where this run keeps what a restart needs."""
+    return Checkpoint(runs_folder(), run_key(f"{run.experiment_info['name']}-{command}", options))
+
+
+def evaluate_saved(run: Run, options: Mapping[str, Any], splits: Splits, task: Task) -> float:
+    """Metrics of a saved model on a split, as a table and as Sacred metrics; returns the main one."""
+    images = {"train": splits.train, "val": splits.val, "test": splits.test}[options["split"]]
+    if images is None:
+        raise ValueError("split=val, but this division has no validation images: set n_val to at least 1, or use split=test")
+    file = under_root(options["checkpoint"]) if options["checkpoint"] else _last_model(checkpoint_of(run, "main", options))
+    if not file.is_file():
+        raise FileNotFoundError(f"no model at {file}: give checkpoint=<file>, or run the same command without `evaluate` first")
+    model = task.make_model()
+    load_weights(model, file)
+    row = {"n_labelled": len(splits.train), **task.evaluate(model.eval(), images, 0)}
+    _record(run, row)
+    print(f"{file} on {len(images)} images ({options['split']})")
+    print("\n".join(f"{name:>28}  {value:.4f}" for name, value in row.items() if isinstance(value, float)))
+    return row[options["metric"]]
+
+
+def _last_model(checkpoint: Checkpoint) -> Path:
+    state = checkpoint.load()
+    return checkpoint.model_file(state.cycle - 1 if state else 0)
 
 
 def _first_labels(splits: Splits, options: Mapping[str, Any], supervised: bool) -> Int[ndarray, " n"]:

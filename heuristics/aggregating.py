@@ -55,9 +55,12 @@ def boundary(maps: Maps, prediction: Prediction, width: float = 3.0) -> Scores:
 
 
 def edt(maps: Maps, prediction: Prediction) -> Scores:
-    """Mean weighted by the distance of each pixel to the nearest predicted class boundary, which favours the inside of large
-    structures (the Euclidean distance weighting used for axon and myelin segmentation by Boykov-style active learning tools)."""
-    return _weighted(maps, _boundary_distance(prediction).to(maps.dtype))
+    """Mean weighted by each pixel's Euclidean distance to the nearest predicted class boundary; the plain mean where there is none.
+
+    Boundaries are always uncertain and say little about an image; this weighting, used for axon and myelin segmentation (Lubrano di
+    Scandalea et al., 2019), looks at the inside of structures.
+    """
+    return _weighted(maps, _boundary_distance(prediction).nan_to_num(posinf=0).to(maps.dtype))
 
 
 def _weighted(maps: Maps, weights: Maps) -> Scores:

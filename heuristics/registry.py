@@ -64,7 +64,7 @@ class Heuristic:
     @property
     def wants(self) -> frozenset[str]:
         """The evidence that the function asks for."""
-        return self.parameters & EVIDENCE.keys()
+        return self.parameters & frozenset(EVIDENCE)
 
     @property
     def options(self) -> dict[str, Any]:

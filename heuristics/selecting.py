@@ -21,7 +21,7 @@ def top(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[nd
 
 
 def power(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[ndarray, " n"]:
-    """Sample without replacement with p ~ s^beta, s shifted to be non-negative if it is not (Kirsch et al., 2023, eq. 5).
+    """Sample without replacement with p ~ s^beta, s shifted to be non-negative if it is not (Kirsch et al., 2023).
 
     By the Gumbel trick this is the top of beta log s + noise. Scores of zero come last, in random order.
     """
@@ -32,12 +32,12 @@ def power(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[
 
 
 def softmax(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[ndarray, " n"]:
-    """Sample without replacement with p ~ exp(beta s) (Kirsch et al., 2023, eq. 4). Beta is in units of 1 / score."""
+    """Sample without replacement with p ~ exp(beta s) (Kirsch et al., 2023). Beta is in units of 1 / score."""
     return beta * scores.astype(np.float64) + rng.gumbel(size=len(scores))
 
 
 def softrank(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[ndarray, " n"]:
-    """Sample without replacement with p ~ r^-beta, r = 1 for the highest score; equal scores share a rank (Kirsch et al., 2023, eq. 6)."""
+    """Sample without replacement with p ~ r^-beta, r = 1 for the highest score; equal scores share a rank (Kirsch et al., 2023)."""
     ranks = rankdata(-scores.astype(np.float64), method="average")
     return -beta * np.log(ranks) + rng.gumbel(size=len(scores))
 

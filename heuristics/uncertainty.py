@@ -59,7 +59,7 @@ def expected_entropy(mc_entropy: Float[Tensor, "b *s"]) -> Float[Tensor, "b *s"]
 
 @scorer
 def mc_variance(mc_votes: Float[Tensor, "b c *s"]) -> Float[Tensor, "b *s"]:
-    """Variance of the predicted class over K passes, (1 - sum_c v_c^2) / 2, in 0..(1 - 1/C) / 2.
+    """Variance of the predicted class over K passes, (1 - sum_c v_c^2) / 2, in 0..(1 - 1/C) / 2 (Gorriz et al., 2017).
 
     v_c is the share of passes that predict class c. For two classes this is v (1 - v), the variance of the binary class map; for
     more it is half the summed variance of the one-hot maps, which no numbering of the classes can change.

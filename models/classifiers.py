@@ -236,7 +236,7 @@ def _read_weights(weights: str | Path, name: str) -> dict[str, Tensor] | None:
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{str(weights)!r} holds no state dict: expected names with tensors, as torch.save(model.state_dict()) writes them")
+        raise ValueError(f"{str(weights)!r} holds no state dict (names with tensors, as torch.save(model.state_dict(), FILE) writes)")
     return content
 
 

@@ -78,7 +78,7 @@ class SharedMask(nn.Module):
         self._mask = torch.empty(0)
         self.train(layer.training)
 
-    def forward(self, x: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
+    def forward(self, x: Float[Tensor, " b *shape"]) -> Float[Tensor, " b *shape"]:
         shape = (*x.shape[1:2], *(1 for _ in x.shape[2:])) if self.per_channel else tuple(x.shape[1:])
         if self._made_for != (self.k, shape, x.device, x.dtype):
             draws = np.random.default_rng([*self.address, self.k]).random(shape, dtype=np.float32)

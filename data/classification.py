@@ -1,0 +1,78 @@
+"""The classification datasets by name: `load("nct", data_root, image_size=224)`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from data import class_folders, defects
+from data.brain_tumor import braintumor
+from data.cifar import cifar10
+from data.digits import digits
+from data.isic import isic2020
+from data.labelled import require_image_size, require_one_of
+from data.medmnist import MULTI_LABEL, REFUSED, SETS, medmnist
+from data.store import Images
+from heuristics.registry import suggestion
+
+LOADERS: dict[str, Callable[..., Images]] = {  # each: (data_root, image_size, cache_root, **its options)
+    "digits": digits,
+    "nct": class_folders.nct,
+    "isic2020": isic2020,
+    "cifar10": cifar10,
+    "eurosat": class_folders.eurosat,
+    "imagenet": class_folders.imagenet,
+    "oct": class_folders.oct_scans,
+    "braintumor": braintumor,
+    "brain_tumor_mri": class_folders.brain_tumor_mri,
+    "gaps": defects.gaps,
+    "ksdd2": defects.ksdd2,
+    "ksdd": defects.ksdd,
+    "folder": class_folders.own,
+    **{name: partial(medmnist, name) for name in SETS},
+}
+GIVEN = ("name", "data_root", "image_size", "cache_root")
+
+
+def names() -> list[str]:
+    """All datasets with one class per image, in alphabetical order."""
+    return sorted(LOADERS)
+
+
+def options(name: str) -> dict[str, Any]:
+    """The options of a dataset and their defaults. ValueError names the nearest known dataset."""
+    if name == MULTI_LABEL:
+        raise ValueError(REFUSED)
+    require_one_of("dataset", name, names())
+    parameters = inspect.signature(LOADERS[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.name not in GIVEN}
+
+
+def check(name: str, image_size: int | None, **chosen: Any) -> None:
+    """ValueError for an unknown dataset or option, or a value of the wrong type; reads nothing."""
+    known = options(name)
+    require_image_size(image_size)
+    for option, value in chosen.items():
+        if option not in known:
+            listed = ", ".join(known) or "none"
+            raise ValueError(f"dataset {name!r} has no option {option!r}.{suggestion(option, known)} Its options: {listed}")
+        kind = type(known[option])
+        fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"option {option}={value!r} of dataset {name!r} must be a {kind.__name__}, like {known[option]!r}")
+
+
+def load(name: str, data_root: Path, image_size: int | None, cache_root: Path | None = None, **chosen: Any) -> Images:
+    """The dataset called `name`: kind 'class', targets () int64, group = class, parts 'train', 'test' and, where official, 'val'.
+
+    Images are (image_size, image_size): the shorter side resized with antialiasing, then the centre cropped (the Kolektor sets are squeezed
+    instead); None keeps them as they are, of any size. `chosen` are options of the dataset, see `options`. They are decoded on the first
+    use and memory-mapped from `cache_root` afterwards.
+
+    Raises ValueError for a wrong name, option or file, with the nearest valid choice; FileNotFoundError with the expected tree.
+    """
+    check(name, image_size, **chosen)
+    return LOADERS[name](data_root=Path(data_root), image_size=image_size, cache_root=cache_root, **chosen)

@@ -1,0 +1,147 @@
+"""Information shared by several predictions of one network: what a whole batch tells about the weights, or one label about others.
+
+Both need the K stochastic passes themselves, with the same dropout masks for every image in pass k, so that the predictions of
+different images in one pass come from one set of weights. Information is in nats.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from heuristics.evidence import entropy_of
+from heuristics.registry import selector
+from heuristics.selecting import select
+from heuristics.submodular import CHUNK, lazy_greedy
+
+# Information below this is rounding of float32 entropies: gains that agree to it are equal.
+TOLERANCE = 1e-6
+# A sampled estimate of a gain may exceed an earlier one by chance: by less than this many standard errors.
+STANDARD_ERRORS = 4.0
+
+
+@selector
+def batchbald(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.Generator, max_joint: int = 2**20) -> Int[ndarray, " q"]:
+    """The batch whose labels together tell most about the weights, I(y_1, ..., y_q; w), greedily (Kirsch et al., 2019, alg. 1).
+
+    Each pick maximises H(y | y_1..y_m) - E_k H(y | w_k), the information of its label given the labels of the m picks before it
+    (eq. 8 and 9, less terms that are the same for all candidates). H(y | y_1..y_m) averages over the joint outcomes of those labels:
+    exactly, over all of them, as long as outcomes x max(C, K) numbers fit `max_joint` (outcomes of probability zero are not
+    counted), then over `max_joint` / max(C, K) sampled ones (eq. 13 by sampling; systematic, hence unbiased).
+
+    The exact gains are submodular, so lazy evaluation has the picks of plain greedy: at worst O(N C max_joint) time per pick,
+    in practice a few hundred candidates instead of N. O(max_joint) memory beside `mc_probs`.
+    Raises ValueError for maps, and for a `max_joint` that holds no outcome.
+    """
+    probs = _one_label_each(mc_probs, "batchbald")
+    n, n_classes, n_passes = probs.shape
+    if max_joint < max(n_classes, n_passes):
+        raise ValueError(f"max_joint={max_joint} of batchbald must be at least the larger of classes and passes, {max(n_classes, n_passes)}")
+    blocks = probs.split(max(1, CHUNK // (n_classes * n_passes)))
+    noise = torch.cat([entropy_of(block).mean(1) for block in blocks])
+    bald = torch.cat([entropy_of(block.mean(2)) for block in blocks]) - noise
+    outcomes = Outcomes(n_passes, max_joint // max(n_classes, n_passes), rng, probs)
+
+    def gains_of(candidates: list[int]) -> tuple[list[float], float]:
+        index = torch.tensor(candidates, device=probs.device)
+        entropy, error = outcomes.conditional_entropy(probs[index])
+        return (entropy - noise[index]).tolist(), STANDARD_ERRORS * error
+
+    bounds = bald.double().cpu().numpy()
+    return lazy_greedy(bounds, gains_of, lambda pick: outcomes.extend(probs[pick]), n_query, rng, TOLERANCE)
+
+
+class Outcomes:
+    """Joint outcomes y_1..y_m of the labels of m images, with their probabilities and the posterior over the K passes given each.
+
+    `weights` (M,) sum to 1; `posteriors` (M, K) have rows p(k | y_1..y_m), which neither underflow nor lose precision as m grows.
+    All outcomes of positive probability are kept up to `capacity`; from then on `capacity` of them are sampled.
+    """
+
+    def __init__(self, n_passes: int, capacity: int, rng: np.random.Generator, like: Tensor):
+        self.weights = like.new_ones(1)
+        self.posteriors = like.new_full((1, n_passes), 1 / n_passes)
+        self.capacity = capacity
+        self.exact = True
+        self._rng = rng
+
+    def conditional_entropy(self, probs: Float[Tensor, "b c k"]) -> tuple[Float[Tensor, " b"], float]:
+        """H(y | y_1..y_m) of each of B images, and the largest standard error of these (0 while all outcomes are kept)."""
+        n_images, n_classes, n_passes = probs.shape
+        rows = max(1, CHUNK // (n_images * n_classes))
+        flat = probs.reshape(n_images * n_classes, n_passes).T
+        mean, square = probs.new_zeros(n_images), probs.new_zeros(n_images)
+        for weights, posteriors in zip(self.weights.split(rows), self.posteriors.split(rows), strict=True):
+            predictive = (posteriors @ flat).view(-1, n_images, n_classes)
+            entropy = entropy_of(predictive.transpose(1, 2))
+            mean += weights @ entropy
+            if not self.exact:
+                square += weights @ entropy.square_()
+        variance = 0.0 if self.exact else (square - mean.square()).clamp_min_(0).max().item()
+        return mean, (variance / self.capacity) ** 0.5
+
+    def extend(self, probs: Float[Tensor, "c k"]) -> None:
+        """Add the label of one more image to every outcome."""
+        mass = self.weights[:, None] * (self.posteriors @ probs.T)
+        flat = mass.flatten()
+        children = flat.nonzero().flatten()
+        if len(children) <= self.capacity:
+            weights = flat[children]
+        else:
+            children, weights = self._sampled(flat)
+            self.exact = False
+        self.weights = weights / weights.sum()
+        posteriors = self.posteriors[children // len(probs)] * probs[children % len(probs)]
+        self.posteriors = posteriors / posteriors.sum(1, keepdim=True)
+
+    def _sampled(self, mass: Float[Tensor, " m"]) -> tuple[Int[Tensor, " d"], Float[Tensor, " d"]]:
+        """Systematic sample of `capacity` outcomes: each is expected as often as its share of the mass; repeats are counted."""
+        cumulative = mass.double().cumsum(0)
+        ticks = (torch.arange(self.capacity, device=mass.device, dtype=torch.float64) + self._rng.random()) / self.capacity
+        drawn = torch.searchsorted(cumulative, ticks * cumulative[-1], right=True).clamp_max_(len(mass) - 1)
+        children, counts = drawn.unique_consecutive(return_counts=True)
+        return children, counts.to(mass.dtype)
+
+
+@selector
+def epig(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.Generator, n_targets: int = 100) -> Int[ndarray, " q"]:
+    """Expected predictive information gain: what a label tells about the predictions on other images (Bickford Smith et al., 2023).
+
+    The mean over target inputs x* of I(y; y* | x, x*), with p(y, y* | x, x*) = 1/K sum_k p_k(y | x) p_k(y* | x*) (eq. 5 and 6),
+    in 0..log C. The target inputs are `n_targets` images drawn at random from the pool itself (all of it if it is smaller), which
+    so stands for the distribution of future inputs. O(N T C^2 K) time, memory in blocks. Raises ValueError for maps.
+    """
+    probs = _one_label_each(mc_probs, "epig")
+    if n_targets < 1:
+        raise ValueError(f"n_targets={n_targets} of epig must be at least 1")
+    targets = probs[torch.from_numpy(rng.choice(len(probs), min(n_targets, len(probs)), replace=False)).to(probs.device)]
+    scores = predictive_information(probs, targets).double().cpu().numpy()
+    return select(np.round(scores / TOLERANCE), n_query, rng)
+
+
+def predictive_information(probs: Float[Tensor, "n c k"], targets: Float[Tensor, "t c k"]) -> Float[Tensor, " n"]:
+    """Mean over the targets of the mutual information between the label of each image and the label of the target, nats."""
+    n_classes, n_passes = probs.shape[1:]
+    # Blocks of candidates x targets whose joint tables, C^2 numbers a pair, stay within one chunk.
+    target_block = max(1, min(len(targets), CHUNK // n_classes**2))
+    block = max(1, CHUNK // (target_block * n_classes**2))
+    found = []
+    for images in probs.split(block):
+        left = images.reshape(-1, n_passes) / n_passes
+        joint_entropy = probs.new_zeros(len(images))
+        for others in targets.split(target_block):
+            joint = left @ others.reshape(-1, n_passes).T
+            joint_entropy += entropy_of(joint.view(len(images), -1))
+        found.append(entropy_of(images.mean(2)) - joint_entropy / len(targets))
+    return (torch.cat(found) + entropy_of(targets.mean(2)).mean()).clamp_min_(0)
+
+
+def _one_label_each(mc_probs: Float[Tensor, "n c k *s"], name: str) -> Float[Tensor, "n c k"]:
+    """The passes in at least single precision; refuses maps, whose joint outcomes over all pixels cannot be enumerated."""
+    if mc_probs.ndim != 3:
+        shape = tuple(mc_probs.shape)
+        raise ValueError(f"{name} needs one label per image, mc_probs (N, C, K); got maps of shape {shape}: use bald with an aggregate")
+    return mc_probs.to(torch.promote_types(mc_probs.dtype, torch.float32))

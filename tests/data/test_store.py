@@ -1,0 +1,187 @@
+"""The cache: exact, shared, ragged, and whole or absent."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from data.store import ROOT, Record, cached, source_fingerprint
+
+
+def records(shapes=((4, 6), (5, 3), (1, 9)), dtype="uint8", channels=3):
+    rng = np.random.default_rng(0)
+    parts = ["train", "train", "test"]
+    return [
+        Record(f"im{i}", rng.integers(0, 256, (*s, channels), np.uint8), rng.integers(0, 3, s).astype(dtype), i % 2, parts[i % 3], f"p{i}")
+        for i, s in enumerate(shapes)
+    ]
+
+
+def build(folder, given=None, kind="instance_map", name="toy"):
+    return cached(name, "f0", kind, ("background", "thing"), lambda: given or records(), cache_root=folder)
+
+
+def test_everything_comes_back_at_first_and_second_use(tmp_path):
+    wanted = records()
+    for images in (build(tmp_path, wanted), build(tmp_path, ["never read"])):
+        assert len(images) == 3 and images.names == ["im0", "im1", "im2"] and images.shapes.tolist() == [[4, 6], [5, 3], [1, 9]]
+        assert images.groups.tolist() == [0, 1, 0] and images.parts.tolist() == ["train", "train", "test"]
+        assert images.patients.tolist() == ["p0", "p1", "p2"] and images.channels == 3
+        for i, record in enumerate(wanted):
+            assert (images.raw(i) == record.image).all() and (images.instances(i) == record.target).all()
+            image, target = images[i]
+            assert image.dtype == torch.float32 and np.array_equal((image.numpy().transpose(1, 2, 0) * 255).round(), record.image)
+            assert target.dtype == torch.int64 and np.array_equal(target.numpy(), record.target > 0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=6), st.sampled_from(["uint8", "uint16"]), st.data())
+def test_any_shapes(tmp_path_factory, shapes, dtype, data):
+    wanted = [Record(f"{i}", data.draw(arrays(np.uint8, (*s, 1))), data.draw(arrays(dtype, s))) for i, s in enumerate(shapes)]
+    images = build(tmp_path_factory.mktemp("cache"), wanted)
+    for i, record in enumerate(wanted):
+        assert np.array_equal(images.raw(i), record.image) and np.array_equal(images.instances(i), record.target)
+
+
+def test_boxes_and_classes(tmp_path):
+    pixel = np.zeros((2, 2, 1), np.uint8)
+    boxes = [np.arange(10, dtype=np.float32).reshape(2, 5), np.zeros((0, 5), np.float32), np.ones((1, 5), np.float32)]
+    images = build(tmp_path, [Record(f"{i}", pixel, b) for i, b in enumerate(boxes)], "boxes")
+    assert [images.target(i).tolist() for i in range(3)] == [b.tolist() for b in boxes]
+    assert images.target(1).shape == (0, 5)
+    images = build(tmp_path, [Record(f"{i}", pixel, np.array(i)) for i in range(3)], "class", "classes")
+    assert [images.target(i).item() for i in range(3)] == [0, 1, 2] and images.target(0).shape == ()
+
+
+def test_no_boxes_at_all(tmp_path):
+    images = build(tmp_path, [Record("a", np.zeros((2, 2, 1), np.uint8), np.zeros((0, 5), np.float32))], "boxes")
+    assert images.target(0).shape == (0, 5)
+
+
+def test_subsets_share_the_files(tmp_path):
+    images = build(tmp_path)
+    train = images.part("train")
+    assert train.names == ["im0", "im1"] and images.part("test", "train").names == images.names and len(images.part("none")) == 0
+    last = train.subset([1, 0]).subset([0])
+    assert last.names == ["im1"] and last.rows.tolist() == [1] and last.pixels is images.pixels
+    assert np.shares_memory(last.raw(0), images.raw(1))
+    assert train.patients.tolist() == ["p0", "p1"] and last.shapes.tolist() == [[5, 3]]
+
+
+def test_deepcopy_shares_and_pickle_keeps(tmp_path):
+    images = build(tmp_path)
+    assert copy.deepcopy(images) is images and copy.deepcopy(images.pixels) is images.pixels
+    again = pickle.loads(pickle.dumps(images.subset([2])))  # workers of a data loader get it so
+    assert (again.raw(0) == images.raw(2)).all()
+
+
+def test_images_are_read_only_and_items_are_copies(tmp_path):
+    images = build(tmp_path)
+    with pytest.raises(ValueError, match="read-only"):
+        images.raw(0)[:] = 0
+    before = images.raw(0).copy()
+    images.image(0).zero_()
+    images.target(0).zero_()
+    assert (images.raw(0) == before).all() and images.target(0).any()
+
+
+def test_instances_only_where_there_are(tmp_path):
+    with pytest.raises(ValueError, match="'toy' has class_map targets and no instances"):
+        build(tmp_path, kind="class_map").instances(0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [(records()[:2] + records(dtype="int64")[2:], "im2: target is int64, those before it are uint8"), ([], "no image was found for toy")],
+)
+def test_wrong_records_leave_nothing(tmp_path, wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        cached("toy", "f0", "class_map", ("a",), lambda: wrong, cache_root=tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_failing_loader_leaves_nothing_and_the_next_build_works(tmp_path):
+    def broken():
+        yield records()[0]
+        raise OSError("disk is gone")
+
+    with pytest.raises(OSError, match="disk is gone"):
+        cached("toy", "f0", "instance_map", ("a",), broken, cache_root=tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+    assert len(build(tmp_path / "cache")) == 3
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from data.store import Record, cached
+def slow():
+    yield Record("half", np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8))
+    print("writing", flush=True)
+    time.sleep(60)
+cached("toy", "f0", "instance_map", ("a",), slow, cache_root=Path(sys.argv[1]))
+"""
+
+
+def test_killed_build_is_never_taken_for_a_cache(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None and process.stdout.readline() == b"writing\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not (tmp_path / "toy-f0").exists()
+    assert build(tmp_path).names == ["im0", "im1", "im2"]
+
+
+def test_concurrent_builds_agree(tmp_path):
+    barrier = threading.Barrier(3)
+    found: list = []
+
+    def together():
+        barrier.wait(10)  # all have seen that there is no cache
+        time.sleep(0.01)
+        yield from records()
+
+    def run():
+        found.append(cached("toy", "f0", "instance_map", ("a",), together, cache_root=tmp_path))
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(found) == 3 and all((images.raw(1) == records()[1].image).all() for images in found)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["toy-f0"]
+
+
+def test_cache_root_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALIQUOT_CACHE", str(tmp_path / "elsewhere"))
+    build(None)
+    assert (tmp_path / "elsewhere" / "toy-f0").is_dir()
+
+
+def test_fingerprint_sees_every_change(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    for file in (a, b):
+        file.write_text("12345")
+        os.utime(file, ns=(10**18, 10**18))
+    first = source_fingerprint([a, b], 1.0)
+    assert first == source_fingerprint(iter([Path(b), a]), 1.0)
+    assert len({first, source_fingerprint([a, b], 0.5), source_fingerprint([a], 1.0)}) == 3
+    os.utime(a, ns=(10**18, 10**18 + 1))
+    assert source_fingerprint([a, b], 1.0) != first

@@ -1,0 +1,99 @@
+"""Classification metrics against hand-computed values, scikit-learn and torchmetrics."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytest import approx, raises
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from experiments.classification_metrics import classification_metrics, expected_calibration_error
+
+
+def predictions(seed: int, n: int = 200, c: int = 4, ties: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(c, size=n)
+    logits = rng.normal(size=(n, c)).round(1 if ties else 9) + np.eye(c)[targets]
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True), targets
+
+
+def test_by_hand():
+    probs = np.array([[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.1, 0.8, 0.1], [0.3, 0.1, 0.6]])
+    metrics = classification_metrics(probs, np.array([0, 0, 1, 1]))  # class 2 never occurs, but is predicted once
+    assert metrics["accuracy"] == 0.5
+    assert metrics["per_class_accuracy"][:2] == [0.5, 0.5] and math.isnan(metrics["per_class_accuracy"][2])
+    assert metrics["balanced_accuracy"] == metrics["worst_class_accuracy"] == 0.5
+    # F1: class 0 has precision 1, recall 1/2; class 1 precision 1/2, recall 1/2; class 2 zero
+    assert metrics["macro_f1"] == approx((2 / 3 + 1 / 2 + 0) / 3)
+    # class 0: positives .7 .4 against .1 .3, all won; class 1: positives .8 .1 against .2 .5, two of four won
+    assert metrics["macro_auroc"] == approx((1 + 0.5) / 2)
+    assert metrics["nll"] == approx(-np.log([0.7, 0.4, 0.8, 0.1]).mean())
+    # all four confidences .7, .5, .8, .6 fall into bins of their own; correct: yes, no, yes, no
+    assert metrics["ece"] == approx((0.3 + 0.5 + 0.2 + 0.6) / 4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 6))
+def test_against_the_libraries(seed, c):
+    probs, targets = predictions(seed, c=c)
+    metrics, predicted = classification_metrics(probs, targets), probs.argmax(1)
+    assert metrics["accuracy"] == approx(accuracy_score(targets, predicted))
+    assert metrics["balanced_accuracy"] == approx(balanced_accuracy_score(targets, predicted))
+    assert metrics["macro_f1"] == approx(f1_score(targets, predicted, average="macro"))
+    aurocs = [roc_auc_score(targets == k, probs[:, k]) for k in range(c)]
+    assert metrics["macro_auroc"] == approx(np.mean(aurocs))
+    assert metrics["nll"] == approx(log_loss(targets, probs, labels=range(c)))
+    assert metrics["worst_class_accuracy"] == min(metrics["per_class_accuracy"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 6))
+def test_calibration_against_torchmetrics(seed, c):
+    probs, targets = predictions(seed, c=c, ties=False)  # float32 there: a confidence on an edge could change its bin
+    theirs = multiclass_calibration_error(torch.from_numpy(probs), torch.from_numpy(targets), c, n_bins=15)
+    assert classification_metrics(probs, targets)["ece"] == approx(theirs.item(), abs=1e-6)
+
+
+def test_bins_of_the_calibration_error_share_their_examples():
+    # one bin (0.6, 0.667]: mean confidence 0.64, accuracy 0.5
+    assert expected_calibration_error(np.array([0.62, 0.66]), np.array([True, False])) == approx(0.14)
+    assert expected_calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0
+    # the upper edge of a bin belongs to it: 0.5 lies with 0.25 in the lower of two bins, mean confidence 0.375, accuracy 0.5
+    assert expected_calibration_error(np.array([0.5, 0.25]), np.array([True, False]), n_bins=2) == approx(0.5 - 0.375)
+
+
+def test_certain_and_wrong_stays_finite():
+    metrics = classification_metrics(np.array([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32), np.array([1, 0]))
+    assert metrics["nll"] == approx(-math.log(1e-38) / 2) and metrics["ece"] == approx(0.5)
+    assert metrics["macro_auroc"] == 0.5  # all tied
+
+
+def test_one_class_only():
+    metrics = classification_metrics(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]))
+    assert metrics["macro_auroc"] == 0.5 and metrics["balanced_accuracy"] == metrics["worst_class_accuracy"] == 0.5
+    assert all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
+
+
+def test_permuted_examples_change_nothing_and_values_are_plain():
+    probs, targets = predictions(0)
+    order = np.random.default_rng(1).permutation(len(targets))
+    metrics, permuted = classification_metrics(probs, targets), classification_metrics(probs[order], targets[order])
+    assert {k: approx(v) for k, v in metrics.items()} == permuted
+    assert json.loads(json.dumps(metrics)) == metrics
+
+
+def test_refusals():
+    with raises(ValueError, match="there is none"):
+        classification_metrics(np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
+    with raises(ValueError, match=r"row 1 of the probabilities is \[2.0, -1.0\]"):
+        classification_metrics(np.array([[0.5, 0.5], [2.0, -1.0]]), np.array([0, 1]))
+    with raises(ValueError, match="row 0"):
+        classification_metrics(np.array([[np.nan, 1.0]]), np.array([0]))
+    with raises(ValueError, match="target 2 is not a class of 0 to 1"):
+        classification_metrics(np.array([[0.5, 0.5]]), np.array([2]))
