@@ -54,10 +54,14 @@ def glands(n_pool: int = 200, n_test: int = 100, size: int = 128, seed: int = 20
     for name, value, least in (("n_pool", n_pool, 1), ("n_test", n_test, 1), ("size", size, 32)):
         if value < least:
             raise ValueError(f"{name}={value} of the phantom must be at least {least}")
-    version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    fingerprint = hashlib.sha256(repr((version, n_pool, n_test, size, seed)).encode()).hexdigest()[:16]
+    digest = generator_fingerprint([Path(__file__)], n_pool, n_test, size, seed)
     records = partial(_records, n_pool, n_test, size, seed)
-    return cached("phantom", fingerprint, "instance_map", ("background", "gland"), records, n_pool + n_test, cache_root)
+    return cached("phantom", digest, "instance_map", ("background", "gland"), records, n_pool + n_test, cache_root)
+
+
+def generator_fingerprint(sources: list[Path], *arguments: object) -> str:
+    """Digest of the text of the generating modules and of their arguments: a changed generator never reads an old cache."""
+    return hashlib.sha256(repr((arguments, [file.read_text() for file in sources])).encode()).hexdigest()[:16]
 
 
 def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]:

@@ -39,7 +39,8 @@ def none(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple
 def hflip(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
     """Mirror left and right with probability 1/2."""
     rows = _rows(rng.random(len(images)) < 0.5, images)
-    return _replaced(images, rows, lambda x: x.flip(-1)), None if masks is None else _replaced(masks, rows, lambda x: x.flip(-1))
+    flipped = images.index_copy(0, rows, images[rows].flip(-1))
+    return flipped, None if masks is None else masks.index_copy(0, rows, masks[rows].flip(-1))
 
 
 def flips_rot90(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
@@ -131,10 +132,6 @@ def _rows(chosen: Bool[ndarray, " b"], images: Tensor) -> Int[Tensor, " r"]:
     return torch.from_numpy(np.flatnonzero(chosen)).to(images.device)
 
 
-def _replaced(batch: Tensor, rows: Int[Tensor, " r"], act: Callable[[Tensor], Tensor]) -> Tensor:
-    return batch.index_copy(0, rows, act(batch[rows]))
-
-
 def _uniform(rng: np.random.Generator, low: float, high: float, images: Images, *shape: int) -> Float[Tensor, " b *s"]:
     return torch.from_numpy(rng.uniform(low, high, (len(images), *shape))).to(images)
 
@@ -164,9 +161,8 @@ def _jittered(
     images: Images, rng: np.random.Generator, brightness: float, contrast: float, saturation: float = 0.0, hue: float = 0.0
 ) -> Images:
     """Change each image's colours by factors drawn from 1 - strength to 1 + strength; hue turns by up to that part of a circle."""
-    strengths = (brightness, contrast, saturation)
-    factors = [_uniform(rng, 1 - strength, 1 + strength, images) for strength in strengths]
-    return _recoloured(images, *factors, _uniform(rng, -2 * math.pi * hue, 2 * math.pi * hue, images))
+    bright, contrasted, saturated = (_uniform(rng, 1 - part, 1 + part, images) for part in (brightness, contrast, saturation))
+    return _recoloured(images, bright, contrasted, saturated, _uniform(rng, -2 * math.pi * hue, 2 * math.pi * hue, images))
 
 
 def _recoloured(images: Images, brightness: PerImage, contrast: PerImage, saturation: PerImage, hue: PerImage) -> Images:
@@ -213,9 +209,9 @@ _STRENGTH = 9 / 30
 
 def _enhanced(which: int) -> Callable[[Images, PerImage], Images]:
     def enhance(images: Images, sign: PerImage) -> Images:
-        factors = [torch.ones_like(sign) for _ in range(3)]
-        factors[which] = 1 + 0.9 * _STRENGTH * sign
-        return _recoloured(images, *factors, torch.zeros_like(sign))
+        one, factor = torch.ones_like(sign), 1 + 0.9 * _STRENGTH * sign
+        brightness, contrast, saturation = (factor if part == which else one for part in range(3))
+        return _recoloured(images, brightness, contrast, saturation, torch.zeros_like(sign))
 
     return enhance
 

@@ -38,7 +38,7 @@ def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, "
         "accuracy": float(correct.mean()),
         "balanced_accuracy": float(per_class[present].mean()),
         "worst_class_accuracy": float(per_class[present].min()),
-        "macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
+        "macro_f1": float(f1_score(targets, predicted, average="macro")),
         "macro_auroc": _macro_auroc(probs, targets),
         "nll": float(-np.log(likelihood).mean()),
         "ece": expected_calibration_error(probs.max(1), correct),

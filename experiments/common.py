@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import signal
@@ -200,6 +201,17 @@ def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any]) -> None:
                 check(config)
                 _stop_if_finished(ex, command_name, config)
         return {}
+
+
+def preset(ex: Experiment) -> Callable[[Callable[[], None]], Any]:
+    """Decorator for a named config; the comment above it is what `print_named_configs` shows (Sacred would make an option of a docstring)."""
+
+    def register(options: Callable[[], None]) -> Any:
+        scope = ex.named_config(options)
+        scope.__doc__ = " ".join(line.lstrip("# ") for line in (inspect.getcomments(options) or "").splitlines())
+        return scope
+
+    return register
 
 
 COMMANDS = ("main", "supervised", "evaluate")

@@ -18,7 +18,7 @@ from analysis.plots import MAX_ROWS, PickedImage, save_picks
 from data import segmentation as datasets
 from data.store import ROOT, Images
 from data.transforms import AUGMENTATIONS, crop_example
-from experiments.common import device_of, launch, loop_options, prepare, sentences, validate
+from experiments.common import device_of, launch, loop_options, prepare, preset, sentences, validate
 from experiments.loop import Task
 from experiments.querying import WithoutTargets, equal_size_batches, explain
 from experiments.randomness import torch_seeded
@@ -54,11 +54,11 @@ def segmentation():
     eval_samples = 0  # stochastic passes averaged for the mc_ metrics on test; 0 tests the deterministic pass only
 
 
-@ex.named_config
+# The published GlaS protocol: 4 images, 2 of each grade, 2 more per cycle, 15 cycles; 60 epochs of 8 repeats, crops of 416,
+# SGD 0.1 with a step at 40; tested by averaging 20 stochastic passes. For a GPU. Published reading of random labelling: Dice
+# about 0.55 / 0.80 / 0.85 / 0.885 at 5 / 10 / 15 / 20 labels, about 0.91 with all 85. Not run in full here: needs a GPU.
+@preset(ex)
 def glas():
-    # The published GlaS protocol: 4 images, 2 of each grade, 2 more per cycle, 15 cycles; 60 epochs of 8 repeats, crops of 416,
-    # SGD 0.1 with a step at 40; tested by averaging 20 stochastic passes. For a GPU. Published reading of random labelling: Dice
-    # about 0.55 / 0.80 / 0.85 / 0.885 at 5 / 10 / 15 / 20 labels, about 0.91 with all 85. Not run in full here: needs a GPU.
     dataset = "glas"
     metric = "mc_dice"
     n_initial = 4
@@ -83,9 +83,9 @@ def glas():
     query_batch_size = 4
 
 
-@ex.named_config
+# GlaS at a quarter of its size.
+@preset(ex)
 def glas_quick():
-    # GlaS at a quarter of its size.
     dataset = "glas"
     scale = 0.25
     n_initial = 4
@@ -93,9 +93,9 @@ def glas_quick():
     n_cycles = 6
 
 
-@ex.named_config
+# Nuclei of very different sizes and stains, at half size.
+@preset(ex)
 def dsb2018():
-    # Nuclei of very different sizes and stains, at half size.
     dataset = "dsb2018"
     scale = 0.5
     n_initial = 4
@@ -103,15 +103,15 @@ def dsb2018():
     n_cycles = 9
 
 
-@ex.named_config
+# Your own images: with folder data_root=/path/to/folder, which holds images/ and masks/ with equal stems.
+@preset(ex)
 def folder():
-    # Your own images: with folder data_root=/path/to/folder, which holds images/ and masks/ with equal stems.
     dataset = "folder"
 
 
-@ex.named_config
+# Seconds, for tests: a poor network on a few phantom images.
+@preset(ex)
 def tiny():
-    # Seconds, for tests: a poor network on a few phantom images.
     n_initial = 4
     n_query = 3
     n_cycles = 2

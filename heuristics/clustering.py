@@ -97,12 +97,22 @@ def _parts(*tensors: Tensor | None) -> Iterator[Tensor]:
     return (x[part] for x in tensors if x is not None for part in blocks(len(x)))
 
 
-def nearest_centre(rows: Float[Tensor, "n d"], centres: Float[Tensor, "k d"]) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
-    """Squared distance of each row to its nearest centre, and which one that is.
+def squared_norms(rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    return rows.square().sum(1)  # in half the time of torch.linalg.vecdot
+
+
+def nearest_centre(
+    rows: Float[Tensor, "n d"],
+    centres: Float[Tensor, "k d"],
+    squares: Float[Tensor, " n"] | None = None,
+    centre_squares: Float[Tensor, " k"] | None = None,
+) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
+    """Squared distance of each row to its nearest centre, and which one that is; squared norms may be given to save time.
 
     One matrix product, |x|^2 + |c|^2 - 2 x.c; where that cancels (duplicates and near-duplicates), the differences themselves.
     """
-    squares, centre_squares = torch.linalg.vecdot(rows, rows), torch.linalg.vecdot(centres, centres)
+    squares = squared_norms(rows) if squares is None else squares
+    centre_squares = squared_norms(centres) if centre_squares is None else centre_squares
     least, which = torch.addmm(centre_squares, rows, centres.T, alpha=-2).min(1)
     least += squares
     close = (least < CANCELLED * (squares + centre_squares[which])).nonzero().squeeze(1)
@@ -130,7 +140,7 @@ class Points:
         """Squared distance of the vectors at `index` to the nearest of the vectors `centres`."""
         rows, near = self.framed(self.embeddings[index]), self.framed(self.embeddings[centres])
         if self.factors is None:
-            return nearest_centre(rows, near)[0]
+            return nearest_centre(rows, near, self.squares[index], self.squares[centres])[0]
         factors, near_factors = self.factors[index], self.factors[centres]
         squares, near_squares = self.squares[index], self.squares[centres]
         products = (rows @ near.T).mul_(factors @ near_factors.T)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.clustering import BLOCK, blocks, check_pool, completed, frame, lloyd, nearest_centre
+from heuristics.clustering import BLOCK, blocks, check_pool, completed, frame, lloyd, nearest_centre, squared_norms
 from heuristics.registry import selector
 
 
@@ -79,17 +79,19 @@ def coreset(
     while len(picks) < n_query:
         front, cutoff, tied = _front(bound, FRONT)
         rows, distance, age = framed(embeddings[order[front]]), bound[front], known[front]
+        squares = squared_norms(rows)
         for stale in age.argsort().split(FRONT // 8):  # of similar age, so that few centres are visited twice
             oldest = int(age[stale].min())
             if oldest < n_centres:
-                distance[stale] = torch.minimum(distance[stale], nearest_centre(rows[stale], centres[oldest:n_centres])[0])
+                nearest = nearest_centre(rows[stale], centres[oldest:n_centres], squares[stale])[0]
+                distance[stale] = torch.minimum(distance[stale], nearest)
         while len(picks) < n_query:
             at = int(distance.argmax())  # the first one of equals
             if distance[at] < cutoff or (distance[at] == cutoff and front[at] > tied):
                 break
             picks.append(int(order[front[at]]))
             centres[n_centres] = rows[at]
-            distance = torch.minimum(distance, nearest_centre(rows, centres[n_centres : n_centres + 1])[0])
+            distance = torch.minimum(distance, nearest_centre(rows, rows[at : at + 1], squares, squares[at : at + 1])[0])
             distance[at] = -1
             n_centres += 1
         bound[front], known[front] = distance, n_centres
@@ -167,7 +169,7 @@ def _by_typicality(
     rows = rng.permutation(rows)  # so that chance decides among equals
     vectors = everything[torch.from_numpy(rows).to(everything.device)]
     vectors = frame(vectors)(vectors)
-    squares = torch.linalg.vecdot(vectors, vectors)
+    squares = squared_norms(vectors)
     k = min(neighbours, len(rows) - 1)
     mean = torch.zeros(len(rows), device=vectors.device, dtype=vectors.dtype)
     for part in blocks(len(rows), BLOCK // 4):
@@ -208,7 +210,7 @@ def probcover(
     framed = frame(points, labelled_embeddings)
     radius = delta * framed.scale or pure_radius(points, n_clusters, purity, rng) * framed.scale
     points = framed(points)
-    squares = torch.linalg.vecdot(points, points)
+    squares = squared_norms(points)
     uncovered = torch.ones(len(points), dtype=torch.bool, device=device)
     for part in blocks(len(labelled_embeddings)):
         centres = framed(labelled_embeddings[part])
@@ -243,7 +245,7 @@ def pure_radius(points: Float[Tensor, "m d"], n_clusters: int, purity: float, rn
     labels = torch.from_numpy(lloyd(points, n_clusters, rng)[0]).to(points.device)
     framed = frame(points)
     points = framed(points)
-    squares = torch.linalg.vecdot(points, points)
+    squares = squared_norms(points)
     nearest = []
     for part in blocks(len(points), BLOCK // 4):
         squared = torch.addmm(squares, points[part], points.T, alpha=-2).add_(squares[part, None])

@@ -108,7 +108,8 @@ def _load_all() -> None:
     """Import every module of this folder, so that a new file registers itself."""
     package = importlib.import_module("heuristics")
     for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"heuristics.{module.name}")
+        if module.name != "__main__":
+            importlib.import_module(f"heuristics.{module.name}")
 
 
 def names() -> list[str]:

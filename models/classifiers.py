@@ -22,11 +22,15 @@ from heuristics.registry import suggestion
 # Statistics of ImageNet in 0..1; grey images use the mean over the three channels.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-VGG16 = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
+Trunk = Callable[[int, float, int | None], tuple[nn.Module, int]]  # (channels, dropout, image_size) -> trunk, number of features
+VGG16: list[int | str] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 
 
 class Standardise(nn.Module):
     """(x - mean) / std per channel, with the statistics of ImageNet."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, channels: int):
         super().__init__()
@@ -77,39 +81,32 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class Network:
-    """How a trunk is built from (channels, dropout, image_size), and what it accepts."""
+    """How a trunk is built and what it accepts."""
 
-    trunk: Callable[[int, float, int | None], tuple[nn.Module, int]]  # -> trunk, number of features
+    trunk: Trunk
     smallest: int = 1  # smallest side of an image
-    torchvision: str | None = None  # name of the torchvision model whose ImageNet weights fit
+    published: bool = False  # torchvision has ImageNet weights for it under the same name
 
 
-def _resnet(depth: int, small_stem: bool = False) -> Callable[[int, float, int | None], tuple[nn.Module, int]]:
+def _torchvision(name: str, head: str, dim: int) -> Trunk:
+    """The torchvision network without the layer `head`, which received `dim` features."""
+
     def build(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
-        trunk = getattr(torchvision.models, f"resnet{depth}")(num_classes=1)
-        dim = trunk.fc.in_features
-        if small_stem:  # for images of about 32 pixels, as in He et al. (2016), section 4.2
-            trunk.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-            nn.init.kaiming_normal_(trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
-            trunk.maxpool = nn.Identity()
-        trunk.fc = nn.Identity()
+        trunk = torchvision.models.get_model(name, weights=None, num_classes=1)
+        setattr(trunk, head, nn.Identity())
         return _first_convolution(trunk, channels), dim
 
     return build
 
 
-def _densenet121(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
-    trunk = torchvision.models.densenet121(num_classes=1)
-    dim = trunk.classifier.in_features
-    trunk.classifier = nn.Identity()
-    return _first_convolution(trunk, channels), dim
-
-
-def _efficientnet_b0(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
-    trunk = torchvision.models.efficientnet_b0(num_classes=1)
-    dim = trunk.classifier[1].in_features
-    trunk.classifier = nn.Identity()
-    return _first_convolution(trunk, channels), dim
+def _resnet18_cifar(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
+    """ResNet-18 that starts with a 3x3 convolution at full resolution, as in He et al. (2016), section 4.2."""
+    trunk = torchvision.models.resnet18(num_classes=1)
+    trunk.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
+    trunk.set_submodule("maxpool", nn.Identity())
+    trunk.set_submodule("fc", nn.Identity())
+    return trunk, 512
 
 
 def _vgg16_bn(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
@@ -118,13 +115,13 @@ def _vgg16_bn(channels: int, dropout: float, image_size: int | None) -> tuple[nn
     for module in layers.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+            nn.init.zeros_(module.get_parameter("bias"))
     trunk = nn.Sequential(OrderedDict(features=layers, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
     return _first_convolution(trunk, channels), 512
 
 
 def _small_cnn(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
-    """The network of the BatchBALD paper for MNIST (Kirsch et al., 2019, section 4.2): two 5x5 convolutions and a hidden layer.
+    """The network of the BatchBALD paper for MNIST (Kirsch et al., 2019): two 5x5 convolutions and a hidden layer.
 
     At 28 pixels it is the published one. Larger maps are averaged to 4x4; below 28 pixels the convolutions are padded, so that
     16 pixels still end in a 4x4 map and 8 pixels in 2x2.
@@ -151,13 +148,13 @@ def _small_cnn(channels: int, dropout: float, image_size: int | None) -> tuple[n
 
 
 NETWORKS = {
-    "resnet18": Network(_resnet(18), torchvision="resnet18"),
-    "resnet18_cifar": Network(_resnet(18, small_stem=True)),
-    "resnet34": Network(_resnet(34), torchvision="resnet34"),
-    "resnet50": Network(_resnet(50), torchvision="resnet50"),
-    "densenet121": Network(_densenet121, smallest=29, torchvision="densenet121"),
-    "efficientnet_b0": Network(_efficientnet_b0, torchvision="efficientnet_b0"),
-    "vgg16_bn": Network(_vgg16_bn, smallest=32, torchvision="vgg16_bn"),
+    "resnet18": Network(_torchvision("resnet18", "fc", 512), published=True),
+    "resnet18_cifar": Network(_resnet18_cifar),
+    "resnet34": Network(_torchvision("resnet34", "fc", 512), published=True),
+    "resnet50": Network(_torchvision("resnet50", "fc", 2048), published=True),
+    "densenet121": Network(_torchvision("densenet121", "classifier", 1024), smallest=29, published=True),
+    "efficientnet_b0": Network(_torchvision("efficientnet_b0", "classifier", 1280), published=True),
+    "vgg16_bn": Network(_vgg16_bn, smallest=32, published=True),
     "small_cnn": Network(_small_cnn, smallest=28),
 }
 
@@ -209,12 +206,10 @@ def _build(name: str, num_classes: int, channels: int, dropout: float, image_siz
 def _first_convolution(trunk: nn.Module, channels: int) -> nn.Module:
     """The trunk with its first convolution made for this many channels; unchanged for 3."""
     if channels != 3:
-        path, old = next((path, m) for path, m in trunk.named_modules() if isinstance(m, nn.Conv2d))
-        new = nn.Conv2d(channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None)
-        nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
-        if new.bias is not None:
-            nn.init.zeros_(new.bias)
-        trunk.set_submodule(path, new)
+        first = next(module for module in trunk.modules() if isinstance(module, nn.Conv2d))
+        first.in_channels = channels
+        first.weight = nn.Parameter(torch.empty(first.out_channels, channels, *first.kernel_size))
+        nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
     return trunk
 
 
@@ -241,11 +236,10 @@ def _read_weights(weights: str | Path, name: str) -> dict[str, Tensor] | None:
 
 
 def _download(name: str) -> dict[str, Tensor]:
-    source = NETWORKS[name].torchvision
-    if source is None:
-        known = [other for other, network in NETWORKS.items() if network.torchvision]
+    if not NETWORKS[name].published:
+        known = [other for other, network in NETWORKS.items() if network.published]
         raise ValueError(f"there are no ImageNet weights for {name!r}.{suggestion(name, known)} They exist for {', '.join(known)}")
-    published = torchvision.models.get_model_weights(source).DEFAULT
+    published = torchvision.models.get_model_weights(name)["DEFAULT"]
     try:
         return published.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:

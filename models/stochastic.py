@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,12 +97,13 @@ def mc_logits(
     Where the network says that only its head is stochastic (`stochastic_trunk` is False, with `features` and `head`), the trunk is
     computed once for all passes: the masks are as in whole passes, and so are the results.
     """
+    network: Any = model
     once = not getattr(model, "stochastic_trunk", True)
-    features = model.features(images) if once else None
+    stochastic, given = (network.head, network.features(images)) if once else (network, images)
     for k in range(k_passes):
         if set_pass is not None:
             set_pass(k)
-        yield model.head(features) if once else model(images)
+        yield stochastic(given)
 
 
 def _dropout_places(model: nn.Module) -> list[Place]:

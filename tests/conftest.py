@@ -6,26 +6,31 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-# Not the Sacred scripts: Sacred reads the source of their option scopes.
-CHECKED = ["data", "models", "heuristics", "analysis"] + [
-    f"experiments.{module.stem}"
-    for module in (Path(__file__).parent.parent / "experiments").glob("*.py")
-    if module.stem not in ("common", "simulation", "segment", "classify", "detect", "__init__")
-]
+ROOT = Path(__file__).parent.parent
+SCRIPTS = ("classify", "common", "detect", "segment", "simulation", "__init__")  # Sacred reads the source of their option scopes
+CHECKED = ["data", "models", "heuristics", "analysis"]
+CHECKED += [f"experiments.{module.stem}" for module in (ROOT / "experiments").glob("*.py") if module.stem not in SCRIPTS]
 install_import_hook(CHECKED, "beartype.beartype")
 
 
+@pytest.fixture(scope="session")
+def phantom_cache(tmp_path_factory):
+    """One cache for the built-in data of all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path, monkeypatch):
+def _own_folders(tmp_path, phantom_cache, monkeypatch):
     """No test touches the project's own runs or cache."""
     monkeypatch.setenv("ALIQUOT_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("ALIQUOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ALIQUOT_CACHE", str(phantom_cache))
+    monkeypatch.delenv("ALIQUOT_MONGO", raising=False)
 
 
 @pytest.fixture
 def raw_root():
     """raw_root("glas") is the folder that holds that real dataset's folder; the test is skipped where there is none."""
-    root = Path(os.environ.get("ALIQUOT_DATA") or Path(__file__).parent.parent / "data" / "raw")
+    root = Path(os.environ.get("ALIQUOT_DATA") or ROOT / "data" / "raw")
 
     def find(name):
         if not (root / name).exists():

@@ -1,0 +1,22 @@
+"""python -m heuristics: every query strategy, what it asks for and what it computes, as a Markdown table."""
+
+import inspect
+
+from heuristics.registry import get, names
+
+
+def catalogue() -> str:
+    """The table of the registry."""
+    rows = ["| name | sees | asks for | options | what it computes |", "|---|---|---|---|---|"]
+    for name in names():
+        found = get(name)
+        sees = "each image" if found.per_batch else "whole pool"
+        asks = ", ".join(f"`{w}`" for w in sorted(found.wants)) or "nothing"
+        options = ", ".join(f"`{option}={default!r}`" for option, default in found.options.items())
+        sentence = (inspect.getdoc(found.function) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        rows.append(f"| `{name}` | {sees} | {asks} | {options} | {sentence} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(catalogue())

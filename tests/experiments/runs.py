@@ -1,0 +1,44 @@
+"""Running the scripts from tests: inside this process, or as users do."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from sacred.observers import FileStorageObserver
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run_in_process(ex, command="main", presets=("tiny",), **options):
+    """Run a command of an experiment with presets; returns the finished run's folder."""
+    ex.observers[:] = [FileStorageObserver(os.environ["ALIQUOT_RUNS"])]
+    run = ex.run(command, config_updates=options, named_configs=list(presets))
+    return Path(run.observers[0].dir)
+
+
+def curve_of(folder):
+    """The curve without the columns that measure time."""
+    curve = np.load(folder / "curve.npy")
+    return {name: curve[name].tolist() for name in curve.dtype.names if not name.endswith(("_seconds", "_share"))}
+
+
+def picks_of(folder):
+    return np.load(folder / "picks.npy").tolist()
+
+
+def status_of(folder):
+    return json.loads((folder / "run.json").read_text())["status"]
+
+
+def command_line(*words, cwd=ROOT, wait=True, script=ROOT / "experiments" / "segment.py"):
+    """Start a script as users do; returns the finished process, or the running one."""
+    process = subprocess.Popen(
+        [sys.executable, str(script), *words], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    if not wait:
+        return process
+    process.out, process.err = process.communicate(timeout=300)
+    return process

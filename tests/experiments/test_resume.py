@@ -1,0 +1,164 @@
+"""A run killed at any moment continues with the same command to the identical curve and picks."""
+
+import errno
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import experiments.segment as segment
+from experiments import checkpoints, common, loop, training
+from experiments.common import Refused
+from tests.experiments.runs import command_line, curve_of, picks_of, run_in_process, status_of
+
+OPTIONS = {"phantom_pool": 14, "phantom_test": 4, "steps": 5, "mc_samples": 2, "heuristic": "bald", "save_every": 0.0}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run that nothing interrupts."""
+    before = os.environ["ALIQUOT_RUNS"]
+    os.environ["ALIQUOT_RUNS"] = str(tmp_path_factory.mktemp("whole"))
+    folder = run_in_process(segment.ex, **OPTIONS)
+    os.environ["ALIQUOT_RUNS"] = before
+    return curve_of(folder), picks_of(folder)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the project catches it."""
+
+
+def stop_at(monkeypatch, module, name, call):
+    """Raise at the call-th call of module.name."""
+    real, calls = getattr(module, name), []
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, counted)
+
+
+MOMENTS = [
+    (training, "autocast", 1), (training, "autocast", 4), (training, "autocast", 8), (training, "autocast", 14),
+    (loop, "query", 1), (loop, "query", 2), (loop, "fit", 2), (loop, "fit", 3), (checkpoints.json, "dumps", 2), (checkpoints.json, "dumps", 5),
+    (checkpoints.os, "replace", 3), (checkpoints.os, "replace", 9), (checkpoints.os, "replace", 10), (checkpoints.os, "replace", 17),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "name", "call"), MOMENTS, ids=lambda x: str(getattr(x, "__name__", x)))
+def test_stopped_anywhere_ends_the_same(monkeypatch, whole, module, name, call):
+    with monkeypatch.context() as patch:
+        stop_at(patch, module, name, call)
+        with pytest.raises(Killed):
+            run_in_process(segment.ex, **OPTIONS)
+    folder = run_in_process(segment.ex, **OPTIONS)
+    assert (curve_of(folder), picks_of(folder)) == whole
+
+
+def test_finished_cycles_are_not_trained_again(monkeypatch, whole):
+    with monkeypatch.context() as patch:
+        stop_at(patch, loop, "fit", 3)
+        with pytest.raises(Killed):
+            run_in_process(segment.ex, **OPTIONS)
+    steps = []
+    real = training.autocast
+    monkeypatch.setattr(training, "autocast", lambda *a: (steps.append(1), real(*a))[1])
+    folder = run_in_process(segment.ex, **OPTIONS)
+    assert len(steps) == OPTIONS["steps"], "only the third training was left"
+    assert curve_of(folder) == whole[0]
+
+
+def test_a_finished_run_is_named_and_nothing_changes(capsys):
+    folder = run_in_process(segment.ex, **OPTIONS)
+    before = sorted(str(f) for f in folder.parent.rglob("*"))
+    with pytest.raises(SystemExit) as stop:
+        run_in_process(segment.ex, **OPTIONS)
+    assert stop.value.code == 0 and f"finished before as run {folder.name}" in capsys.readouterr().out
+    assert sorted(str(f) for f in folder.parent.rglob("*")) == before
+    assert run_in_process(segment.ex, **OPTIONS, resume="fresh") != folder
+
+
+def test_changed_code_is_refused_until_forced(monkeypatch, whole):
+    with monkeypatch.context() as patch:
+        stop_at(patch, loop, "query", 2)
+        with pytest.raises(Killed):
+            run_in_process(segment.ex, **OPTIONS)
+    then = checkpoints.code_digest()
+    for module in (common, segment.simulate.__globals__["checkpoints"] if "checkpoints" in segment.simulate.__globals__ else checkpoints):
+        monkeypatch.setattr(module, "code_digest", lambda: "changed")
+    with pytest.raises(Refused, match=f"the code changed under this unfinished run \\(then {then}, now changed\\).*resume=force"):
+        run_in_process(segment.ex, **OPTIONS)
+    folder = run_in_process(segment.ex, **OPTIONS, resume="force")
+    assert (curve_of(folder), picks_of(folder)) == whole
+
+
+def test_a_full_disk_loses_nothing(monkeypatch, whole):
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(1)
+        if len(calls) > 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.os, "fsync", full)
+        with pytest.raises(Refused, match="the disk is full while saving .*start the same command again"):
+            run_in_process(segment.ex, **OPTIONS)
+    resume = Path(os.environ["ALIQUOT_RUNS"]) / "resume"
+    assert not list(resume.rglob(".*")), "no half-written file is left"
+    folder = run_in_process(segment.ex, **OPTIONS)
+    assert (curve_of(folder), picks_of(folder)) == whole
+
+
+def test_a_damaged_state_is_named():
+    folder = run_in_process(segment.ex, **OPTIONS)
+    state = next((folder.parent / "resume").rglob("state.json"))
+    state.write_text(state.read_text()[:40])
+    with pytest.raises(Refused, match="cannot read .*state.json .*resume=fresh"):
+        run_in_process(segment.ex, **OPTIONS)
+
+
+WORDS = ["with", "tiny", *(f"{name}={value}" for name, value in OPTIONS.items())]
+
+
+def wait_for(process, sign, seconds=120):
+    """Wait until `sign()` is true or the process ends."""
+    until = time.monotonic() + seconds
+    while not sign() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def test_killed_by_the_system_at_random_moments(whole):
+    """kill -9 as soon as some file of the state appears, at random, until one is left to finish."""
+    runs, chance = Path(os.environ["ALIQUOT_RUNS"]), random.Random(0)
+    for moment in ("training.pt", "state.json", "model-1.pt"):
+        process = command_line(*WORDS, wait=False)
+        wait_for(process, lambda m=moment: list(runs.glob(f"resume/*/{m}")))
+        time.sleep(chance.random() * 0.3)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    process = command_line(*WORDS)
+    assert process.returncode == 0, process.err
+    folder = max((f for f in runs.iterdir() if f.name.isdigit()), key=lambda f: int(f.name))
+    assert (curve_of(folder), picks_of(folder)) == whole
+    assert status_of(folder) == "COMPLETED"
+
+
+def test_sigterm_marks_the_run_and_a_second_process_is_refused():
+    runs = Path(os.environ["ALIQUOT_RUNS"])
+    words = [w for w in WORDS if not w.startswith("steps")] + ["steps=100000"]
+    first = command_line(*words, wait=False)
+    wait_for(first, lambda: list(runs.glob("resume/*/training.pt")))
+    second = command_line(*words)
+    assert second.returncode == 1 and "this run is already in progress (process" in second.err and "Traceback" not in second.err
+    first.send_signal(signal.SIGTERM)
+    _, err = first.communicate(timeout=60)
+    assert first.returncode == 130 and "Stopped by SIGTERM. The same command continues from here." in err
+    assert status_of(runs / "1") == "INTERRUPTED"

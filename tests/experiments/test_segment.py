@@ -1,0 +1,139 @@
+"""segment.py from options to deliverables, on the built-in data."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import experiments.segment as segment
+from data.store import Images
+from experiments.common import Refused
+from heuristics import get, names
+from tests.experiments.runs import curve_of, picks_of, run_in_process, status_of
+
+SHORT = {"phantom_pool": 14, "phantom_test": 4, "n_cycles": 1, "steps": 3, "mc_samples": 2}
+FOR_MAPS = [n for n in names() if get(n).per_batch or get(n).wants <= {"embeddings", "labelled_embeddings"}]
+FOR_MAPS = [n for n in FOR_MAPS if "model" not in get(n).wants]
+
+
+@pytest.mark.parametrize("heuristic", FOR_MAPS)
+def test_every_heuristic_runs_and_shares_round_0(heuristic):
+    """Same run: the same initial set and the same first model, to the last digit."""
+    folder = run_in_process(segment.ex, **SHORT, heuristic=heuristic)
+    reference = run_in_process(segment.ex, **SHORT, heuristic="least_confidence", resume="fresh")
+    for name, values in curve_of(folder).items():
+        assert values[0] == curve_of(reference)[name][0], name
+    assert len(set(picks_of(folder))) == 7 and status_of(folder) == "COMPLETED"
+
+
+@pytest.mark.parametrize("heuristic", sorted(set(names()) - set(FOR_MAPS)))
+def test_heuristics_of_whole_predictions_are_refused_for_maps(heuristic):
+    with pytest.raises(Refused, match=f"heuristic '{heuristic}' .*for segmentation use"):
+        run_in_process(segment.ex, **SHORT, heuristic=heuristic)
+
+
+def test_same_command_same_bits_and_other_run_other_numbers():
+    first, again, other = (run_in_process(segment.ex, **SHORT, heuristic="bald", run=r, resume="fresh") for r in (1, 1, 2))
+    assert curve_of(first) == curve_of(again) and picks_of(first) == picks_of(again)
+    assert curve_of(first)["dice"][0] != curve_of(other)["dice"][0]
+    assert set(picks_of(first)[:4]) != set(picks_of(other)[:4])
+
+
+def test_worker_processes_do_not_change_the_result():
+    alone, helped = (run_in_process(segment.ex, **SHORT, workers=w, resume="fresh") for w in (0, 1))
+    assert curve_of(alone) == curve_of(helped)
+
+
+def test_deliverables(tmp_path):
+    folder = run_in_process(
+        segment.ex, heuristic="bald", phantom_pool=14, phantom_test=4, save_maps=True, eval_samples=2, results_dir=str(tmp_path / "out")
+    )
+    curve = np.load(folder / "curve.npy")
+    assert curve["n_labelled"].tolist() == [4, 7, 10]
+    measured = {"dice", "dice_pooled", "iou", "hd95", "object_f1", "object_dice", "object_hausdorff"}
+    assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(curve.dtype.names)
+    picks = picks_of(folder)
+    rows = list(csv.DictReader(open(folder / "picks.csv")))
+    assert [int(r["index"]) for r in rows] == picks and len(set(picks)) == 10
+    assert [r["cycle"] for r in rows] == ["initial"] * 4 + ["0"] * 3 + ["1"] * 3
+    assert all(float(r["score"]) >= 0 for r in rows[4:]) and rows[4]["score"] >= rows[5]["score"]
+    assert all(r["file"].startswith("train_") for r in rows)
+    for picture in ("curve.png", "cycle_00.png", "cycle_01.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    assert np.load(tmp_path / "out" / "bald_0.npy").tolist() == curve["dice"].tolist()
+
+
+def test_older_results_are_never_overwritten(tmp_path):
+    (tmp_path / "out").mkdir()
+    np.save(tmp_path / "out" / "random_0.npy", [1.0, 2.0])
+    for _ in range(2):
+        run_in_process(segment.ex, **SHORT, results_dir=str(tmp_path / "out"), resume="fresh")
+    assert np.load(tmp_path / "out" / "random_0.npy").tolist() == [1.0, 2.0]
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["random_0-2.npy", "random_0.npy"]
+
+
+def test_initial_set_takes_both_grades():
+    folder = run_in_process(segment.ex, **SHORT)
+    from data.phantoms import glands
+
+    pool = glands(14, 4).part("train")
+    assert sorted(pool.groups[picks_of(folder)[:4]]) == [0, 0, 1, 1]
+
+
+def test_labels_of_the_pool_change_no_pick(monkeypatch):
+    """What lies in masks that were not labelled cannot reach a choice."""
+    honest = picks_of(run_in_process(segment.ex, **SHORT, heuristic="entropy", aggregate="boundary"))
+    true_target, noise, known = Images.target, np.random.default_rng(0), set(honest[:4])
+
+    def scrambled(self, i):
+        target = true_target(self, i)
+        hidden = self.parts[i] == "train" and int(self.rows[i]) not in known
+        return target if not hidden else target.new_tensor(noise.integers(0, 2, tuple(target.shape)))
+
+    monkeypatch.setattr(Images, "target", scrambled)
+    assert picks_of(run_in_process(segment.ex, **SHORT, heuristic="entropy", aggregate="boundary", resume="fresh")) == honest
+
+
+def test_validation_images_are_spent_labels_outside_the_pool():
+    folder = run_in_process(segment.ex, **{**SHORT, "phantom_pool": 20}, n_val=4, val_every=1)
+    assert curve_of(folder)["n_validation"] == [4.0, 4.0]
+    assert max(picks_of(folder)) < 16
+
+
+def test_supervised_trains_on_everything_and_evaluate_measures_the_saved_model(capsys):
+    upper = run_in_process(segment.ex, "supervised", **SHORT)
+    assert curve_of(upper)["n_labelled"] == [14.0]
+    folder = run_in_process(segment.ex, **SHORT)
+    capsys.readouterr()
+    ran = segment.ex.run("evaluate", config_updates=SHORT, named_configs=["tiny"])
+    assert ran.result == pytest.approx(curve_of(folder)["dice"][-1], abs=1e-12)
+    with pytest.raises(Refused, match="no model at .*absent.pt: give checkpoint=<file>"):
+        segment.ex.run("evaluate", config_updates={**SHORT, "checkpoint": "absent.pt"}, named_configs=["tiny"])
+    with pytest.raises(Refused, match="holds no weights that fit this model"):
+        segment.ex.run("evaluate", config_updates={**SHORT, "checkpoint": str(folder / "curve.npy")}, named_configs=["tiny"])
+
+
+def test_warm_start_continues_from_the_last_weights():
+    cold, warm = (run_in_process(segment.ex, **SHORT, start=s) for s in ("cold", "warm"))
+    assert curve_of(cold)["dice"][0] == curve_of(warm)["dice"][0] and curve_of(cold)["dice"][1] != curve_of(warm)["dice"][1]
+
+
+def test_own_folder_of_images_and_masks(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 8), ("test", 3)):
+        for kind in ("images", "masks"):
+            (tmp_path / "mine" / kind / part).mkdir(parents=True)
+        for i in range(n):
+            mask = (np.add.outer(np.arange(40), np.arange(48)) > rng.integers(20, 60)).astype(np.uint8)
+            Image.fromarray(np.repeat((mask * 120 + rng.integers(0, 99, mask.shape))[..., None], 3, 2).astype(np.uint8)).save(
+                tmp_path / "mine" / "images" / part / f"{part}{i}.jpg"
+            )
+            Image.fromarray(mask).save(tmp_path / "mine" / "masks" / part / f"{part}{i}.png")
+    options = {"data_root": str(tmp_path / "mine"), "crop": 32, "n_initial": 2, "n_query": 2}
+    folder = run_in_process(segment.ex, presets=("tiny", "folder"), heuristic="bald", **options)
+    assert curve_of(folder)["n_labelled"] == [2, 4, 6] and "object_f1" not in curve_of(folder)
+    Image.new("L", (48, 39)).save(tmp_path / "mine" / "masks" / "train" / "train0.png")
+    with pytest.raises(Refused, match="train0.png.*48.*39"):
+        run_in_process(segment.ex, presets=("tiny", "folder"), **options)
