@@ -15,10 +15,20 @@ from data.digits import digits
 from data.isic import isic2020
 from data.labelled import require_image_size, require_one_of
 from data.medmnist import MULTI_LABEL, REFUSED, SETS, medmnist
+from data.phantom_tissue import tissue
 from data.store import Images
 from heuristics.registry import suggestion
 
+
+def phantom(
+    data_root: Path | None = None, image_size: int | None = None, cache_root: Path | None = None, n_pool: int = 3000, n_test: int = 1000
+) -> Images:
+    """The built-in tissue patches, painted at `image_size` (32 where it is None). `data_root` is not used."""
+    return tissue(n_pool, n_test, image_size or 32, cache_root=cache_root)
+
+
 LOADERS: dict[str, Callable[..., Images]] = {  # each: (data_root, image_size, cache_root, **its options)
+    "phantom": phantom,
     "digits": digits,
     "nct": class_folders.nct,
     "isic2020": isic2020,

@@ -62,7 +62,7 @@ def mask_folder(data_root: Path, num_classes: int | None = None, scale: float = 
     sources = [file for _, *pair in found for file in pair]
     digest = files.fingerprint(root, sources, [__file__, splits.__file__], scale, num_classes)
     images = cached("folder", digest, "class_map", (), records, len(found), cache_root)
-    n_classes = num_classes or 1 + max(int(images.targets[i].max()) for i in images.rows)
+    n_classes = num_classes or 1 + max(int(images.targets[i].max()) for i in images.rows.tolist())
     return replace(images, classes=("background", *(f"class {c}" for c in range(1, n_classes))))
 
 

@@ -60,7 +60,7 @@ def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]
         for i in range(count):
             rng = np.random.default_rng([seed, PARTS.index(part), i])
             label = int(np.searchsorted(limits[:-1], (start + i * GOLDEN) % 1, side="right"))
-            kind = rng.choice(KINDS[:3], p=_kind_shares(part))
+            kind = str(rng.choice(KINDS[:3], p=_kind_shares(part)))
             if kind == "duplicate":
                 p = label, int(rng.integers(N_PROTOTYPES))
                 if p not in prototypes:

@@ -192,8 +192,8 @@ def _paint(rng: np.random.Generator, ids: UInt16[ndarray, "h w"], kind: str, gro
     """Amounts of haematoxylin and eosin of the tissue whose glands are `ids`."""
     shape = ids.shape
     grown, shrunk = ndimage.maximum_filter(ids, 3), ndimage.minimum_filter(ids, 3)
-    depth = ndimage.distance_transform_edt((ids > 0) & (grown == shrunk)) / scale  # 0 outside and on borders between glands
-    outside = ndimage.distance_transform_edt(ids == 0) / scale
+    depth = np.asarray(ndimage.distance_transform_edt((ids > 0) & (grown == shrunk))) / scale  # 0 outside and on borders between glands
+    outside = np.asarray(ndimage.distance_transform_edt(ids == 0)) / scale
     h, e, white = _stroma(rng, outside, scale)
 
     n = int(ids.max()) + 1
@@ -271,7 +271,7 @@ def _rim_nuclei(
     rows &= True if kind == "solid" else depth < rim * (1.5 if group else 0.8)
     gaps = noise(rng, depth.shape, 6 * scale) > (0.9 if group else 1.9)  # where the rim is disrupted
     at = _sparse_maxima(rng, rows & ~gaps, scale * small * rng.uniform(4, 5.5))
-    slope = np.stack(np.gradient(ndimage.gaussian_filter(depth, 1.5 * scale)))[:, at[:, 0], at[:, 1]]
+    slope = np.array(np.gradient(ndimage.gaussian_filter(depth, 1.5 * scale)))[:, at[:, 0], at[:, 1]]
     askew = rng.normal(0, 0.7 if group else 0.2, len(at))
     long = scale * small * rng.uniform(2.3, 3.3, len(at))
     axes = np.stack([long, long * rng.uniform(0.5, 0.75, len(at))], 1)

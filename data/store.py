@@ -51,7 +51,7 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.shapes)
 
-    def __getitem__(self, i: int) -> ndarray:
+    def __getitem__(self, i: int | np.integer) -> ndarray:
         return self._flat[self._starts[i] : self._starts[i + 1]].reshape(self.shapes[i])
 
     def __deepcopy__(self, memo: dict) -> Ragged:
@@ -77,28 +77,28 @@ class Images(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, i: int | np.integer) -> tuple[Tensor, Tensor]:
         return self.image(i), self.target(i)
 
     def __deepcopy__(self, memo: dict) -> Images:
         return self  # baal copies its pool; the images are read-only and shared
 
-    def raw(self, i: int) -> UInt8[ndarray, "h w channels"]:
+    def raw(self, i: int | np.integer) -> UInt8[ndarray, "h w channels"]:
         """The stored pixels of image i, without its target."""
         return self.pixels[self.rows[i]]
 
-    def image(self, i: int) -> Tensor:
+    def image(self, i: int | np.integer) -> Tensor:
         """Image i as (channels, H, W) float32 in 0..1, never augmented."""
         return torch.from_numpy(np.ascontiguousarray(self.raw(i).transpose(2, 0, 1), dtype=np.float32)).div_(255)
 
-    def target(self, i: int) -> Tensor:
+    def target(self, i: int | np.integer) -> Tensor:
         """Target of image i: class () int64, class map (H, W) int64, or boxes (M, 5)."""
         target = self.targets[self.rows[i]]
         if self.kind == "instance_map":
             target = target > 0
         return torch.from_numpy(np.array(target, dtype=np.float32 if self.kind == "boxes" else np.int64))
 
-    def instances(self, i: int) -> Int[ndarray, "h w"]:
+    def instances(self, i: int | np.integer) -> Int[ndarray, "h w"]:
         """Instance ids (H, W) of image i, 0 is background. Only where `kind` is 'instance_map'."""
         if self.kind != "instance_map":
             raise ValueError(f"dataset {self.dataset!r} has {self.kind} targets and no instances")
@@ -165,7 +165,7 @@ def cached(
         cache_root.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{dataset}-", dir=cache_root))
         try:
-            _write(building, tqdm(records(), f"decode {dataset}", total, unit="image", leave=False, dynamic_ncols=True))
+            _write(building, dataset, records(), total)
             try:
                 building.rename(folder)
             except OSError:
@@ -189,12 +189,12 @@ def cached(
     )
 
 
-def _write(folder: Path, records: Iterable[Record]) -> None:
+def _write(folder: Path, dataset: str, records: Iterable[Record], total: int | None) -> None:
     table: dict[str, list] = {"name": [], "group": [], "part": [], "patient": []}
     shapes: dict[str, list] = {"pixels": [], "targets": []}
     with open(folder / "pixels.bin", "wb") as pixels, open(folder / "targets.bin", "wb") as targets:
         dtype = None
-        for record in records:
+        for record in tqdm(records, f"decode {dataset}", total, unit="image", leave=False, dynamic_ncols=True):
             image = np.ascontiguousarray(record.image, dtype=np.uint8)
             target = np.ascontiguousarray(record.target).reshape(record.target.shape)
             dtype = dtype or target.dtype
@@ -207,7 +207,7 @@ def _write(folder: Path, records: Iterable[Record]) -> None:
             for column in table:
                 table[column].append(getattr(record, column))
     if not table["name"]:
-        raise ValueError(f"no image was found for {folder.name.strip('.').rsplit('-', 1)[0]}")
+        raise ValueError(f"no image was found for dataset {dataset!r}")
     for stem in shapes:
         np.save(folder / f"{stem}_shapes.npy", np.array(shapes[stem], dtype=np.int64).reshape(len(table["name"]), -1))
     (folder / "pixels_dtype.txt").write_text("uint8")

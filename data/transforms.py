@@ -61,7 +61,7 @@ def flips_rot90(images: Images, rng: np.random.Generator, masks: Masks = None) -
 def segmentation(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
     """Symmetries of the square and a mild jitter of the colours."""
     images, masks = flips_rot90(images, rng, masks)
-    return _jittered(images, rng, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05), masks
+    return _jittered(images, rng, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02), masks
 
 
 def dermoscopy(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
@@ -107,7 +107,7 @@ def randaugment(images: Images, rng: np.random.Generator, masks: Masks = None) -
             theta = np.stack([_MATRICES[operation[i] - len(_COLOUR_OPERATIONS)](sign[i]) for i in geometric])
             rows = torch.from_numpy(geometric).to(images.device)
             images[rows], warped_masks = _warped(images[rows], None if masks is None else masks[rows], theta)
-            if masks is not None:
+            if masks is not None and warped_masks is not None:
                 masks = masks.index_copy(0, rows, warped_masks)
     return images, masks
 

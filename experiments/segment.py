@@ -33,6 +33,7 @@ ex = Experiment("segment", base_dir=ROOT)
 ex.config(loop_options)
 
 LOSSES = ("dice", "ce", "dice_ce")
+METRICS = ("dice", "dice_pooled", "iou", "object_f1", "object_dice")  # those of which more is better
 
 
 @ex.config
@@ -129,13 +130,16 @@ def tiny():
 def check(options):
     """Refuse what cannot work, before data are loaded."""
     defaults = {name: value for scope in ex.configurations for name, value in scope().items()}
-    choices = {"dataset": datasets.LOADERS, "loss": LOSSES, "augment": AUGMENTATIONS}
+    metrics = [*METRICS, *(f"mc_{m}" for m in METRICS)]
+    choices = {"dataset": datasets.LOADERS, "loss": LOSSES, "augment": AUGMENTATIONS, "metric": metrics}
     ranges = {"scale": (0.01, 1), "num_classes": (0, 255), "phantom_pool": (1, 1e6), "phantom_test": (1, 1e6), "width": (1, 1024), "depth": (1, 10), "crop": (8, 1e5), "eval_samples": (0, 1e4)}
     heuristic = validate(options, defaults, choices, {**ranges, "eval_batch_size": (1, 1e5)})
+    if options["metric"].startswith("mc_") and not options["eval_samples"]:
+        raise ValueError(f"metric {options['metric']!r} is of the mean of stochastic passes on test: set eval_samples, for example to 20")
     per_image = heuristic.wants - {"embeddings", "labelled_embeddings", "validation_embeddings"}
-    if not heuristic.per_batch and per_image:
+    if (not heuristic.per_batch and per_image) or "model" in per_image:
         raise ValueError(
-            f"heuristic {heuristic.name!r} compares whole predictions ({', '.join(sorted(per_image))}) and so cannot take maps; "
+            f"heuristic {heuristic.name!r} needs one class per image ({', '.join(sorted(per_image))}) and so cannot take maps; "
             "for segmentation use a score like bald, or one of embeddings alone like coreset"
         )
 
@@ -238,6 +242,8 @@ def picture_of_picks(options, task, train: Images):
 def load(options):
     """The dataset, divided, and the task on it."""
     images = datasets.load(options["dataset"], data_root_of(options), options)
+    if "object" in options["metric"] and images.kind != "instance_map":
+        raise ValueError(f"metric {options['metric']!r} needs instance masks, which dataset {images.dataset!r} does not have; use metric=dice")
     return splits_of(images, options), make_task(options, images)
 
 

@@ -33,7 +33,7 @@ def bim(model: nn.Module, images: Float[Tensor, "b channels h w"], step: float =
         original = images.detach().clone()
         size = original.new_full((len(images),), step * max_steps)
         active = torch.arange(len(images), device=images.device)  # images still on their way; all below are of these alone
-        before, now = original, original
+        before, now = original, original.clone()
         predicted = margin_before = None
         for turn in range(max_steps + 1):
             now = now.requires_grad_()

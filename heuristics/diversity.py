@@ -187,8 +187,8 @@ def probcover(
     labelled_embeddings: Float[Tensor, "l d"],
     n_query: int,
     rng: np.random.Generator,
-    delta: float = 0.0,
-    purity: float = 0.95,
+    delta: float | int = 0.0,
+    purity: float | int = 0.95,
     n_clusters: int = 10,
     max_points: int = 10_000,
 ) -> Int[ndarray, " q"]:

@@ -22,6 +22,8 @@ TOLERANCE = 1e-6
 # A sampled estimate of a gain may exceed an earlier one by chance: by less than this many standard errors of an unstratified
 # sample, which are twice to four times those of the stratified one.
 STANDARD_ERRORS = 2.0
+# Outcomes in the small sample that screens candidates before all outcomes are looked at.
+FEW = 1024
 
 
 @selector
@@ -45,11 +47,17 @@ def batchbald(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.
     noise = torch.cat([entropy_of(block).mean(1) for block in blocks])
     bald = torch.cat([entropy_of(block.mean(2)) for block in blocks]) - noise
     outcomes = Outcomes(n_passes, max_joint // max(n_classes, n_passes), rng, probs)
+    slack = [0.0]
 
-    def gains_of(candidates: list[int]) -> tuple[list[float], float]:
+    def gains_of(candidates: list[int], best: float) -> tuple[list[float], float]:
         index = torch.tensor(candidates, device=probs.device)
-        entropy, error = outcomes.conditional_entropy(probs[index])
-        return (entropy - noise[index]).tolist(), STANDARD_ERRORS * error
+        bounds = outcomes.upper_bound(probs[index]) - noise[index]
+        promising = (bounds >= best).nonzero().flatten()
+        if len(promising):
+            entropy, error = outcomes.conditional_entropy(probs[index[promising]])
+            bounds[promising] = entropy - noise[index[promising]]
+            slack[0] = STANDARD_ERRORS * error
+        return bounds.tolist(), slack[0]
 
     bounds = bald.double().cpu().numpy()
     return lazy_greedy(bounds, gains_of, lambda pick: outcomes.extend(probs[pick]), n_query, rng, TOLERANCE)
@@ -63,29 +71,23 @@ class Outcomes:
     """
 
     def __init__(self, n_passes: int, capacity: int, rng: np.random.Generator, like: Tensor):
-        self.weights = like.new_ones(1)
-        self.posteriors = like.new_full((1, n_passes), 1 / n_passes)
+        self.weights = self._few_weights = like.new_ones(1)
+        self.posteriors = self._few_posteriors = like.new_full((1, n_passes), 1 / n_passes)
         self.capacity = capacity
         self.exact = True
         self._rng = rng
 
     def conditional_entropy(self, probs: Float[Tensor, "b c k"]) -> tuple[Float[Tensor, " b"], float]:
-        """H(y | y_1..y_m) of each of B images, and the largest standard error of these (0 while all outcomes are kept)."""
-        n_images, n_classes, n_passes = probs.shape
-        rows = max(1, CHUNK // (n_images * n_classes))
-        flat = probs.reshape(n_images * n_classes, n_passes).T.contiguous()
-        tiny = torch.finfo(probs.dtype).tiny
-        mean, first, square = probs.new_zeros(n_images * n_classes), probs.new_zeros(1), probs.new_zeros(1)
-        for weights, posteriors in zip(self.weights.split(rows), self.posteriors.split(rows), strict=True):
-            predictive = posteriors @ flat
-            # -p log p with the weights applied before the sum over classes: one product with a matrix in place of a short reduction.
-            terms = predictive.clamp_min(tiny).log_().mul_(predictive)
-            mean -= weights @ terms
-            if not self.exact:
-                entropy = terms[:, :n_classes].sum(1)
-                first, square = first + weights @ entropy, square + weights @ entropy.square()
-        variance = 0.0 if self.exact else (square - first.square()).clamp_min_(0).item()
-        return mean.view(n_images, n_classes).sum(1), (variance / self.capacity) ** 0.5
+        """H(y | y_1..y_m) of each of B images, and the standard error of the first (0 while all outcomes are kept)."""
+        mean, spread = _mean_entropy(self.weights, self.posteriors, probs)
+        return mean, 0.0 if self.exact else spread / self.capacity**0.5
+
+    def upper_bound(self, probs: Float[Tensor, "b c k"]) -> Float[Tensor, " b"]:
+        """What H(y | y_1..y_m) does not exceed, judged by a sample of `FEW` outcomes with its standard error; infinite if there are few."""
+        if len(self.weights) <= 2 * FEW:
+            return probs.new_full((len(probs),), torch.inf)
+        mean, spread = _mean_entropy(self._few_weights, self._few_posteriors, probs)
+        return mean + STANDARD_ERRORS * spread / FEW**0.5
 
     def extend(self, probs: Float[Tensor, "c k"]) -> None:
         """Add the label of one more image to every outcome."""
@@ -95,22 +97,44 @@ class Outcomes:
         if len(children) <= self.capacity:
             weights = flat[children]
         else:
-            children, weights = self._sampled(flat)
+            children, weights = self._sampled(flat, self.capacity)
             self.exact = False
         self.weights = weights / weights.sum()
         posteriors = self.posteriors[children // len(probs)] * probs[children % len(probs)]
         self.posteriors = posteriors / posteriors.sum(1, keepdim=True)
+        if len(self.weights) > 2 * FEW:
+            few, weights = self._sampled(self.weights, FEW)
+            self._few_weights, self._few_posteriors = weights / FEW, self.posteriors[few]
 
-    def _sampled(self, mass: Float[Tensor, " m"]) -> tuple[Int[Tensor, " d"], Float[Tensor, " d"]]:
-        """Stratified sample of `capacity` outcomes: each is expected as often as its share of the mass; repeats are counted.
+    def _sampled(self, mass: Float[Tensor, " m"], size: int) -> tuple[Int[Tensor, " d"], Float[Tensor, " d"]]:
+        """Stratified sample of `size` outcomes: each is expected as often as its share of the mass; repeats are counted.
 
         Every stratum draws for itself: with one draw for all, outcomes of equal mass would all get the same class.
         """
         cumulative = mass.double().cumsum(0)
-        ticks = torch.from_numpy((np.arange(self.capacity) + self._rng.random(self.capacity)) / self.capacity).to(mass.device)
+        ticks = torch.from_numpy((np.arange(size) + self._rng.random(size)) / size).to(mass.device)
         drawn = torch.searchsorted(cumulative, ticks * cumulative[-1], right=True).clamp_max_(len(mass) - 1)
         children, counts = drawn.unique_consecutive(return_counts=True)
         return children, counts.to(mass.dtype)
+
+
+def _mean_entropy(
+    weights: Float[Tensor, " m"], posteriors: Float[Tensor, "m k"], probs: Float[Tensor, "b c k"]
+) -> tuple[Float[Tensor, " b"], float]:
+    """Weighted mean over outcomes of the entropy of each image's label, and the standard deviation over outcomes of the first."""
+    n_images, n_classes, n_passes = probs.shape
+    rows = max(1, CHUNK // (n_images * n_classes))
+    flat = probs.reshape(n_images * n_classes, n_passes).T.contiguous()
+    tiny = torch.finfo(probs.dtype).tiny
+    mean, first, square = probs.new_zeros(n_images * n_classes), probs.new_zeros(1), probs.new_zeros(1)
+    for weight, posterior in zip(weights.split(rows), posteriors.split(rows), strict=True):
+        predictive = posterior @ flat
+        # -p log p with the weights applied before the sum over classes: one product with a matrix in place of a short reduction.
+        terms = predictive.clamp_min(tiny).log_().mul_(predictive)
+        mean -= weight @ terms
+        entropy = terms[:, :n_classes].sum(1)
+        first, square = first + weight @ entropy, square + weight @ entropy.square()
+    return mean.view(n_images, n_classes).sum(1), (square - first.square()).clamp_min_(0).sqrt().item()
 
 
 @selector

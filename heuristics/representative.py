@@ -26,7 +26,7 @@ def representative(
     embeddings: Float[Tensor, "n d"],
     n_query: int,
     rng: np.random.Generator,
-    candidates: float = 2.0,
+    candidates: float | int = 2.0,
     max_points: int = 5000,
 ) -> Int[ndarray, " q"]:
     """Suggestive annotation: of the most uncertain images, those that together represent the pool best (Yang et al., 2017, section 2.3).
@@ -72,8 +72,8 @@ def cluster_margin(
     embeddings: Float[Tensor, "n d"],
     n_query: int,
     rng: np.random.Generator,
-    candidates: float = 10.0,
-    cluster_size: float = 10.0,
+    candidates: float | int = 10.0,
+    cluster_size: float | int = 10.0,
     max_exact: int = 4000,
 ) -> Int[ndarray, " q"]:
     """Of the images of lowest margin, one from each cluster in turn, small clusters first (Citovsky et al., 2021, alg. 1 and 2).

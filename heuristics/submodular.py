@@ -27,7 +27,7 @@ CHUNK = 2**18
 
 def lazy_greedy(
     bounds: Float[ndarray, " n"],
-    gains_of: Callable[[list[int]], tuple[Sequence[float], float]],
+    gains_of: Callable[[list[int], float], tuple[Sequence[float], float]],
     take: Callable[[int], None],
     n_query: int,
     rng: np.random.Generator,
@@ -36,9 +36,10 @@ def lazy_greedy(
     """The picks of plain greedy, looking only at candidates whose stale gain could still win (Minoux, 1978).
 
     The gain of a candidate of a submodular function only falls as the batch grows, so its gain for an earlier, smaller batch is an
-    upper bound. `bounds` are such bounds for the empty batch; `gains_of(candidates)` gives the gains for the current batch and a
-    slack, the amount by which a gain may exceed a bound (0 where gains are exact); `take(pick)` extends the batch. Gains that agree
-    after rounding to `tolerance` are equal and drawn among at random. Raises ValueError if there are fewer than `n_query` candidates.
+    upper bound. `bounds` are such bounds for the empty batch; `gains_of(candidates, best)` gives the gains for the current batch (or,
+    where they are below `best`, bounds below it) and a slack, the amount by which a gain may exceed a bound (0 where gains are exact);
+    `take(pick)` extends the batch. Gains that agree after rounding to `tolerance` are equal and drawn among at random.
+    Raises ValueError if there are fewer than `n_query` candidates.
     """
     if not 0 <= n_query <= len(bounds):
         raise ValueError(f"cannot pick {n_query} images from a pool of {len(bounds)}")
@@ -51,7 +52,7 @@ def lazy_greedy(
         best, slack, block = np.inf, 0.0, FIRST_BLOCK  # keys are minus gains in units of the tolerance: smaller is better
         while heap and heap[0][0] - slack < best:
             stale = [heapq.heappop(heap) for _ in range(min(block, len(heap)))]
-            gains, slack = gains_of([candidate for _, _, candidate in stale])
+            gains, slack = gains_of([candidate for _, _, candidate in stale], -best * tolerance)
             slack = slack / tolerance
             fresh += [(-round(gain / tolerance), rank, i) for gain, (_, rank, i) in zip(gains, stale, strict=True)]
             best, block = min(fresh)[0], min(2 * block, LAST_BLOCK)
@@ -83,7 +84,7 @@ def facility_location(
     def gains(rows: Tensor, extra: Tensor) -> Tensor:
         return (rows - cover).clamp_min_(0).sum(1) + extra
 
-    def gains_of(candidates: list[int]) -> tuple[list[float], float]:
+    def gains_of(candidates: list[int], best: float) -> tuple[list[float], float]:
         index = torch.tensor(candidates, device=similarities.device)
         return gains(similarities[index], bonus[index]).tolist(), 0.0
 

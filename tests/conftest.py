@@ -1,6 +1,9 @@
 """Shapes are checked while tests run, wherever a function is annotated with jaxtyping."""
 
 import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two test processes share two cores
+
 from pathlib import Path
 
 import pytest

@@ -143,7 +143,8 @@ def test_oct_refuses_unknown_ids_and_names(tmp_path):
 def test_brain_tumor_mri_makes_all_grey(tmp_path):
     for part, tag in (("Training", "Tr"), ("Testing", "Te")):
         for label, name in enumerate(("glioma", "meningioma", "notumor", "pituitary")):
-            save(tmp_path / "brain_tumor_mri" / part / name / f"{tag}-{name[:2]}_0001.png", 60 * label, (224, 224), "RGB" if label % 2 else "L")
+            file = tmp_path / "brain_tumor_mri" / part / name / f"{tag}-{name[:2]}_0001.png"
+            save(file, 60 * label, (224, 224), "RGB" if label % 2 else "L")
     images = class_folders.brain_tumor_mri(tmp_path, 64)
     assert images.classes == ("glioma", "meningioma", "notumor", "pituitary") and counts(images) == {"train": [1] * 4, "test": [1] * 4}
     assert [int(images.raw(i).mean()) for i in range(4)] == [0, 60, 120, 180] and images.channels == 1

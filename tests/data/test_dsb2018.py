@@ -64,13 +64,13 @@ def test_appearance(name):
 
 
 def test_test_part_is_a_fixed_stratified_fifth(tmp_path):
-    shades = ["dark"] * 10 + ["stained"] * 5 + ["bright"] * 5
+    shades = ["dark"] * 15 + ["stained"] * 10 + ["bright"] * 5
     for k, shade in enumerate(shades):
         write_case(tmp_path, f"case{k:02d}", [square(0, 0)], SHADES[shade])
     images = dsb2018(tmp_path, cache_root=tmp_path / "cache")
     assert images.groups.tolist() == [APPEARANCES.index(s) for s in shades]
     test = images.part("test")
-    assert np.bincount(test.groups).tolist() == [2, 1, 1] and len(images.part("train")) == 16
+    assert np.bincount(test.groups).tolist() == [3, 2, 1] and len(images.part("train")) == 24
     again = dsb2018(tmp_path, 0.5, cache_root=tmp_path / "other")
     assert again.part("test").names == test.names
 

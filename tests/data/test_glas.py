@@ -142,5 +142,5 @@ def test_real_files(raw_root, tmp_path):
     train = images.part("train")
     assert len(train) == 85 and np.bincount(train.groups).tolist() == [37, 48] and len(set(train.patients)) == 15
     assert len(images.part("testB")) == 20
-    assert max(int(images.instances(i).max()) for i in range(len(images))) == 32
+    assert max(int(images.instances(i).max()) for i in range(len(images))) == 30
     assert {tuple(s) for s in images.shapes} >= {(130, 194), (108, 142)}

@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.labelled import find_root, held_out, labelled_record, ordered_map, require_image_size, resized, unique_names
@@ -56,6 +56,7 @@ def test_ordered_map_runs_only_a_little_ahead():
     assert len(started) <= 8
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), min_size=20, max_size=80),
     st.sampled_from([0.1, 0.2, 0.5]),

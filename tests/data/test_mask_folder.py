@@ -209,13 +209,13 @@ def test_damage_is_named(tmp_path, damage, error, sentence):
 
 
 def test_moving_an_image_between_parts_is_noticed(tmp_path):
-    for part, name in (("train", "a"), ("train", "b"), ("test", "c")):
+    for part, name in (("test", "a"), ("train", "b"), ("train", "c")):
         write(tmp_path, name, part=part)
     before = load(tmp_path)
     for inner in ("images", "masks"):
         (tmp_path / inner / "train/b.png").rename(tmp_path / inner / "test/b.png")
     after = load(tmp_path)
-    assert after.fingerprint != before.fingerprint and after.names == ["train/a.png", "test/b.png", "test/c.png"]
+    assert after.fingerprint != before.fingerprint and after.names == ["train/c.png", "test/a.png", "test/b.png"]
 
 
 def test_reading_single_pictures(tmp_path):

@@ -123,6 +123,7 @@ def test_official_parts(tmp_path):
 def test_validation_is_held_out_of_train_by_group(tmp_path):
     images = dataset(tmp_path, ["train", "test"] * 10, [0] * 8 + [1] * 12)
     made = splits.make_splits(images, 5, rng())
+    assert made.val is not None
     assert np.bincount(made.val.groups).tolist() == [2, 3] and len(made.train) == 5 and len(made.test) == 10
     assert not set(made.val.names) & set(made.train.names)
     with pytest.raises(ValueError, match="n_val=10 must be from 0 to 9"):
@@ -133,7 +134,7 @@ def test_validation_of_whole_patients_says_when_the_number_differs(tmp_path):
     images = dataset(tmp_path, ["train"] * 9 + ["test"], patients=list("aaabbbccc") + ["a"])
     with pytest.warns(UserWarning, match="validation has 3 images, not n_val=4"):
         made = splits.make_splits(images, 4, rng())
-    assert len(set(made.val.patients)) == 1 and len(made.train) == 6
+    assert made.val is not None and len(set(made.val.patients)) == 1 and len(made.train) == 6
     with pytest.raises(ValueError, match="n_val=1 of the 9 images of 'toy' cannot be held out without dividing a patient"):
         splits.make_splits(images, 1, rng())
 
@@ -218,3 +219,14 @@ def test_command_says_once_that_a_part_is_missing(tmp_path, capsys):
 def test_command_refuses_in_one_sentence(arguments, code, sentence, capsys):
     assert splits.main(arguments) == code
     assert capsys.readouterr().err.startswith(sentence)
+
+
+@pytest.mark.parametrize("run", [0, 7])
+def test_command_draws_with_the_generator_of_the_run(tmp_path, monkeypatch, run):
+    images = dataset(tmp_path, ["train"] * 40 + ["test"])
+    monkeypatch.setitem(splits._LOADERS, "toy", lambda root: images)
+    assert splits.main(["toy", "--run", str(run), "--n-val", "6", "--out", str(tmp_path / "out")]) == 0
+    expected = splits.make_splits(images, 6, generator(seed=run, cycle=0, purpose="split"))
+    assert expected.val is not None
+    with (tmp_path / "out" / "toy" / "val.csv").open() as lines:
+        assert [row["name"] for row in csv.DictReader(lines)] == expected.val.names

@@ -106,7 +106,10 @@ def test_instances_only_where_there_are(tmp_path):
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
-    [(records()[:2] + records(dtype="int64")[2:], "im2: target is int64, those before it are uint8"), ([], "no image was found for toy")],
+    [
+        (records()[:2] + records(dtype="int64")[2:], "im2: target is int64, those before it are uint8"),
+        ([], "no image was found for dataset 'toy'"),
+    ],
 )
 def test_wrong_records_leave_nothing(tmp_path, wrong, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -35,7 +35,7 @@ def test_heuristics_of_whole_predictions_are_refused_for_maps(heuristic):
 def test_same_command_same_bits_and_other_run_other_numbers():
     first, again, other = (run_in_process(segment.ex, **SHORT, heuristic="bald", run=r, resume="fresh") for r in (1, 1, 2))
     assert curve_of(first) == curve_of(again) and picks_of(first) == picks_of(again)
-    assert curve_of(first)["dice"][0] != curve_of(other)["dice"][0]
+    assert curve_of(first)["train_loss"][0] != curve_of(other)["train_loss"][0]
     assert set(picks_of(first)[:4]) != set(picks_of(other)[:4])
 
 
@@ -115,7 +115,8 @@ def test_supervised_trains_on_everything_and_evaluate_measures_the_saved_model(c
 
 def test_warm_start_continues_from_the_last_weights():
     cold, warm = (run_in_process(segment.ex, **SHORT, start=s) for s in ("cold", "warm"))
-    assert curve_of(cold)["dice"][0] == curve_of(warm)["dice"][0] and curve_of(cold)["dice"][1] != curve_of(warm)["dice"][1]
+    cold, warm = curve_of(cold)["train_loss"], curve_of(warm)["train_loss"]
+    assert cold[0] == warm[0] and cold[1] != warm[1]
 
 
 def test_own_folder_of_images_and_masks(tmp_path):

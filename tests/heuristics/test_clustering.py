@@ -62,7 +62,7 @@ def test_cosine_frame_ignores_length_and_keeps_zero():
 
 def test_seeding_follows_the_law_of_squared_distances_even_when_bounds_are_outdated():
     x = torch.tensor([[0.0], [1.0], [3.0], [3.5], [-2.0]])
-    trials = 6000
+    trials = 800
     rng = np.random.default_rng(3)
     counts, third = np.zeros(5), np.zeros(5)
     points = Points(x, frame(x))
@@ -128,6 +128,8 @@ def test_misuse_is_named():
         check_pool(x.index_fill(0, torch.tensor([2]), torch.nan), 1)
     with pytest.raises(ValueError, match="labelled_embeddings have 2 features, those of the pool 3"):
         check_pool(x, 1, labelled_embeddings=normal(4, 2))
+    with pytest.raises(ValueError, match="probs are of 4 images, embeddings of 5"):
+        check_pool(x, 1, probs=normal(4, 2))
     with pytest.raises(ValueError, match="metric='l1' must be l2 or cosine"):
         frame(x, metric="l1")
 
