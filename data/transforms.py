@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
-from torchvision.transforms.v2.functional import equalize
 
 Images = Float[Tensor, "b channels h w"]
 Masks = Int[Tensor, "b h w"] | None
@@ -241,6 +240,8 @@ def _autocontrasted(images: Images, sign: PerImage) -> Images:
 
 
 def _equalised(images: Images, sign: PerImage) -> Images:
+    from torchvision.transforms.v2.functional import equalize  # pulls in seconds of imports that no other augmentation needs
+
     return equalize(images)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -48,7 +49,7 @@ OPTIMIZERS: dict[str, Callable[[Any, Recipe], torch.optim.Optimizer]] = {
 SCHEDULES: dict[str, Callable[[float, Recipe], float]] = {
     "none": lambda done, r: 1.0,
     "step": lambda done, r: 0.1 if done >= r.lr_step_at else 1.0,
-    "cosine": lambda done, r: 0.5 * (1 + np.cos(np.pi * done)),
+    "cosine": lambda done, r: 0.5 * (1 + math.cos(math.pi * done)),
 }
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

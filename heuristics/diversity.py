@@ -19,6 +19,9 @@ from torch import Tensor
 from heuristics.clustering import BLOCK, blocks, check_pool, completed, frame, lloyd, nearest_centre, squared_norms
 from heuristics.registry import selector
 
+FRONT = 2048  # images whose distances the k-centre search keeps up to date
+FIRST_CENTRES = 64  # labelled images that every image is compared with, for its first bound
+
 
 @selector
 def kmeans(embeddings: Float[Tensor, "n d"], n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
@@ -98,10 +101,6 @@ def coreset(
     return completed(picks, n, n_query, rng)
 
 
-FRONT = 2048  # images whose distances the k-centre search keeps up to date
-FIRST_CENTRES = 64
-
-
 def _front(bound: Float[Tensor, " n"], size: int) -> tuple[Int[Tensor, " m"], float, int]:
     """Positions of the largest bounds in rising order, the largest bound outside, and the first position outside that has it.
 
@@ -131,7 +130,7 @@ def typiclust(
     fewest labels (picks included), of these the largest, and is its image of highest typicality, the inverse of the mean distance
     to the `neighbours` nearest others in its cluster (eq. 4). Clusters below `min_size` images serve only when no other has images
     left. In a cluster of more than 5,000 images a random 5,000 stand for it. O(N D k) time for the clusters, O(5,000 N D) at
-    most for the typicality.
+    most for the typicality; memory of one copy of the embeddings where L > 0.
     """
     check_pool(embeddings, n_query, labelled_embeddings=labelled_embeddings)
     if n_query == 0:

@@ -22,8 +22,8 @@ def badge(
     g_i = (p_i - y_i) h_i^T with y_i the one-hot prediction and h_i the embedding. The N x C D matrix is never formed:
     g_i.g_j = ((p_i - y_i).(p_j - y_j)) (h_i.h_j). As in the authors' code the first pick is the longest gradient (chance decides
     among equals), and each further one is drawn with p_i ~ min_j |g_i - g_j|^2 over the picks j only: the origin is no centre.
-    An image whose gradient equals that of a pick is drawn only when nothing else is left. O(N (C + D) n_query) time, memory
-    O(N + 32 N) beside the evidence.
+    An image whose gradient equals that of a pick is drawn only when nothing else is left. O(N (C + D) n_query) time,
+    O(32 N) memory beside the evidence.
 
     Raises ValueError for maps of probabilities (embeddings that are pooled over pixels do not determine their gradients), for a
     non-finite input and for more queries than images.

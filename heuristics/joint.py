@@ -41,21 +41,21 @@ def batchbald(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.
     """
     probs = _one_label_each(mc_probs, "batchbald")
     n, n_classes, n_passes = probs.shape
-    if max_joint < max(n_classes, n_passes):
-        raise ValueError(f"max_joint={max_joint} of batchbald must be at least the larger of classes and passes, {max(n_classes, n_passes)}")
+    width = max(n_classes, n_passes)
+    if max_joint < width:
+        raise ValueError(f"max_joint={max_joint} of batchbald must be at least the larger of classes and passes, {width}")
     blocks = probs.split(max(1, CHUNK // (n_classes * n_passes)))
-    noise = torch.cat([entropy_of(block).mean(1) for block in blocks])
-    bald = torch.cat([entropy_of(block.mean(2)) for block in blocks]) - noise
-    outcomes = Outcomes(n_passes, max_joint // max(n_classes, n_passes), rng, probs)
+    noise = torch.cat([entropy_of(block) for block in blocks])  # (N, K)
+    bald = torch.cat([entropy_of(block.mean(2)) for block in blocks]) - noise.mean(1)
+    outcomes = Outcomes(n_passes, max_joint // width, rng, probs)
     slack = [0.0]
 
     def gains_of(candidates: list[int], best: float) -> tuple[list[float], float]:
         index = torch.tensor(candidates, device=probs.device)
-        bounds = outcomes.upper_bound(probs[index]) - noise[index]
+        bounds = outcomes.upper_bound(probs[index], noise[index])
         promising = (bounds >= best).nonzero().flatten()
         if len(promising):
-            entropy, error = outcomes.conditional_entropy(probs[index[promising]])
-            bounds[promising] = entropy - noise[index[promising]]
+            bounds[promising], error = outcomes.information(probs[index[promising]], noise[index[promising]])
             slack[0] = STANDARD_ERRORS * error
         return bounds.tolist(), slack[0]
 
@@ -77,16 +77,20 @@ class Outcomes:
         self.exact = True
         self._rng = rng
 
-    def conditional_entropy(self, probs: Float[Tensor, "b c k"]) -> tuple[Float[Tensor, " b"], float]:
-        """H(y | y_1..y_m) of each of B images, and the standard error of the first (0 while all outcomes are kept)."""
-        mean, spread = _mean_entropy(self.weights, self.posteriors, probs)
+    def information(self, probs: Float[Tensor, "b c k"], noise: Float[Tensor, "b k"]) -> tuple[Float[Tensor, " b"], float]:
+        """I(y; w | y_1..y_m) of each of B images, and the standard error of the first (0 while all outcomes are kept).
+
+        `noise` holds the entropies of the single passes. Both terms are averaged over the same outcomes, so that an outcome which
+        leaves no doubt about the weights adds nothing, and no sampling error either.
+        """
+        mean, spread = _mean_information(self.weights, self.posteriors, probs, noise)
         return mean, 0.0 if self.exact else spread / self.capacity**0.5
 
-    def upper_bound(self, probs: Float[Tensor, "b c k"]) -> Float[Tensor, " b"]:
-        """What H(y | y_1..y_m) does not exceed, judged by a sample of `FEW` outcomes with its standard error; infinite if there are few."""
+    def upper_bound(self, probs: Float[Tensor, "b c k"], noise: Float[Tensor, "b k"]) -> Float[Tensor, " b"]:
+        """What `information` does not exceed, judged by a sample of `FEW` outcomes with its standard error; infinite if there are few."""
         if len(self.weights) <= 2 * FEW:
             return probs.new_full((len(probs),), torch.inf)
-        mean, spread = _mean_entropy(self._few_weights, self._few_posteriors, probs)
+        mean, spread = _mean_information(self._few_weights, self._few_posteriors, probs, noise)
         return mean + STANDARD_ERRORS * spread / FEW**0.5
 
     def extend(self, probs: Float[Tensor, "c k"]) -> None:
@@ -101,7 +105,9 @@ class Outcomes:
             self.exact = False
         self.weights = weights / weights.sum()
         posteriors = self.posteriors[children // len(probs)] * probs[children % len(probs)]
-        self.posteriors = posteriors / posteriors.sum(1, keepdim=True)
+        posteriors /= posteriors.sum(1, keepdim=True)
+        # Far below rounding; left in, such shares shrink to subnormal numbers, which processors multiply many times slower.
+        self.posteriors = posteriors.masked_fill_(posteriors < torch.finfo(posteriors.dtype).eps ** 2, 0)
         if len(self.weights) > 2 * FEW:
             few, weights = self._sampled(self.weights, FEW)
             self._few_weights, self._few_posteriors = weights / FEW, self.posteriors[few]
@@ -118,10 +124,10 @@ class Outcomes:
         return children, counts.to(mass.dtype)
 
 
-def _mean_entropy(
-    weights: Float[Tensor, " m"], posteriors: Float[Tensor, "m k"], probs: Float[Tensor, "b c k"]
+def _mean_information(
+    weights: Float[Tensor, " m"], posteriors: Float[Tensor, "m k"], probs: Float[Tensor, "b c k"], noise: Float[Tensor, "b k"]
 ) -> tuple[Float[Tensor, " b"], float]:
-    """Weighted mean over outcomes of the entropy of each image's label, and the standard deviation over outcomes of the first."""
+    """Weighted mean over outcomes of the information of each image's label, and its standard deviation for the first image."""
     n_images, n_classes, n_passes = probs.shape
     rows = max(1, CHUNK // (n_images * n_classes))
     flat = probs.reshape(n_images * n_classes, n_passes).T.contiguous()
@@ -132,9 +138,9 @@ def _mean_entropy(
         # -p log p with the weights applied before the sum over classes: one product with a matrix in place of a short reduction.
         terms = predictive.clamp_min(tiny).log_().mul_(predictive)
         mean -= weight @ terms
-        entropy = terms[:, :n_classes].sum(1)
-        first, square = first + weight @ entropy, square + weight @ entropy.square()
-    return mean.view(n_images, n_classes).sum(1), (square - first.square()).clamp_min_(0).sqrt().item()
+        information = -terms[:, :n_classes].sum(1) - posterior @ noise[0]
+        first, square = first + weight @ information, square + weight @ information.square()
+    return mean.view(n_images, n_classes).sum(1) - noise @ (weights @ posteriors), (square - first.square()).clamp_min_(0).sqrt().item()
 
 
 @selector

@@ -69,12 +69,12 @@ def plain_badge(x, labelled, probs, n_query):
 
 
 def plain_kmeans(x, labelled, probs, n_query):
-    KMeans(n_query, n_init=1, max_iter=20, tol=1e-3, random_state=0).fit(x.numpy())
+    KMeans(n_query, n_init="auto", max_iter=20, tol=1e-3, random_state=0).fit(x.numpy())
 
 
 def plain_typiclust(x, labelled, probs, n_query):
     both = torch.cat([labelled, x]).numpy()
-    labels = KMeans(min(n_query + len(labelled), 500), n_init=1, max_iter=20, tol=1e-3, random_state=0).fit_predict(both)
+    labels = KMeans(min(n_query + len(labelled), 500), n_init="auto", max_iter=20, tol=1e-3, random_state=0).fit_predict(both)
     for cluster in np.unique(labels):
         members = both[labels == cluster]
         if len(members) >= 5:
@@ -142,7 +142,7 @@ def measure(name: str, n: int, n_labelled: int, n_query: int, plain: bool, threa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Time and memory of diversity strategies beside plain algorithms.")
     parser.add_argument("--small", action="store_true", help="a twentieth of the pool, in seconds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="the strategies to measure, comma-separated")

@@ -122,7 +122,7 @@ def convolutional() -> nn.Module:
 
 def cases(small: bool) -> dict[str, Callable[[], Case]]:
     """Name -> a function that makes the input and gives ours and the plain algorithm (None where its kernel would not fit)."""
-    n_mc, n_pool, n_images = (500, 3_000, 32) if small else (10_000, 50_000, 256)
+    n_mc, n_pool, n_images = (100, 3_000, 32) if small else (10_000, 50_000, 256)
 
     def joint(k: int, n_query: int) -> Case:
         probs = passes(n_mc, 10, k)

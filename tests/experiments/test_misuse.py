@@ -21,7 +21,7 @@ MISTAKES = [
     ({"augment": "hflipp"}, "unknown augment 'hflipp'. Did you mean 'hflip'\\?"),
     ({"metric": "mc_dice"}, "metric 'mc_dice' .*eval_samples"),
     ({"metric": "dise"}, "unknown metric 'dise'. Did you mean 'dice'\\?"),
-    ({"n_query": "three"}, "n_query='three' must be a whole number, like 3"),
+    ({"n_query": "three"}, "n_query='three' must be a whole number, like 4"),
     ({"n_query": 2.5}, "n_query=2.5 must be a whole number"),
     ({"save_maps": "true"}, "save_maps='true' must be True or False"),
     ({"mc_samples": 0}, "mc_samples=0 must be between 1 and"),
@@ -56,7 +56,7 @@ LATER = [
     ({"dataset": "glas", "data_root": "nowhere"}, "nowhere/glas.* does not exist; expected this tree"),
     ({"dataset": "folder", "data_root": "nowhere"}, "nowhere.* does not exist; expected this tree"),
     ({"splits_dir": "nowhere"}, "nowhere"),
-    ({"heuristic": "coreset", "memory_limit": 1e-9}, "embeddings of 20 images at .* GB, above memory_limit=1e-09: use a streamed heuristic"),
+    ({"heuristic": "coreset", "memory_limit": 1e-9}, "embeddings of 4 images at .* GB, above memory_limit=1e-09: use a streamed heuristic"),
     ({"lr": 1e3, "optimizer": "sgd", "weight_decay": 1e3}, "the loss is .* at step .*lower lr=1000.0"),
     ({"dropout": 0.0, "heuristic": "bald"}, "every dropout layer of UNet has p=0.*set dropout above 0"),
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import experiments.segment as segment
-from experiments import checkpoints, common, loop, training
+from experiments import checkpoints, common, loop, simulation, training
 from experiments.common import Refused
 from tests.experiments.runs import command_line, curve_of, picks_of, run_in_process, status_of
 
@@ -18,13 +18,13 @@ OPTIONS = {"phantom_pool": 14, "phantom_test": 4, "steps": 5, "mc_samples": 2, "
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, phantom_cache):
     """The run that nothing interrupts."""
-    before = os.environ["ALIQUOT_RUNS"]
-    os.environ["ALIQUOT_RUNS"] = str(tmp_path_factory.mktemp("whole"))
-    folder = run_in_process(segment.ex, **OPTIONS)
-    os.environ["ALIQUOT_RUNS"] = before
-    return curve_of(folder), picks_of(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALIQUOT_RUNS", str(tmp_path_factory.mktemp("whole")))
+        patch.setenv("ALIQUOT_CACHE", str(phantom_cache))
+        folder = run_in_process(segment.ex, **OPTIONS)
+        return curve_of(folder), picks_of(folder)
 
 
 class Killed(BaseException):
@@ -90,7 +90,7 @@ def test_changed_code_is_refused_until_forced(monkeypatch, whole):
         with pytest.raises(Killed):
             run_in_process(segment.ex, **OPTIONS)
     then = checkpoints.code_digest()
-    for module in (common, segment.simulate.__globals__["checkpoints"] if "checkpoints" in segment.simulate.__globals__ else checkpoints):
+    for module in (common, simulation):
         monkeypatch.setattr(module, "code_digest", lambda: "changed")
     with pytest.raises(Refused, match=f"the code changed under this unfinished run \\(then {then}, now changed\\).*resume=force"):
         run_in_process(segment.ex, **OPTIONS)

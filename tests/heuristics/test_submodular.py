@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import cosine_similarity, cross_entropy, one_hot
 
 from heuristics.submodular import HeldOut, cosines, facility_location, fass, glister, nearest, similar
 
@@ -22,7 +22,7 @@ def features(n: int, d: int = 5, seed: int = 0) -> Tensor:
 
 
 def similarity(a: Tensor, b: Tensor) -> np.ndarray:
-    return F.cosine_similarity(a.double()[:, None], b.double()[None], dim=2).clamp_min(0).numpy()
+    return cosine_similarity(a.double()[:, None], b.double()[None], dim=2).clamp_min(0).numpy()
 
 
 def greedy_reference(value: Callable[[list[int]], float], n: int, n_query: int) -> list[int]:
@@ -77,9 +77,8 @@ def similar_value(mode: str, x: Tensor, y: Tensor, eta: float) -> Callable[[list
         return lambda a: coverage(kernel[a][:, query].T, list(range(len(a)))) + eta * coverage(kernel[a], query)
     if mode == "redundancy":
         return lambda a: coverage(kernel, a + everything) - coverage(kernel, everything)
-    return lambda a: (
-        coverage(kernel, a + private) + coverage(kernel, query + private) - coverage(kernel, a + query + private) - coverage(kernel, private)
-    )
+    fixed = coverage(kernel, query + private) - coverage(kernel, private)
+    return lambda a: coverage(kernel, a + private) - coverage(kernel, a + query + private) + fixed
 
 
 @pytest.mark.parametrize(("mode", "eta"), [("rare", 1.0), ("rare", 0.2), ("redundancy", 1.0), ("ood", 1.0)])
@@ -122,18 +121,18 @@ def last_layer(seed: int = 0, n: int = 12) -> tuple[torch.nn.Linear, Tensor, Ten
 def stepped_loss(layer: torch.nn.Linear, x: Tensor, held: Tensor, targets: Tensor, rate: float) -> tuple[float, Tensor]:
     """Validation loss and logits after really taking a gradient step on x with its predicted class as label."""
     logits = layer(x[None])
-    weight, bias = torch.autograd.grad(F.cross_entropy(logits, logits.argmax(1)), [layer.weight, layer.bias])
+    weight, bias = torch.autograd.grad(cross_entropy(logits, logits.argmax(1)), [layer.weight, layer.bias])
     after = held @ (layer.weight - rate * weight).T + layer.bias - rate * bias
-    return F.cross_entropy(after, targets).item(), after.detach()
+    return cross_entropy(after, targets).item(), after.detach()
 
 
 def test_glister_gain_is_the_slope_of_the_loss_along_the_step() -> None:
     layer, x, held, targets = last_layer()
     probs = layer(x).softmax(1).detach()
-    residuals = probs - F.one_hot(probs.argmax(1), 3)
+    residuals = probs - one_hot(probs.argmax(1), 3)
     model = HeldOut(held, layer(held).softmax(1).detach(), targets)
     gains = model.gains(x, residuals, 1.0)
-    before, rate = F.cross_entropy(layer(held), targets).item(), 1e-6
+    before, rate = cross_entropy(layer(held), targets).item(), 1e-6
     slopes = [(before - stepped_loss(layer, image, held, targets, rate)[0]) / rate for image in x]
     assert gains.numpy() == pytest.approx(np.array(slopes), abs=1e-4)
 
@@ -142,7 +141,7 @@ def test_glister_takes_the_step_exactly() -> None:
     layer, x, held, targets = last_layer(1)
     probs = layer(x).softmax(1).detach()
     model = HeldOut(held, layer(held).softmax(1).detach(), targets)
-    model.step(x[3], (probs - F.one_hot(probs.argmax(1), 3))[3], 0.7)
+    model.step(x[3], (probs - one_hot(probs.argmax(1), 3))[3], 0.7)
     assert torch.allclose(model.logits.softmax(1), stepped_loss(layer, x[3], held, targets, 0.7)[1].softmax(1), atol=1e-12)
 
 
@@ -155,7 +154,7 @@ def glister_inputs(seed: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
 @pytest.mark.parametrize("diversity", [0.0, 1.0])
 def test_glister_has_the_picks_of_plain_greedy(diversity: float) -> None:
     (x, probs), held_out = glister_inputs(2)
-    kernel, residuals = similarity(x, x), probs - F.one_hot(probs.argmax(1), 3)
+    kernel, residuals = similarity(x, x), probs - one_hot(probs.argmax(1), 3)
     model, picks, units = HeldOut(*held_out), [], None
     for _ in range(6):
         taylor = model.gains(x, residuals, 0.1).numpy()
