@@ -61,7 +61,7 @@ def options(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.name not in GIVEN}
 
 
-def check(name: str, image_size: int | None, **chosen: Any) -> None:
+def check(name: str, image_size: int | None, /, **chosen: Any) -> None:
     """ValueError for an unknown dataset or option, or a value of the wrong type; reads nothing."""
     known = options(name)
     require_image_size(image_size)

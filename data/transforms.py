@@ -60,7 +60,7 @@ def flips_rot90(images: Images, rng: np.random.Generator, masks: Masks = None) -
 def segmentation(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
     """Symmetries of the square and a mild jitter of the colours."""
     images, masks = flips_rot90(images, rng, masks)
-    return _jittered(images, rng, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02), masks
+    return _jittered(images, rng, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.01), masks
 
 
 def dermoscopy(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:

@@ -54,10 +54,10 @@ def run_key(command: str, options: Mapping[str, Any]) -> str:
 
 def code_digest() -> str:
     """Digest of the project's own source files that this process has loaded."""
-    files = {Path(file).resolve() for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
-    ours = sorted(f for f in files if any(f.is_relative_to(ROOT / folder) for folder in SOURCES))
+    loaded = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
+    ours = {Path(file).resolve() for file in loaded if file.startswith(tuple(f"{ROOT / folder}{os.sep}" for folder in SOURCES))}
     digest = hashlib.sha256()
-    for file in ours:
+    for file in sorted(ours):
         digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -91,7 +91,8 @@ def load_weights(model: nn.Module, file: Path) -> None:
     try:
         model.load_state_dict(torch.load(file, map_location=next(model.parameters()).device, weights_only=True))
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ValueError(f"{file} holds no weights that fit this model ({str(error).splitlines()[0]}); use the options it was trained with") from error
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{file} holds no weights that fit this model ({reason}); use the options it was trained with") from error
 
 
 def _no_space(folder: Path) -> bool:
@@ -117,7 +118,8 @@ class Checkpoint:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                raise ValueError(f"this run is already in progress ({file.read().strip()}); stop that process or choose another run") from None
+                holder = file.read().strip()
+                raise ValueError(f"this run is already in progress ({holder}); stop that process or choose another run") from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()

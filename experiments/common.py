@@ -26,9 +26,7 @@ from heuristics import get as get_heuristic
 from heuristics.registry import Heuristic, suggestion
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
-SETTINGS.DISCOVER_SOURCES = "sys"
-SETTINGS.DISCOVER_DEPENDENCIES = "sys"
-SETTINGS.CAPTURE_MODE = "sys"
+SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})
 
 
 class Refused(SacredError):
@@ -50,8 +48,8 @@ def loop_options():  # of every script; each adds its own. The comments are what
     heuristic_options = {}  # options of the heuristic, e.g. heuristic_options.metric=cosine
     n_initial = 4  # labelled images to start with
     initial = "stratified"  # random | stratified: equal numbers of each group (class, grade) in the initial set
-    n_query = 4  # images labelled in each cycle
-    n_cycles = 9  # times that images are labelled; models trained: one more
+    n_query = 6  # images labelled in each cycle
+    n_cycles = 6  # times that images are labelled; models trained: one more
     n_val = 0  # images held out of the pool for choosing the best weights; they are labels too. 0 trains to the last step
     split_seed = -1  # fixes the division into pool and validation for all runs; -1 divides anew for each run
     splits_dir = ""  # folder with train.csv, val.csv, test.csv (made by python -m data.splits) to use instead
@@ -66,7 +64,7 @@ def loop_options():  # of every script; each adds its own. The comments are what
     memory_limit = 4.0  # GB that evidence over the whole pool may take
 
     start = "cold"  # cold: new weights each cycle | warm: the weights of the cycle before
-    steps = 100  # optimiser steps of each training; 0 for epochs x repeats over the labelled set instead
+    steps = 150  # optimiser steps of each training; 0 for epochs x repeats over the labelled set instead
     epochs = 0  # epochs of each training, when steps=0
     repeats = 1  # passes over the labelled set that make an epoch
     batch_size = 8  # images in a training step
@@ -119,8 +117,8 @@ CHOICES: dict[str, Iterable[str]] = {
 def validate(
     options: Mapping[str, Any],
     defaults: Mapping[str, Any],
-    choices: Mapping[str, Iterable[str]] = {},  # noqa: B006 - read only
-    ranges: Mapping[str, tuple[float, float]] = {},  # noqa: B006
+    choices: Mapping[str, Iterable[str]],
+    ranges: Mapping[str, tuple[float, float]],
 ) -> Heuristic:
     """Check every option against the type of its default, its choices and its range; returns the heuristic asked for.
 
@@ -132,7 +130,8 @@ def validate(
         _check_type(name, value, defaults[name])
     for name, allowed in {**CHOICES, **choices}.items():
         if name in options and options[name] not in allowed:
-            raise ValueError(f"unknown {name} {options[name]!r}.{suggestion(options[name], allowed)} Known: {', '.join(allowed)}")
+            known = ", ".join(allowed)
+            raise ValueError(f"unknown {name} {options[name]!r}.{suggestion(options[name], allowed)} Known: {known}")
     for name, (low, high) in {**RANGES, **ranges}.items():
         if name in options and not low <= options[name] <= high:
             raise ValueError(f"{name}={options[name]!r} must be between {low:g} and {high:g}")
@@ -140,10 +139,10 @@ def validate(
         raise ValueError("steps=0 and epochs=0: give the length of a training, for example steps=100")
     device_of(options["device"])
     found = get_heuristic(options["heuristic"], **options["heuristic_options"])
-    if options["balance"] != "none" and not found.per_batch:
-        raise ValueError(f"balance={options['balance']} needs one score per image; heuristic {found.name!r} chooses whole batches, use balance=none")
-    if options["select"] != "top" and not found.per_batch:
-        raise ValueError(f"select={options['select']} needs one score per image; heuristic {found.name!r} chooses whole batches, use select=top")
+    for name, neutral in (("balance", "none"), ("select", "top")):
+        if options[name] != neutral and not found.per_batch:
+            whole = f"heuristic {found.name!r} chooses whole batches"
+            raise ValueError(f"{name}={options[name]} needs one score per image; {whole}, use {name}={neutral}")
     return found
 
 
@@ -168,7 +167,8 @@ def device_of(name: str) -> torch.device:
         device.type == "mps" and not torch.backends.mps.is_available()
     )
     if missing or device.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"device={name} was asked for, but this machine has none such (CUDA devices: {torch.cuda.device_count()}); use device=cpu")
+        there = f"CUDA devices: {torch.cuda.device_count()}"
+        raise ValueError(f"device={name} was asked for, but this machine has none such ({there}); use device=cpu")
     return device
 
 
@@ -179,7 +179,7 @@ def runs_folder() -> Path:
 
 def stored_folder(run: Any) -> Path:
     """Where the files of a run are."""
-    return next((Path(o.dir) for o in run.observers if isinstance(o, FileStorageObserver)), runs_folder())
+    return next((Path(o.dir) for o in run.observers if isinstance(o, FileStorageObserver) and o.dir), runs_folder())
 
 
 def under_root(folder: str) -> Path:
@@ -189,9 +189,11 @@ def under_root(folder: str) -> Path:
 
 def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any]) -> None:
     """Give an experiment its observers and its gate: options are checked, and finished runs named, before any run is recorded."""
-    ex.captured_out_filter = apply_backspaces_and_linefeeds
-    ex.logger = logging.getLogger(ex.path)
+    ex.captured_out_filter = apply_backspaces_and_linefeeds  # type: ignore[assignment]
+    ex.logger = logging.getLogger(str(ex.path))  # type: ignore[assignment]
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    ex.logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
+    ex.capture(lambda heuristic_options, dataset_options=None: None)  # Sacred lets dictionaries grow only where a function takes them
     ex.observers.append(FileStorageObserver(runs_folder()))
 
     @ex.config_hook
@@ -204,7 +206,7 @@ def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any]) -> None:
 
 
 def preset(ex: Experiment) -> Callable[[Callable[[], None]], Any]:
-    """Decorator for a named config; the comment above it is what `print_named_configs` shows (Sacred would make an option of a docstring)."""
+    """Decorator for a named config; `print_named_configs` shows the comment above it (Sacred would make an option of a docstring)."""
 
     def register(options: Callable[[], None]) -> Any:
         scope = ex.named_config(options)

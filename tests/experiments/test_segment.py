@@ -53,7 +53,7 @@ def test_deliverables(tmp_path):
     measured = {"dice", "dice_pooled", "iou", "hd95", "object_f1", "object_dice", "object_hausdorff"}
     assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(curve.dtype.names)
     picks = picks_of(folder)
-    rows = list(csv.DictReader(open(folder / "picks.csv")))
+    rows = list(csv.DictReader((folder / "picks.csv").read_text().splitlines()))
     assert [int(r["index"]) for r in rows] == picks and len(set(picks)) == 10
     assert [r["cycle"] for r in rows] == ["initial"] * 4 + ["0"] * 3 + ["1"] * 3
     assert all(float(r["score"]) >= 0 for r in rows[4:]) and rows[4]["score"] >= rows[5]["score"]

@@ -1,0 +1,281 @@
+"""classify.py from options to deliverables, on the built-in data."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import experiments.classify as classify
+from data import classification as datasets
+from data.splits import make_splits
+from data.store import Images
+from experiments.classification_metrics import classification_metrics
+from experiments.classification_presets import PRESETS
+from experiments.common import Refused
+from experiments.randomness import generator
+from experiments.training import Recipe
+from heuristics import get, names
+from tests.experiments.runs import ROOT, command_line, curve_of, picks_of, run_in_process
+
+SHORT = {"n_cycles": 1, "steps": 3, "mc_samples": 2}  # the pool of `tiny` is 90 images of 9 classes
+FOR_CLASSES = [n for n in names() if "detections" not in get(n).wants]
+CLASSIFY = ROOT / "experiments" / "classify.py"
+
+
+def run(command="main", presets=("tiny",), **options):
+    return run_in_process(classify.ex, command, presets, **options)
+
+
+@pytest.fixture(scope="module")
+def images(phantom_cache):
+    return datasets.phantom(image_size=16, cache_root=phantom_cache, **PRESETS["tiny"][1]["dataset_options"])
+
+
+@pytest.fixture(scope="module")
+def first_round(tmp_path_factory, phantom_cache):
+    """Round 0 that all heuristics of run 0 share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALIQUOT_RUNS", str(tmp_path_factory.mktemp("first")))
+        patch.setenv("ALIQUOT_CACHE", str(phantom_cache))
+        folder = run(**SHORT, n_val=9, heuristic="least_confidence")
+        return {name: values[0] for name, values in curve_of(folder).items()}, picks_of(folder)[:18]
+
+
+@pytest.mark.parametrize("heuristic", FOR_CLASSES)
+def test_every_heuristic_runs_and_shares_round_0(heuristic, first_round):
+    """Same run: the same initial set and the same first model, to the last digit."""
+    folder = run(**SHORT, n_val=9, heuristic=heuristic)
+    picks = picks_of(folder)
+    assert {name: values[0] for name, values in curve_of(folder).items()} == first_round[0]
+    assert picks[:18] == first_round[1] and len(set(picks)) == 24 and max(picks) < 81
+
+
+def test_same_command_same_bits_and_other_run_other_numbers():
+    options = {**SHORT, "heuristic": "bald", "resume": "fresh"}
+    first, again, other = (run(**options, run=r) for r in (1, 1, 2))
+    assert curve_of(first) == curve_of(again) and picks_of(first) == picks_of(again)
+    assert curve_of(first)["train_loss"][0] != curve_of(other)["train_loss"][0]
+    assert set(picks_of(first)[:18]) != set(picks_of(other)[:18])
+
+
+@pytest.mark.parametrize("heuristic", ["badge", "glister", "margin"])
+def test_labels_of_the_pool_change_no_pick(monkeypatch, images, heuristic):
+    """What the labels that were not bought are cannot reach a choice."""
+    options = {**SHORT, "heuristic": heuristic, "n_val": 9, "class_weighting": "balanced"}
+    honest = picks_of(run(**options))
+    splits = make_splits(images, 9, generator(0, 0, "split"))
+    known = {*splits.train.rows[honest[:18]].tolist(), *splits.val.rows.tolist()}
+    true_target, noise, scrambled_rows = Images.target, np.random.default_rng(0), set()
+
+    def scrambled(self, i):
+        target, row = true_target(self, i), int(self.rows[i])
+        if self.parts[i] != "train" or row in known:
+            return target
+        scrambled_rows.add(row)
+        return target.new_tensor(noise.integers(9))
+
+    monkeypatch.setattr(Images, "target", scrambled)
+    assert picks_of(run(**options, resume="fresh")) == honest
+    assert scrambled_rows == set(splits.train.rows[honest[18:]].tolist()), "only the picks are read, when they are trained on"
+
+
+MISTAKES = [
+    ({"heuristic": "bagde"}, "unknown heuristic 'bagde'. Did you mean 'badge'\\?"),
+    ({"dataset": "pathmist"}, "dataset='pathmist' is unknown. Did you mean 'pathmnist'\\?"),
+    ({"dataset": "chestmnist"}, "chestmnist gives each image 14 yes-or-no labels"),
+    ({"dataset_options": {"n_pol": 5}}, "dataset 'phantom' has no option 'n_pol'. Did you mean 'n_pool'\\?"),
+    ({"dataset_options": {"n_pool": "many"}}, "option n_pool='many' of dataset 'phantom' must be a int"),
+    ({"dataset_options": {"image_size": 32}}, "dataset_options.image_size is no option of a dataset; set dataset, data_root or image_size"),
+    ({"heuristic_options": {"metric": "l2"}}, "heuristic 'random' has no option 'metric'"),
+    ({"image_size": -1}, "image_size=-1 must be between 0 and 4096"),
+    ({"image_size": 4}, "image_size=4 must be a whole number of pixels from 8"),
+    ({"model": "resnet"}, "unknown model 'resnet'. Did you mean 'resnet"),
+    ({"model": "densenet121"}, "image_size=16 is too small for densenet121, which needs at least 29"),
+    ({"weights": "imagenet"}, "there are no ImageNet weights for 'small_cnn': use weights=random, or one of resnet18"),
+    ({"weights": "absent.pt"}, "weights='absent.pt' is neither random nor imagenet, and there is no file .*absent.pt"),
+    ({"augment": "hflipp"}, "unknown augment 'hflipp'. Did you mean 'hflip'\\?"),
+    ({"class_weighting": "balance"}, "unknown class_weighting 'balance'. Did you mean 'balanced'\\?"),
+    ({"label_smoothing": 1.5}, "label_smoothing=1.5 must be between 0 and 1"),
+    ({"metric": "nll"}, "unknown metric 'nll'"),
+    ({"metric": "mc_accuracy"}, "metric 'mc_accuracy' .*eval_samples"),
+    ({"aggregate": "max"}, "aggregate=max is for maps of scores, and a classifier gives none: use aggregate=mean"),
+    ({"heuristic": "glister"}, "heuristic 'glister' asks for a validation set: set n_val to at least 1"),
+    ({"heuristic": "badge", "select": "power"}, "select=power needs one score per image"),
+    ({"heuristic": "badge", "balance": "predicted"}, "balance=predicted needs one score per image"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), MISTAKES, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
+def test_mistakes_in_options_are_refused_before_data_are_loaded(monkeypatch, options, sentence):
+    monkeypatch.setattr(datasets, "load", None)
+    with pytest.raises(Refused, match=sentence):
+        run(**options)
+
+
+LATER = [
+    ({"n_cycles": 99}, "are 612 labels, but the pool has 90 images; n_cycles=12 is the most"),
+    ({"heuristic": "badge", "memory_limit": 1e-9}, "of 72 images at .* GB, above memory_limit=1e-09: use a streamed heuristic"),
+    ({"dropout": 0.0, "heuristic": "bald"}, "every dropout layer of Classifier has p=0.*set dropout above 0"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), LATER, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
+def test_mistakes_that_only_the_data_or_the_training_show(options, sentence):
+    with pytest.raises(Refused, match=sentence):
+        run(**{"steps": 1, **options})
+
+
+def test_deliverables(tmp_path):
+    options = {"heuristic": "bald", "save_maps": True, "eval_samples": 2, "results_dir": str(tmp_path / "out"), "metric": "macro_auroc"}
+    folder = run(**options)
+    curve = np.load(folder / "curve.npy")
+    assert curve["n_labelled"].tolist() == [18, 24, 30]
+    measured = {*classify.METRICS, "nll", "ece"}
+    assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(curve.dtype.names)
+    assert not [name for name in curve.dtype.names if "per_class" in name]
+    picks = picks_of(folder)
+    rows = list(csv.DictReader((folder / "picks.csv").read_text().splitlines()))
+    assert [int(r["index"]) for r in rows] == picks and len(set(picks)) == 30
+    assert [r["cycle"] for r in rows] == ["initial"] * 18 + ["0"] * 6 + ["1"] * 6
+    assert all(r["file"].startswith("train_") for r in rows) and rows[18]["score"] >= rows[19]["score"]
+    for picture in ("curve.png", "cycle_00.png", "cycle_01.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    assert np.load(tmp_path / "out" / "bald_0.npy").tolist() == curve["macro_auroc"].tolist()
+    assert set(json.loads((folder / "metrics.json").read_text())) >= measured
+
+
+def test_pictures_of_a_selector_have_no_scores_and_change_nothing():
+    plain, drawn = (run(**SHORT, heuristic="coreset", save_maps=s, resume="fresh") for s in (False, True))
+    assert picks_of(plain) == picks_of(drawn) and curve_of(plain) == curve_of(drawn)
+    assert (drawn / "cycle_00.png").exists() and not (plain / "cycle_00.png").exists()
+
+
+def test_the_initial_set_takes_every_class(images):
+    folder = run(**SHORT)
+    assert set(images.groups[picks_of(folder)[:18]].tolist()) == set(range(9))
+
+
+def test_supervised_trains_on_everything_and_evaluate_measures_the_saved_model():
+    upper = run("supervised", **SHORT)
+    assert curve_of(upper)["n_labelled"] == [90.0]
+    folder = run(**SHORT)
+    evaluated = classify.ex.run("evaluate", config_updates=SHORT, named_configs=["tiny"])
+    assert evaluated.result == pytest.approx(curve_of(folder)["accuracy"][-1], abs=1e-12)
+    with pytest.raises(Refused, match="split=val, but this division has no validation images"):
+        classify.ex.run("evaluate", config_updates={**SHORT, "split": "val"}, named_configs=["tiny"])
+
+
+def test_evaluation_is_that_of_one_image_at_a_time(images):
+    """Batches, their last short one and the order of the images leave the metrics as they are; the per-class list is among them."""
+    options = options_of("tiny")
+    task = classify.make_task({**options, "eval_batch_size": 7}, images)
+    torch.manual_seed(0)
+    model, test = task.make_model().eval(), images.part("test")
+    row = task.evaluate(model, test, 0)
+    with torch.no_grad():
+        probs = torch.cat([model(test.image(i)[None]).softmax(1) for i in range(len(test))]).numpy()
+    expected = classification_metrics(probs, np.array([int(test.target(i)) for i in range(len(test))]))
+    assert row.keys() == expected.keys() and len(row["per_class_accuracy"]) == 9
+    for name, value in expected.items():
+        assert row[name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_batches_are_augmented_only_in_training_and_weighted_by_the_labelled_set(images):
+    labelled = np.array([i for c, n in enumerate((4, 2, 1)) for i in np.flatnonzero(images.groups == c)[:n]])
+    options = {**options_of("tiny"), "augment": "hflip", "class_weighting": "balanced", "batch_size": 7}
+    batches = classify.batches_of(options, images.part("train"))(labelled, 0, None)
+    pictures, (classes, weights) = batches.prepare(batches[0], generator(0, 0, "augment", 0, 1))
+    assert weights.tolist() == pytest.approx([7 / 12, 7 / 6, 7 / 3, 0, 0, 0, 0, 0, 0])
+    flipped = []
+    for picture, label, member in zip(pictures, classes, batches.members(0), strict=True):
+        stored = images.image(member)
+        flipped.append(torch.allclose(picture, stored.flip(-1), atol=1e-6))
+        assert flipped[-1] or torch.allclose(picture, stored, atol=1e-6)
+        assert label == images.target(member)
+    assert 0 < sum(flipped) < 7
+
+
+def test_loss_is_weighted_and_smoothed(images):
+    torch.manual_seed(0)
+    logits, classes = torch.randn(5, 9), torch.tensor([0, 1, 1, 2, 8])
+    weights = torch.arange(1.0, 10)
+    loss = classify.make_task({**options_of("tiny"), "label_smoothing": 0.1}, images).loss
+    smooth = torch.full((5, 9), 0.1 / 9).scatter_add(1, classes[:, None], torch.full((5, 1), 0.9))
+    expected = -(smooth * weights * logits.log_softmax(1)).sum() / weights[classes].sum()
+    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, weights))) == pytest.approx(float(expected), rel=1e-5)
+    plain = -(smooth * logits.log_softmax(1)).sum() / 5
+    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, None))) == pytest.approx(float(plain), rel=1e-5)
+
+
+def options_of(preset):
+    """All options as a preset leaves them."""
+    scopes = {name: value for scope in classify.ex.configurations for name, value in scope().items()}
+    return {**scopes, **PRESETS[preset][1]}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_valid_and_says_what_it_is_for(preset, tmp_path):
+    sentence, changed = PRESETS[preset]
+    classify.check(options_of(preset))
+    assert changed.keys() <= {name for scope in classify.ex.configurations for name in scope()}
+    assert classify.ex.named_configs[preset].__doc__ == sentence and 30 < len(sentence) < 300 and sentence.endswith(".")
+    assert not re.search(r"\s\s|\n", sentence)
+
+
+def test_every_dataset_has_a_preset():
+    assert set(datasets.names()) <= PRESETS.keys()
+    assert {options_of(name)["dataset"] for name in datasets.names()} == set(datasets.names())
+
+
+def test_presets_train_as_long_as_they_say():
+    published = [classify.recipe_of(options_of(p), n) for p, n in (("nct_low", 50), ("isic_low", 300), ("nct_high", 1000))]
+    assert [recipe.steps for recipe in published] == [100, 600, 781]
+    assert all(isinstance(recipe, Recipe) and recipe.optimizer == "sgd" and recipe.weight_decay == 5e-4 for recipe in published)
+
+
+def test_own_folder_of_one_folder_per_class_in_grey(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 8), ("test", 3)):
+        for name in ("benign", "malignant"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(n):
+                picture = rng.integers(0, 120, (20, 24 + i)) + 120 * (name == "malignant")
+                Image.fromarray(picture.astype(np.uint8)).save(tmp_path / part / name / f"{part}{i}.png")
+    options = {"dataset": "folder", "data_root": str(tmp_path), "model": "small_cnn", "n_initial": 4, "n_query": 2, **SHORT}
+    folder = run(presets=("folder",), heuristic="badge", image_size=16, **options)
+    assert curve_of(folder)["n_labelled"] == [4, 6]
+    with pytest.raises(Refused, match="the images of 'folder' have 8 sizes, from 20x24 to 20x31: bring them to one, for example"):
+        run(presets=("folder",), image_size=0, **options)
+
+
+def test_weights_from_a_file_are_where_training_starts(tmp_path, images):
+    task = classify.make_task(options_of("tiny"), images)
+    torch.manual_seed(1)
+    torch.save(task.make_model().state_dict(), tmp_path / "w.pt")
+    options = {**options_of("tiny"), "weights": str(tmp_path / "w.pt")}
+    classify.check(options)
+    one, two = (classify.make_task(options, images).make_model() for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_options_of_datasets_and_heuristics_are_taken_from_the_command_line():
+    words = ["with", "tiny", "steps=1", "n_cycles=1", "heuristic=coreset", "heuristic_options.metric=cosine", "dataset_options.n_test=20"]
+    process = command_line(*words, script=CLASSIFY)
+    assert process.returncode == 0 and "area under the curve of accuracy" in process.out, process.err
+    assert "Added new config entry" not in process.err
+
+
+def test_the_manual_reads_like_one(capsys):
+    classify.ex.run("print_named_configs")
+    manual = capsys.readouterr().out
+    for preset in PRESETS:
+        assert re.search(rf"^  {preset}\W.*# ", manual, re.MULTILINE), preset
+    classify.ex.run("print_config")
+    config = capsys.readouterr().out
+    assert "dataset_options" in config
+    assert not [line for line in config.splitlines()[1:] if " = " in line and "#" not in line]
