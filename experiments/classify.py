@@ -5,7 +5,6 @@ python experiments/classify.py with pneumonia_quick heuristic=badge run=3  # rea
 python experiments/classify.py print_named_configs                       # what else there is
 """
 
-import logging
 import sys
 from pathlib import Path
 

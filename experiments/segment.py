@@ -91,8 +91,8 @@ def glas_quick():
     scale = 0.2
     crop = 96
     n_initial = 4
-    n_query = 6
-    n_cycles = 6
+    n_query = 8
+    n_cycles = 5
     mc_samples = 10
     width = 16
     depth = 5

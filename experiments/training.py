@@ -150,15 +150,14 @@ def fit(
         waited += time.perf_counter() - before
         batch = batches.prepare(batch, generator(seed, cycle, "augment", step, 1))
         for group in training.optimizer.param_groups:
-            group["lr"] = recipe.lr * SCHEDULES[recipe.schedule](step / recipe.steps, recipe) * min(1, (step + 1) / (recipe.warmup + 1))
+            group["lr"] = learning_rate(recipe, step)
         with torch_seeded(seed, cycle, "dropout", step, device=device):
             with autocast(device, precision):
                 value = loss(model, batch)
             if not torch.isfinite(value):
-                raise FloatingPointError(
-                    f"the loss is {value.item()} at step {step} of cycle {cycle} (dataset indices {batches.members(step).tolist()}): "
-                    f"lower lr={recipe.lr}, set clip=1, or use precision=float32"
-                )
+                where = f"step {step} of cycle {cycle} (dataset indices {batches.members(step).tolist()})"
+                remedy = f"lower lr={recipe.lr}, set clip=1, or use precision=float32"
+                raise FloatingPointError(f"the loss is {value.item()} at {where}: {remedy}")
             training.optimizer.zero_grad(set_to_none=True)
             training.scaler.scale(value).backward()
         if recipe.clip:
@@ -183,6 +182,11 @@ def fit(
     seconds = time.perf_counter() - started
     last = training.losses[-max(1, len(training.losses) // 10) :]
     return {"train_loss": float(np.mean(last)), "train_seconds": seconds, "loader_share": waited / seconds if steps else 0.0}
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """The rate of a step: linear warm-up, then the schedule."""
+    return recipe.lr * SCHEDULES[recipe.schedule](step / recipe.steps, recipe) * min(1, (step + 1) / (recipe.warmup + 1))
 
 
 def _keep_best(training: Training, validate: Callable[[nn.Module], float]) -> None:

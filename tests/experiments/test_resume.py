@@ -46,7 +46,8 @@ def stop_at(monkeypatch, module, name, call):
 
 MOMENTS = [
     (training, "autocast", 1), (training, "autocast", 4), (training, "autocast", 8), (training, "autocast", 14),
-    (loop, "query", 1), (loop, "query", 2), (loop, "fit", 2), (loop, "fit", 3), (checkpoints.json, "dumps", 2), (checkpoints.json, "dumps", 5),
+    (loop, "query", 1), (loop, "query", 2), (loop, "fit", 2), (loop, "fit", 3),
+    (checkpoints.json, "dumps", 2), (checkpoints.json, "dumps", 5),
     (checkpoints.os, "replace", 3), (checkpoints.os, "replace", 9), (checkpoints.os, "replace", 10), (checkpoints.os, "replace", 17),
 ]  # fmt: skip
 

@@ -44,7 +44,10 @@ def test_stochastic_batches_follow_their_law(how, weights):
     assert (np.abs(np.bincount(after_best, minlength=5) / len(after_best) - rest) < 4 * np.sqrt(0.25 / len(after_best))).all()
 
 
-@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=30), st.integers(0, 2**16), st.sampled_from(sorted(SELECTIONS)), st.data())
+SCORE_LISTS = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=30)
+
+
+@given(SCORE_LISTS, st.integers(0, 2**16), st.sampled_from(sorted(SELECTIONS)), st.data())
 def test_picks_are_distinct_and_in_range(scores, seed, how, data):
     n_query = data.draw(st.integers(0, len(scores)))
     predicted = data.draw(st.none() | st.lists(st.integers(0, 3), min_size=len(scores), max_size=len(scores)).map(np.array))
