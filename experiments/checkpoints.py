@@ -131,9 +131,9 @@ class Checkpoint:
             return None
         try:
             saved = json.loads(self.state_file.read_text())
-            arrays = {"labelled_map": np.array(saved.pop("labelled_map"), dtype=np.int64)}
-            picks = [np.array(p, dtype=np.int64) for p in saved.pop("picks")]
-            return State(**saved, **arrays, picks=picks)
+            saved["labelled_map"] = np.array(saved["labelled_map"], dtype=np.int64)
+            saved["picks"] = [np.array(p, dtype=np.int64) for p in saved["picks"]]
+            return State(**saved)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"cannot read {self.state_file} ({error}); start again with resume=fresh") from error
 

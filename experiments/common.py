@@ -26,7 +26,7 @@ from heuristics import get as get_heuristic
 from heuristics.registry import Heuristic, suggestion
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
-SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})
+SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})  # type: ignore[union-attr]
 
 
 class Refused(SacredError):
@@ -190,11 +190,17 @@ def under_root(folder: str) -> Path:
 def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any]) -> None:
     """Give an experiment its observers and its gate: options are checked, and finished runs named, before any run is recorded."""
     ex.captured_out_filter = apply_backspaces_and_linefeeds  # type: ignore[assignment]
-    ex.logger = logging.getLogger(str(ex.path))  # type: ignore[assignment]
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    ex.logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
+    logger = logging.getLogger(str(ex.path))
+    logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
+    ex.logger = logger  # type: ignore[assignment]
     ex.capture(lambda heuristic_options, dataset_options=None: None)  # Sacred lets dictionaries grow only where a function takes them
-    ex.observers.append(FileStorageObserver(runs_folder()))
+    files = FileStorageObserver(runs_folder())
+    ex.observers.append(files)
+    if os.environ.get("ALIQUOT_MONGO"):
+        from experiments.mongo import Mirror
+
+        ex.observers.append(Mirror(os.environ["ALIQUOT_MONGO"], lambda: str(files.dir)))
 
     @ex.config_hook
     def gate(config: dict[str, Any], command_name: str, logger: Any) -> dict[str, Any]:

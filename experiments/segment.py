@@ -170,7 +170,7 @@ def make_task(options, images: Images) -> Task:
 
     def make_model():
         sizes = {name: options[name] for name in ("width", "depth", "dropout")}
-        return UNet(len(images.classes), images.channels, **sizes).to(device, memory_format=layout)
+        return UNet(len(images.classes), images.channels, **sizes).to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def loss(model, batch):
         pictures, masks = batch

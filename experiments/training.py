@@ -129,7 +129,8 @@ def fit(
 ) -> dict[str, float]:
     """Train the model in place; returns the loss of the last tenth of the steps, seconds and the share spent waiting for batches.
 
-    With `validate` (higher is better) the weights of the best validation are kept. With `save_to` unfinished training is saved there every `recipe.save_every` seconds and taken up again.
+    With `validate` (higher is better) the weights of the best validation are kept. With `save_to` unfinished training is saved there
+    every `recipe.save_every` seconds and taken up again.
     Raises FloatingPointError at a loss that is not finite, naming the step and the images.
     """
     recipe, seed, cycle = batches.recipe, batches.seed, batches.cycle

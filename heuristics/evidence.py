@@ -35,27 +35,28 @@ class RunningMC:
     def add(self, probs: Float[Tensor, "b c *s"]) -> None:
         """Take in one pass."""
         self.n_passes += 1
-        first = self.n_passes == 1
-        if first:
+        if self.n_passes == 1:
             self._mean = torch.zeros_like(probs)
-            self._squares = torch.zeros_like(probs) if "mc_std" in self.wanted else None
-            self._entropy = torch.zeros_like(probs[:, 0]) if "mc_entropy" in self.wanted else None
-            self._votes = torch.zeros_like(probs) if "mc_votes" in self.wanted else None
-        if self._squares is None:
+            self._entropy = torch.zeros_like(probs[:, 0])
+            if "mc_std" in self.wanted:
+                self._squares = torch.zeros_like(probs)
+            if "mc_votes" in self.wanted:
+                self._votes = torch.zeros_like(probs)
+        if "mc_std" not in self.wanted:
             self._mean += probs
         else:  # Welford's update keeps the spread exact when it is small beside the mean
             deviation = probs - self._mean
             self._mean.add_(deviation, alpha=1 / self.n_passes)
             self._squares.addcmul_(deviation, probs - self._mean)
-        if self._entropy is not None:
+        if "mc_entropy" in self.wanted:
             self._entropy += entropy_of(probs)
-        if self._votes is not None:
+        if "mc_votes" in self.wanted:
             self._votes.scatter_add_(1, probs.argmax(1, keepdim=True), torch.ones_like(probs[:, :1]))
 
     @property
     def mean(self) -> Float[Tensor, "b c *s"]:
         """Mean probabilities."""
-        return self._mean / self.n_passes if self._squares is None else self._mean
+        return self._mean if "mc_std" in self.wanted else self._mean / self.n_passes
 
     @property
     def entropy(self) -> Float[Tensor, "b *s"]:
@@ -92,7 +93,7 @@ def from_logits(
     """
     found: dict[str, Tensor] = {}
     if "embeddings" in wanted:
-        found["embeddings"] = model.features(images).float()
+        found["embeddings"] = model.features(images).float()  # type: ignore[operator] - a method of every model of ours
     if "probs" in wanted:
         found["probs"] = probabilities(model(images))
     if wanted & MC:

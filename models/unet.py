@@ -12,8 +12,8 @@ class UNet(nn.Module):
     """Images (B, channels, H, W) in 0..1 -> logits (B, C, H, W); any H and W (padded inside to a multiple of 2^(depth - 1)).
 
     `width` channels at full resolution, doubled at each of `depth` levels: width 16 and depth 6 give 16 to 512, as in the GlaS
-    active-learning literature. Dropout of whole channels (Tompson et al., 2015) follows every block, so that stochastic passes vary at every scale; drawing
-    a mask for every pixel costs a quarter of the training time and neighbours tell each other what is missing.
+    active-learning literature. Dropout of whole channels (Tompson et al., 2015) follows every block, so that stochastic passes vary at
+    every scale; a mask for every pixel would cost a quarter of the training time, and neighbours tell each other what is missing.
     """
 
     def __init__(self, num_classes: int, channels: int = 3, width: int = 16, depth: int = 6, dropout: float = 0.1):
