@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
-from analysis.plots import GREY, INK, PHOTO_DPI, VERMILION, _histogram, _number, _write
+from analysis.plots import GREY, INK, PHOTO_DPI, VERMILION, histogram, rounded, write_figure
 
 COLUMNS, MAX_THUMBNAILS = 8, 48
 CELL = 1.25  # inches, as all sizes below
@@ -60,7 +60,7 @@ def save_gallery(
     figure.text(margin / width, 1 - 0.14 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)
     if pool.size:
         axes = figure.add_axes((margin / width, 1 - (head + 0.95) / height, 1 - 2 * margin / width, 0.95 / height))
-        _histogram(axes, pool, np.asarray(scores_picked, dtype=float))
+        histogram(axes, pool, np.asarray(scores_picked, dtype=float))
     for number, thumbnail in enumerate(drawn):
         row, column = divmod(number, COLUMNS)
         left, top = margin + column * (CELL + gap), head + chart + row * (CELL + caption)
@@ -70,7 +70,7 @@ def save_gallery(
         for line, (text, colour) in enumerate(_caption(thumbnail)):
             y = 1 - (top + CELL + 0.04 + 0.135 * line) / height
             figure.text(left / width, y, text, ha="left", va="top", fontsize=6.5, color=colour, parse_math=False)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _caption(thumbnail: Thumbnail) -> list[tuple[str, str]]:
@@ -83,7 +83,7 @@ def _caption(thumbnail: Thumbnail) -> list[tuple[str, str]]:
     if wrong:
         lines.append((_shortened(f"is {thumbnail['truth']}", LETTERS), VERMILION))
     if not np.isnan(thumbnail["score"]):
-        lines.append((f"score {_number(thumbnail['score'])}", GREY))
+        lines.append((f"score {rounded(thumbnail['score'])}", GREY))
     return lines
 
 

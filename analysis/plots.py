@@ -71,7 +71,7 @@ def save_curve(path: Path, n_labelled: ArrayLike, values_by_metric: Mapping[str,
         row, column = divmod(i, columns)
         left = 0.62 + column * (width - 0.2) / columns
         _curve(place(left, head + large + row * small + 0.32, (width - 0.2) / columns - 1.12, small - 0.72), budgets, curves[name], name)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _curve(axes: Axes, budgets: ndarray, values: ndarray, name: str, large: bool = False) -> None:
@@ -82,7 +82,7 @@ def _curve(axes: Axes, budgets: ndarray, values: ndarray, name: str, large: bool
     if known.size:
         last = known[-1]
         label = {"textcoords": "offset points", "fontsize": size + 1, "color": BLUE, "va": "center", "annotation_clip": False}
-        axes.annotate(_number(float(values[last])), (budgets[last], values[last]), (7, 0), fontweight="bold", **label)
+        axes.annotate(rounded(float(values[last])), (budgets[last], values[last]), (7, 0), fontweight="bold", **label)
     axes.set_title(name.replace("_", " "), loc="left", fontsize=size + 1.5, color=INK, fontweight="bold", pad=7, parse_math=False)
     _quiet(axes, size)
     axes.yaxis.set_major_locator(MaxNLocator(5 if large else 3))
@@ -132,7 +132,7 @@ def save_picks(
     def place(left: float, top: float, w: float, h: float) -> Axes:
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
-    _histogram(place(margin, 0.48, width - 2 * margin, histogram), np.asarray(scores_pool, float), np.asarray(scores_picked, float))
+    histogram(place(margin, 0.48, width - 2 * margin, histogram), np.asarray(scores_pool, float), np.asarray(scores_picked, float))
     scale = Normalize(*np.percentile(np.concatenate([m.ravel() for m in maps]), [0.5, 99.5])) if maps else Normalize(0, 1)
     many = len(class_names) > 2
     top = head
@@ -147,7 +147,7 @@ def save_picks(
         figure.text(x, 1 - (top - 0.02) / height, headings[panel], fontsize=10, color=INK, fontweight="bold", va="bottom", parse_math=False)
     for row, tall in zip(drawn, heights, strict=True):
         top += caption
-        text = f"{row['name']}   score {_number(float(row['score']))}"
+        text = f"{row['name']}   score {rounded(float(row['score']))}"
         figure.text(margin / width, 1 - (top - 0.05) / height, text, fontsize=8.5, color=GREY, va="bottom", parse_math=False)
         for column, panel in enumerate(panels):
             _picture(place(margin + column * (cell + gap), top, cell, tall), row, panel, scale, many)
@@ -168,7 +168,7 @@ def save_picks(
         bar(2, Normalize(0, 1), "viridis", 2)
     if maps:
         bar(3, scale, "magma", 4)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _check(row: PickedImage, n_classes: int) -> None:
@@ -218,7 +218,7 @@ def _outline(axes: Axes, truth: Int[ndarray, "h w"], classes: list[int], many: b
         axes.contour(truth == c, levels=[0.5], colors=[_colour(c) if many else OUTLINE], linewidths=width)
 
 
-def _histogram(axes: Axes, pool: Float[ndarray, " n"], picked: Float[ndarray, " q"]) -> None:
+def histogram(axes: Axes, pool: Float[ndarray, " n"], picked: Float[ndarray, " q"]) -> None:
     """Scores of the pool as bars, those of the picks as marks on top of them."""
     counts, _, _ = axes.hist(pool, bins=min(41, max(11, len(pool) // 4 | 1)), color=PALE, edgecolor="white", linewidth=0.5)
     tallest = float(np.max(counts)) or 1.0
@@ -237,7 +237,7 @@ def _colour(c: int) -> str:
     return "#F2F2F2" if c == 0 else CLASS_COLOURS[(c - 1) % len(CLASS_COLOURS)]
 
 
-def _number(value: float) -> str:
+def rounded(value: float) -> str:
     return f"{value:.3f}" if 0.01 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
 
 
@@ -248,7 +248,7 @@ def _quiet(axes: Axes, size: float) -> None:
     axes.tick_params(labelsize=size, colors=GREY, length=2.5, width=0.6)
 
 
-def _write(figure: Figure, path: Path) -> Path:
+def write_figure(figure: Figure, path: Path) -> Path:
     """Save beside `path` and rename, so that no reader ever sees half a picture."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

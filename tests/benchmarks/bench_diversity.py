@@ -10,10 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 from heuristics.diversity import coreset, kmeans, probcover, typiclust
 from heuristics.gradient import badge
 from heuristics.representative import cluster_margin, representative
+from tests.benchmarks.measure import in_own_process, measured
 
 D, C = 512, 10
 # strategy: sizes of pool, labelled images, queries; whether the plain algorithm is affordable at that size
@@ -114,11 +111,6 @@ def ours(name, x, labelled, probs, n_query):
     functions[name](**given)
 
 
-def memory(field: str) -> float:
-    """VmHWM (high-water mark) or VmRSS of this process in MB."""
-    return int(next(line for line in open("/proc/self/status") if line.startswith(field)).split()[1]) / 1024
-
-
 def measure(name: str, n: int, n_labelled: int, n_query: int, plain: bool, threads: int) -> None:
     """Print seconds (best of up to 3 runs of under 5 s) and the rise in memory of the first as JSON."""
     torch.set_num_threads(threads)
@@ -128,17 +120,10 @@ def measure(name: str, n: int, n_labelled: int, n_query: int, plain: bool, threa
 
     call(*evidence(300, 20), 20)  # loads libraries and starts threads
     given = evidence(n, n_labelled)
-    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-    before, seconds = memory("VmRSS"), []
-    for _ in range(3):
-        start = time.perf_counter()
-        call(*given, n_query)
-        seconds.append(time.perf_counter() - start)
-        if len(seconds) == 1:
-            risen = memory("VmHWM") - before
-        if seconds[-1] > 5:
-            break
-    print(json.dumps([min(seconds), risen]))
+    runs = [measured(lambda: call(*given, n_query))]
+    while len(runs) < 3 and runs[-1].seconds <= 5:
+        runs.append(measured(lambda: call(*given, n_query)))
+    print(json.dumps([min(run.seconds for run in runs), runs[0].megabytes]))
 
 
 def main() -> None:
@@ -159,11 +144,7 @@ def main() -> None:
             n, n_labelled, n_query = n // 20, max(n_labelled // 20, min(n_labelled, 1)), n_query // 20
         results = []
         for plain in (False, True)[: 1 + affordable]:
-            request = json.dumps([name, n, n_labelled, n_query, plain, chosen.threads])
-            done = subprocess.run([sys.executable, "-m", __spec__.name, "--measure", request], capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.exit(f"{name} failed:\n{done.stderr}")
-            results.append(json.loads(done.stdout.splitlines()[-1]))
+            results.append(in_own_process(__spec__.name, [name, n, n_labelled, n_query, plain, chosen.threads]))
         line = f"{name:<16}{n:>8}{n_labelled:>6}{n_query:>7}{results[0][0]:>10.2f}{results[0][1]:>8.0f}"
         if affordable:
             line += f"{results[1][0]:>10.2f}{results[1][1]:>10.0f}{results[1][0] / results[0][0]:>8.1f}"

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +19,7 @@ from torch import Tensor, nn
 from heuristics.adversarial import bim, deepfool
 from heuristics.joint import batchbald, epig
 from heuristics.submodular import fass, glister, similar
+from tests.benchmarks.measure import in_own_process, measured
 
 Case = tuple[Callable[[], object], Callable[[], object] | None]
 
@@ -170,11 +168,8 @@ def measure(name: str, plain: bool, small: bool) -> None:
     if run is None:
         print(json.dumps(None))
         return
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start, processor = time.perf_counter(), time.process_time()
-    run()
-    seconds, processor = time.perf_counter() - start, time.process_time() - processor
-    print(json.dumps([seconds, processor, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held) / 1024]))
+    done = measured(run)
+    print(json.dumps([done.seconds, done.processor, done.megabytes]))
 
 
 def main() -> None:
@@ -182,19 +177,17 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a few hundred images: seconds in all")
     parser.add_argument("--only", default="", help="measure the cases whose name contains this")
     parser.add_argument("--limit", type=float, default=300, help="seconds after which a measurement is given up")
-    parser.add_argument("--measure", nargs=2, metavar=("CASE", "WHICH"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        measure(given.measure[0], given.measure[1] == "plain", given.small)
+        measure(*json.loads(given.measure))
         return
     print(f"{'case':46} {'ours: s':>8} {'cpu s':>7} {'MB':>6}   {'plain: s':>8} {'cpu s':>7} {'MB':>6}   ratio", flush=True)
     for name in (name for name in cases(given.small) if given.only in name):
         row = []
-        for which in ("ours", "plain"):
-            command = [sys.executable, "-m", __spec__.name, "--measure", name, which] + ["--small"] * given.small
+        for plain in (False, True):
             try:
-                out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=given.limit).stdout
-                row.append(json.loads(out))
+                row.append(in_own_process(__spec__.name, [name, plain, given.small], given.limit))
             except subprocess.TimeoutExpired:
                 row.append(None)
         shown = [f"{r[0]:8.2f} {r[1]:7.2f} {r[2]:6.0f}" if r else f"{'-':>8} {'-':>7} {'-':>6}" for r in row]
