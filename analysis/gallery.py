@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
-from analysis.plots import GREY, INK, PHOTO_DPI, VERMILION, histogram, rounded, write_figure
+from analysis.plots import GREY, INK, PHOTO_DPI, VERMILION, rounded, score_histogram, write_figure
 
 COLUMNS, MAX_THUMBNAILS = 8, 48
 CELL = 1.25  # inches, as all sizes below
@@ -60,7 +60,7 @@ def save_gallery(
     figure.text(margin / width, 1 - 0.14 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)
     if pool.size:
         axes = figure.add_axes((margin / width, 1 - (head + 0.95) / height, 1 - 2 * margin / width, 0.95 / height))
-        histogram(axes, pool, np.asarray(scores_picked, dtype=float))
+        score_histogram(axes, pool, np.asarray(scores_picked, dtype=float))
     for number, thumbnail in enumerate(drawn):
         row, column = divmod(number, COLUMNS)
         left, top = margin + column * (CELL + gap), head + chart + row * (CELL + caption)

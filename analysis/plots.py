@@ -132,7 +132,7 @@ def save_picks(
     def place(left: float, top: float, w: float, h: float) -> Axes:
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
-    histogram(place(margin, 0.48, width - 2 * margin, histogram), np.asarray(scores_pool, float), np.asarray(scores_picked, float))
+    score_histogram(place(margin, 0.48, width - 2 * margin, histogram), np.asarray(scores_pool, float), np.asarray(scores_picked, float))
     scale = Normalize(*np.percentile(np.concatenate([m.ravel() for m in maps]), [0.5, 99.5])) if maps else Normalize(0, 1)
     many = len(class_names) > 2
     top = head
@@ -218,7 +218,7 @@ def _outline(axes: Axes, truth: Int[ndarray, "h w"], classes: list[int], many: b
         axes.contour(truth == c, levels=[0.5], colors=[_colour(c) if many else OUTLINE], linewidths=width)
 
 
-def histogram(axes: Axes, pool: Float[ndarray, " n"], picked: Float[ndarray, " q"]) -> None:
+def score_histogram(axes: Axes, pool: Float[ndarray, " n"], picked: Float[ndarray, " q"]) -> None:
     """Scores of the pool as bars, those of the picks as marks on top of them."""
     counts, _, _ = axes.hist(pool, bins=min(41, max(11, len(pool) // 4 | 1)), color=PALE, edgecolor="white", linewidth=0.5)
     tallest = float(np.max(counts)) or 1.0
