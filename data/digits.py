@@ -18,7 +18,7 @@ from data.labelled import labelled_record, resized
 from data.store import Images, Record, cached
 
 CLASSES = tuple("0123456789")
-TEST_PER_CLASS, TEST_SEED, NOISE_SEED = 50, 0, 1  # fixed: the same test part and the same copies in every run
+TEST_PER_CLASS, TEST_SEED, NOISE_SEED = 50, 1998, 1999  # fixed: the same test part and the same copies in every run
 
 
 def digits(

@@ -166,6 +166,7 @@ def cached(
         building = Path(tempfile.mkdtemp(prefix=f".{dataset}-", dir=cache_root))
         try:
             _write(building, dataset, records(), total)
+            building.chmod(0o755)  # mkdtemp made it private
             try:
                 building.rename(folder)
             except OSError:

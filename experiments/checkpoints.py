@@ -23,10 +23,19 @@ from jaxtyping import Int
 from numpy import ndarray
 from torch import nn
 
+from data.files import default_data_root
+from data.store import Images
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("experiments", "models", "heuristics", "data")
 # Options that say where and how to run, not what: a run may be resumed with other values of them.
-WHERE = frozenset({"data_root", "results_dir", "device", "workers", "save_every", "save_maps", "resume", "checkpoint", "split"})
+WHERE = frozenset(
+    {"data_root", "results_dir", "device", "workers", "save_every", "save_maps", "resume", "checkpoint", "split", "memory_limit", "keep_models"}
+)
+# Options that say how to choose: training once on everything does not depend on them.
+CHOOSING = frozenset(
+    {"heuristic_options", "n_initial", "initial", "n_query", "n_cycles", "pool_subset", "mc_samples", "aggregate", "select", "beta", "balance"}
+)
 
 
 @dataclass
@@ -39,23 +48,40 @@ class State:
     picks: list[Int[ndarray, " q"]] = field(default_factory=list)  # dataset indices labelled after each cycle
     scores: list[list[float]] = field(default_factory=list)  # their scores, empty for heuristics that give none
     code: str = ""  # digest of the project's sources that made it
-    data: str = ""  # fingerprint of the dataset
+    data: str = ""  # digest of the dataset and its division
     finished_by: str = ""  # the Sacred run that completed it
 
 
 def run_key(command: str, options: Mapping[str, Any]) -> str:
     """Name of a run: experiment and dataset for people, and a digest of every option that can change its result."""
-    decisive = {name: value for name, value in options.items() if name not in WHERE}
-    if options["dataset"] == "folder":
-        decisive["data_root"] = str(options["data_root"])
+    supervised = command.endswith("supervised")
+    ignored = WHERE | CHOOSING | {"heuristic", "query_batch_size", "start"} if supervised else WHERE
+    decisive = {name: value for name, value in options.items() if name not in ignored}
+    if options["dataset"] == "folder":  # other people's folders are other datasets
+        decisive["data_root"] = str(folder_of(options["data_root"]).resolve())
     digest = hashlib.sha256(json.dumps([command, decisive], sort_keys=True, default=str).encode()).hexdigest()[:12]
-    return f"{command}-{options['dataset']}-{options['heuristic']}-{options['run']}-{digest}"
+    chosen_by = "" if supervised else f"-{options['heuristic']}"
+    return f"{command}-{options['dataset']}{chosen_by}-{options['run']}-{digest}"
+
+
+def folder_of(data_root: str) -> Path:
+    """Where the datasets lie, from the option `data_root`; relative paths start at the project."""
+    return ROOT / Path(data_root).expanduser() if data_root else default_data_root()
+
+
+def data_digest(*parts: Images | None) -> str:
+    """Digest of a dataset and of which of its images are the pool, the validation and the test set."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(b"none" if part is None else part.fingerprint.encode() + part.rows.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def code_digest() -> str:
-    """Digest of the project's own source files that this process has loaded."""
+    """Digest of the project's own source files that this process has loaded, without the MongoDB mirror, which changes no result."""
     loaded = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
-    ours = {Path(file).resolve() for file in loaded if file.startswith(tuple(f"{ROOT / folder}{os.sep}" for folder in SOURCES))}
+    files = {Path(file).resolve() for file in loaded if file.split(os.sep)[-2:-1] and file.split(os.sep)[-2] in SOURCES}
+    ours = {f for f in files if f.parent.parent == ROOT and f.name != "mongo.py"}
     digest = hashlib.sha256()
     for file in sorted(ours):
         digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
@@ -120,6 +146,8 @@ class Checkpoint:
                 file.seek(0)
                 holder = file.read().strip()
                 raise ValueError(f"this run is already in progress ({holder}); stop that process or choose another run") from None
+            for left in self.folder.glob(".*"):  # half-written by a process that was killed
+                left.unlink()
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
@@ -160,6 +188,6 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Forget the run (resume=fresh)."""
-        for file in (self.state_file, self.training_file, *self.folder.glob("model-*.pt")):
-            file.unlink(missing_ok=True)
         shutil.rmtree(self.outputs, ignore_errors=True)
+        for file in (self.training_file, *self.folder.glob("model-*.pt"), self.state_file):  # the state last: it vouches for the others
+            file.unlink(missing_ok=True)

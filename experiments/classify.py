@@ -21,11 +21,12 @@ from data.store import ROOT, Images
 from data.transforms import AUGMENTATIONS
 from experiments.classification_metrics import classification_metrics
 from experiments.classification_presets import PRESETS
+from experiments.checkpoints import folder_of
 from experiments.common import device_of, launch, loop_options, prepare, sentences, under_root, validate
 from experiments.loop import Task
 from experiments.querying import equal_size_batches
 from experiments.randomness import torch_seeded
-from experiments.simulation import data_root_of, evaluate_saved, recipe_of, simulate, splits_of
+from experiments.simulation import evaluate_saved, identity, recipe_of, simulate, splits_of
 from experiments.training import TrainingBatches, autocast
 from heuristics.evidence import from_logits
 from models.classifiers import NETWORKS, make_classifier
@@ -79,8 +80,6 @@ def check(options):
         raise ValueError(f"aggregate={options['aggregate']} is for maps of scores, and a classifier gives none: use aggregate=mean")
     if "detections" in heuristic.wants:
         raise ValueError(f"heuristic {heuristic.name!r} needs detections, which a classifier does not give; use one like margin or badge")
-    if any(w.startswith("validation_") for w in heuristic.wants) and not (options["n_val"] or options["splits_dir"]):
-        raise ValueError(f"heuristic {heuristic.name!r} asks for a validation set: set n_val to at least 1")
     for name in sorted(options["dataset_options"].keys() & set(datasets.GIVEN)):
         raise ValueError(f"dataset_options.{name} is no option of a dataset; set dataset, data_root or image_size beside it")
     datasets.check(options["dataset"], options["image_size"] or None, **options["dataset_options"])
@@ -156,7 +155,7 @@ def batches_of(options, train: Images):
             pictures, classes = (part.to(device, non_blocking=True) for part in batch)
             return augment(pictures.permute(0, 3, 1, 2).float() / 255, rng)[0], (classes, weights)
 
-        return TrainingBatches(draw, labelled, recipe_of(options, len(labelled)), options["seed"], cycle, collate, prepared)
+        return TrainingBatches(draw, labelled, recipe_of(options, len(labelled)), options["seed"], cycle, collate, prepared, train.names)
 
     return make_batches
 
@@ -197,9 +196,9 @@ def picture_of_picks(options, task, train: Images):
     return watch
 
 
-def load(options):
-    """The dataset, divided, and the task on it."""
-    images = datasets.load(options["dataset"], data_root_of(options), options["image_size"] or None, **options["dataset_options"])
+def load_splits(options):
+    """The dataset, divided."""
+    images = datasets.load(options["dataset"], folder_of(options["data_root"]), options["image_size"] or None, **options["dataset_options"])
     sizes = np.unique(images.shapes, axis=0)
     if len(sizes) > 1:
         (h, w), (tall, wide) = sizes[0], sizes[-1]
@@ -207,12 +206,13 @@ def load(options):
             f"the images of {options['dataset']!r} have {len(sizes)} sizes, from {h}x{w} to {tall}x{wide}: "
             "bring them to one, for example image_size=128"
         )
-    return splits_of(images, options), make_task(options, images)
+    return splits_of(images, options)
 
 
 def run_command(command, options, run):
     with sentences():
-        splits, task = load(options)
+        splits = load_splits(options)
+        task = make_task(options, splits.train)
         batches, watch = batches_of(options, splits.train), picture_of_picks(options, task, splits.train)
         return simulate(run, command, options, task, splits, batches, watch)
 
@@ -233,11 +233,11 @@ def supervised(_run, _config):
 def evaluate(_run, _config):
     """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
     with sentences():
-        splits, task = load(_config)
-        return evaluate_saved(_run, _config, splits, task)
+        splits = load_splits(_config)
+        return evaluate_saved(_run, _config, splits, make_task(_config, splits.train))
 
 
-prepare(ex, check)
+prepare(ex, check, lambda options: identity(load_splits(options)))
 
 if __name__ == "__main__":
     launch(ex)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from experiments.checkpoints import ROOT, Checkpoint, State, code_digest, run_ke
 from experiments.training import OPTIMIZERS, PRECISIONS, SCHEDULES
 from heuristics import aggregating, selecting
 from heuristics import get as get_heuristic
+from heuristics.evidence import MC
 from heuristics.registry import Heuristic, suggestion
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
@@ -137,8 +139,14 @@ def validate(
             raise ValueError(f"{name}={options[name]!r} must be between {low:g} and {high:g}")
     if not options["steps"] and not options["epochs"]:
         raise ValueError("steps=0 and epochs=0: give the length of a training, for example steps=100")
+    if 0 < options["pool_subset"] < options["n_query"]:
+        raise ValueError(f"pool_subset={options['pool_subset']} is less than n_query={options['n_query']}: score at least as many as are picked")
     device_of(options["device"])
     found = get_heuristic(options["heuristic"], **options["heuristic_options"])
+    if found.wants & MC and options["mc_samples"] < 2:
+        raise ValueError(f"mc_samples={options['mc_samples']}: heuristic {found.name!r} compares stochastic passes, use at least 2")
+    if options["dropout"] == 0 and (found.wants & MC or options["eval_samples"]):
+        raise ValueError("dropout=0, so stochastic passes would all be equal: set dropout above 0, or use a heuristic like entropy")
     for name, neutral in (("balance", "none"), ("select", "top")):
         if options[name] != neutral and not found.per_batch:
             whole = f"heuristic {found.name!r} chooses whole batches"
@@ -187,8 +195,12 @@ def under_root(folder: str) -> Path:
     return ROOT / Path(folder).expanduser()
 
 
-def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any]) -> None:
-    """Give an experiment its observers and its gate: options are checked, and finished runs named, before any run is recorded."""
+def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any], identify: Callable[[Mapping[str, Any]], str]) -> None:
+    """Give an experiment its observers and its gate, which stands before any record is made.
+
+    The gate checks the options (`check`), refuses a run that another process holds or whose code changed, and names a finished one if
+    its data (`identify`) are still the same.
+    """
     ex.captured_out_filter = apply_backspaces_and_linefeeds  # type: ignore[assignment]
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger = logging.getLogger(str(ex.path))
@@ -207,7 +219,8 @@ def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any]) -> None:
         if command_name.removeprefix(f"{ex.path}.") in COMMANDS:
             with sentences():
                 check(config)
-                _stop_if_finished(ex, command_name, config)
+                if command_name != "evaluate":
+                    _pass_gate(Checkpoint(runs_folder(), run_key(f"{ex.path}-{command_name}", config)), config, identify)
         return {}
 
 
@@ -225,47 +238,56 @@ def preset(ex: Experiment) -> Callable[[Callable[[], None]], Any]:
 COMMANDS = ("main", "supervised", "evaluate")
 
 
-def _stop_if_finished(ex: Experiment, command: str, options: Mapping[str, Any]) -> None:
-    """End quietly where this very run was completed before, so that a grid can be started again blindly."""
-    if command == "evaluate" or options["resume"] == "fresh":
+def _pass_gate(checkpoint: Checkpoint, options: Mapping[str, Any], identify: Callable[[Mapping[str, Any]], str]) -> None:
+    """Refuse what cannot go on; end quietly where this very run was completed, so that a grid can be started again blindly."""
+    with checkpoint.lock():
+        state = checkpoint.load() if options["resume"] != "fresh" else None
+    if state is None:
         return
-    checkpoint = Checkpoint(runs_folder(), run_key(f"{ex.path}-{command}", options))
-    state = checkpoint.load()
-    if state is None or not state.finished_by:
+    stored = runs_folder() / state.finished_by
+    record = stored / "run.json"
+    if not state.finished_by or not record.exists() or json.loads(record.read_text())["status"] != "COMPLETED":
+        check_unchanged(state, state.data, options["resume"])
         return
-    print(f"This run was finished before as run {state.finished_by}: {os.path.relpath(runs_folder() / state.finished_by / 'curve.png')}")
+    check_unchanged(state, identify(options), "force")
+    print(f"This run was finished before as run {state.finished_by}: {os.path.relpath(stored / 'curve.png')}")
     if state.code != code_digest():
         print(f"The code has changed since (then {state.code}, now {code_digest()}); resume=fresh runs it again.")
     raise SystemExit(0)
 
 
-def open_state(checkpoint: Checkpoint, data: str, resume: str) -> State | None:
-    """The state to continue from, or None to begin. ValueError where the code or the data changed under an unfinished run."""
-    if resume == "fresh":
-        checkpoint.clear()
-    state = checkpoint.load()
-    if state is None:
-        return None
+def check_unchanged(state: State, data: str, resume: str) -> None:
+    """ValueError where the data, or (unless resume=force) the code, changed under a run."""
     if state.data != data:
-        raise ValueError(f"the dataset changed under this unfinished run (then {state.data}, now {data}); use resume=fresh to start again")
+        raise ValueError(f"the data or their division changed under this run (then {state.data}, now {data}); use resume=fresh to start again")
     if state.code != code_digest() and resume != "force":
         raise ValueError(
             f"the code changed under this unfinished run (then {state.code}, now {code_digest()}); "
             "use resume=force to continue all the same, or resume=fresh to start again"
         )
+
+
+def open_state(checkpoint: Checkpoint, data: str, resume: str) -> State | None:
+    """The state to continue from, or None to begin."""
+    if resume == "fresh":
+        checkpoint.clear()
+    state = checkpoint.load()
+    if state is not None:
+        check_unchanged(state, data, resume)
     return state
 
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Turn the errors that this project raises on purpose into `Refused`; those of libraries keep their traceback."""
+    """Turn the errors that this project raises on purpose, and those of files, into `Refused`; others keep their traceback."""
     try:
         yield
     except (ValueError, OSError, FloatingPointError) as error:
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        if not raised_in.is_relative_to(ROOT):
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+        if raised_in.parent.parent != ROOT and not isinstance(error, OSError):
             raise
-        raise Refused(str(error.strerror if isinstance(error, OSError) and error.strerror else error)) from error
+        on_file = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        raise Refused(f"{getattr(error, 'strerror', None) or error}{on_file}") from error
 
 
 class Terminated(KeyboardInterrupt):
@@ -285,5 +307,6 @@ def launch(ex: Experiment) -> None:
     try:
         ex.run_commandline()
     except KeyboardInterrupt as stop:
-        print(f"\nStopped{f' by {stop}' if str(stop) else ''}. The same command continues from here.", file=sys.stderr)
+        again = "The same command without resume=fresh" if "resume=fresh" in sys.argv else "The same command"
+        print(f"\nStopped{f' by {stop}' if str(stop) else ''}. {again} continues from here.", file=sys.stderr)
         sys.exit(130)

@@ -90,7 +90,7 @@ def active_learning(
             pool = np.flatnonzero(~active.labelled)
             known = {"labelled": splits.train.subset(labelled)} | ({"validation": splits.val} if splits.val else {})
             answer = query(heuristic, task, model, images, pool, asking, seed, cycle, known)
-            row["query_seconds"] = time.perf_counter() - started
+            row |= {"query_seconds": time.perf_counter() - started, **answer.summary()}
             state.picks.append(pool[answer.chosen])
             state.scores.append(answer.scores_of_chosen())
             draw(cycle, model, pool, answer)

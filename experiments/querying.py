@@ -66,6 +66,12 @@ class Answer:
     considered: Int[ndarray, " m"]
     scores: Float[ndarray, " m"] | None
 
+    def summary(self) -> dict[str, float]:
+        """Where the scores of the pool lie; empty for strategies that give none."""
+        if self.scores is None:
+            return {}
+        return {f"score_{name}": float(getattr(np, name)(self.scores)) for name in ("mean", "std", "min", "max")}
+
     def scores_of_chosen(self) -> list[float]:
         if self.scores is None:
             return []
@@ -125,7 +131,8 @@ def explain(
     wanted = frozenset(wanted | {"prediction", "mc_mean" if wanted & MC else "probs"})
     for index in indices:
         ((_, found),) = _Stream(task, model, images, np.array([index]), wanted, asking, seed, cycle, "picture")
-        scores = heuristic(**found, model=model, rng=generator(seed, cycle, "select")) if heuristic.per_batch else None
+        given = {"model": model, "rng": generator(seed, cycle, "select"), "n_query": 1, "n_pool": len(indices)}
+        scores = heuristic(**found, **given) if heuristic.per_batch else None
         has_map = scores is not None and scores.ndim > 1
         yield found["prediction"][0].float().cpu().numpy(), scores[0].float().cpu().numpy() if has_map else None
 
@@ -182,22 +189,23 @@ class _Stream:
         """The evidence of the whole pool at once, in pool order; refused where it would not fit."""
         stacks: dict[str, Tensor] = {}
         for positions, found in self:
+            if not stacks:
+                self._check_size({name: found[name] for name in self.wanted})
             for name in self.wanted:
                 if name not in stacks:
-                    self._check_size(name, found[name])
                     stacks[name] = found[name].new_empty(len(self.indices), *found[name].shape[1:])
                 if found[name].shape[1:] != stacks[name].shape[1:]:
                     raise ValueError(f"{name} cannot be stacked: images of the pool differ in size; use a streamed heuristic like bald")
                 stacks[name][torch.from_numpy(positions)] = found[name]
         return stacks
 
-    def _check_size(self, name: str, example: Tensor) -> None:
-        size = example[0].numel() * example.element_size() * len(self.indices) / 1e9
+    def _check_size(self, examples: dict[str, Tensor]) -> None:
+        size = sum(e[0].numel() * e.element_size() for e in examples.values()) * len(self.indices) / 1e9
         if size > self.asking.memory_limit:
-            shape = "x".join(map(str, example.shape[1:]))
+            names = ", ".join(f"{name} at {'x'.join(map(str, e.shape[1:]))}" for name, e in sorted(examples.items()))
             fitting = max(1, int(len(self.indices) * self.asking.memory_limit / size))
             raise ValueError(
-                f"{name} of {len(self.indices)} images at {shape} is {size:.1f} GB, above memory_limit={self.asking.memory_limit:g}: "
+                f"{names} of {len(self.indices)} images is {size:.1f} GB, above memory_limit={self.asking.memory_limit:g}: "
                 f"use a streamed heuristic like bald, or pool_subset={fitting}"
             )
 
@@ -209,7 +217,7 @@ def _scores(heuristic: Heuristic, stream: _Stream, given: dict[str, Any], asking
         score = heuristic(**given, **found)
         if score.ndim > 1:
             score = aggregating.aggregated(asking.aggregate, score, found.get("prediction"))
-        scores[positions] = score.double().cpu().numpy()
+        scores[positions] = score.cpu().double().numpy()
         if "prediction" in found:
             predicted[positions] = found["prediction"].flatten(2).mean(2).argmax(1).cpu().numpy()
         if not np.isfinite(scores[positions]).all():

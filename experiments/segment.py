@@ -18,12 +18,13 @@ from analysis.plots import MAX_ROWS, PickedImage, save_picks
 from data import segmentation as datasets
 from data.store import ROOT, Images
 from data.transforms import AUGMENTATIONS, crop_example
+from experiments.checkpoints import folder_of
 from experiments.common import device_of, launch, loop_options, prepare, preset, sentences, validate
 from experiments.loop import Task
 from experiments.querying import WithoutTargets, equal_size_batches, explain
 from experiments.randomness import torch_seeded
 from experiments.segmentation_metrics import SegmentationScores
-from experiments.simulation import asking_of, data_root_of, evaluate_saved, heuristic_of, recipe_of, simulate, splits_of
+from experiments.simulation import asking_of, evaluate_saved, heuristic_of, identity, recipe_of, simulate, splits_of
 from experiments.training import TrainingBatches, autocast
 from heuristics.evidence import from_logits
 from models.unet import UNet
@@ -78,7 +79,7 @@ def glas():
     momentum = 0.9
     weight_decay = 1e-4
     schedule = "step"
-    lr_step_at = 0.667
+    lr_step_at = 2 / 3
     eval_samples = 20
     eval_batch_size = 4
     query_batch_size = 4
@@ -220,7 +221,7 @@ def batches_of(options, train: Images):
 
     def make_batches(labelled, cycle, previous):
         recipe = recipe_of(options, len(labelled))
-        return TrainingBatches(draw, labelled, recipe, options["seed"], cycle, collate, prepared)
+        return TrainingBatches(draw, labelled, recipe, options["seed"], cycle, collate, prepared, train.names)
 
     return make_batches
 
@@ -251,18 +252,19 @@ def picture_of_picks(options, task, train: Images):
     return watch
 
 
-def load(options):
-    """The dataset, divided, and the task on it."""
-    images = datasets.load(options["dataset"], data_root_of(options), options)
+def load_splits(options):
+    """The dataset, divided."""
+    images = datasets.load(options["dataset"], folder_of(options["data_root"]), options)
     if "object" in options["metric"] and images.kind != "instance_map":
         without = f"which dataset {images.dataset!r} does not have"
         raise ValueError(f"metric {options['metric']!r} needs instance masks, {without}; use metric=dice")
-    return splits_of(images, options), make_task(options, images)
+    return splits_of(images, options)
 
 
 def run_command(command, options, run):
     with sentences():
-        splits, task = load(options)
+        splits = load_splits(options)
+        task = make_task(options, splits.train)
         batches, watch = batches_of(options, splits.train), picture_of_picks(options, task, splits.train)
         return simulate(run, command, options, task, splits, batches, watch)
 
@@ -283,11 +285,11 @@ def supervised(_run, _config):
 def evaluate(_run, _config):
     """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
     with sentences():
-        splits, task = load(_config)
-        return evaluate_saved(_run, _config, splits, task)
+        splits = load_splits(_config)
+        return evaluate_saved(_run, _config, splits, make_task(_config, splits.train))
 
 
-prepare(ex, check)
+prepare(ex, check, lambda options: identity(load_splits(options)))
 
 if __name__ == "__main__":
     launch(ex)

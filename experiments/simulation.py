@@ -17,10 +17,9 @@ from torch import nn
 
 from analysis.curves import aubc
 from analysis.plots import save_curve
-from data.files import default_data_root
 from data.splits import Splits, initial, make_splits, read_splits
 from data.store import Images
-from experiments.checkpoints import Checkpoint, State, atomic, code_digest, load_weights, run_key
+from experiments.checkpoints import Checkpoint, State, atomic, code_digest, data_digest, load_weights, run_key
 from experiments.common import device_of, open_state, runs_folder, stored_folder, under_root
 from experiments.loop import Budget, MakeBatches, Task, active_learning
 from experiments.querying import Answer, Asking
@@ -30,9 +29,12 @@ from heuristics import get as get_heuristic
 from heuristics.registry import Heuristic
 
 
-def data_root_of(options: Mapping[str, Any]) -> Path:
-    """Where the datasets lie."""
-    return under_root(options["data_root"]) if options["data_root"] else default_data_root()
+CONTENT_TYPES = {".png": "image/png", ".csv": "text/csv", ".npy": "application/octet-stream"}
+
+
+def identity(splits: Splits) -> str:
+    """Digest of the data of a run and their division."""
+    return data_digest(splits.train, splits.val, splits.test)
 
 
 def splits_of(images: Images, options: Mapping[str, Any]) -> Splits:
@@ -93,12 +95,13 @@ def simulate(
     torch.use_deterministic_algorithms(device_of(options["device"]).type == "cpu")  # a GPU keeps its fast kernels
     checkpoint = checkpoint_of(run, command, options)
     with checkpoint.lock():
-        state = open_state(checkpoint, splits.train.fingerprint, options["resume"])
+        state = open_state(checkpoint, identity(splits), options["resume"])
         if state is None:
-            state = State(cycle=0, labelled_map=_first_labels(splits, options, supervised), data=splits.train.fingerprint)
+            state = State(cycle=0, labelled_map=_first_labels(splits, options, supervised), data=identity(splits))
         else:
             print(f"Continuing after {state.cycle} finished cycles.")
         state.code = code_digest()
+        checkpoint.save(state)  # what an unfinished training belongs to
 
         def draw(cycle: int, model: nn.Module, pool: ndarray, answer: Answer) -> None:
             if watch is not None and options["save_maps"]:
@@ -112,9 +115,13 @@ def simulate(
         )  # fmt: skip
         files = deliver(state, splits, checkpoint.outputs, options)
         for file in files:
-            run.add_artifact(str(file), content_type={".png": "image/png", ".csv": "text/csv"}.get(file.suffix))
-        state.finished_by = str(run._id)
-        checkpoint.save(state)
+            run.add_artifact(str(file), content_type=CONTENT_TYPES[file.suffix])
+        if options["results_dir"]:
+            stem = f"{'supervised' if supervised else options['heuristic']}_{options['run']}"
+            print(_save_result(under_root(options["results_dir"]), stem, _column(state, options["metric"])[1]))
+        if run._id is not None:
+            state.finished_by = str(run._id)
+            checkpoint.save(state)
     result = aubc(*_column(state, options["metric"]))
     _print_table(state, options["metric"])
     print(f"area under the curve of {options['metric']}: {result:.4f}")
@@ -137,8 +144,8 @@ def evaluate_saved(run: Run, options: Mapping[str, Any], splits: Splits, task: T
         raise FileNotFoundError(f"no model at {file}: give checkpoint=<file>, or run the same command without `evaluate` first")
     model = task.make_model()
     load_weights(model, file)
-    row = {"n_labelled": len(splits.train), **task.evaluate(model.eval(), images, 0)}
-    _record(run, row)
+    row = task.evaluate(model.eval(), images, 0)
+    _record(run, {"n_labelled": 0, **row})  # a saved model does not say on how many labels it was trained
     print(f"{file} on {len(images)} images ({options['split']})")
     print("\n".join(f"{name:>28}  {value:.4f}" for name, value in row.items() if isinstance(value, float)))
     return row[options["metric"]]
@@ -169,26 +176,25 @@ def _column(state: State, metric: str) -> tuple[ndarray, ndarray]:
 
 
 def deliver(state: State, splits: Splits, folder: Path, options: Mapping[str, Any]) -> list[Path]:
-    """Write curve.npy, picks.npy, picks.csv and curve.png, and the older scripts' npy where `results_dir` asks for it."""
-    names = splits.train.names
+    """Write curve.npy, picks.npy, picks.csv and curve.png; picks are indices of the whole dataset, as in the CSVs of data.splits."""
+    names, rows = splits.train.names, splits.train.rows
     files = [folder / name for name in ("curve.npy", "picks.npy", "picks.csv", "curve.png")]
     columns = [name for name, value in state.curve[0].items() if isinstance(value, int | float)]
-    curve = np.array([tuple(float(row[c]) for c in columns) for row in state.curve], dtype=[(c, "f8") for c in columns])
+    curve = np.array([tuple(float(row.get(c, np.nan)) for c in columns) for row in state.curve], dtype=[(c, "f8") for c in columns])
     _save_array(files[0], curve)
     start = np.flatnonzero(state.labelled_map == 1)  # labels beyond the start carry higher steps
-    _save_array(files[1], np.concatenate([start, *state.picks]) if options["n_cycles"] else start)
+    _save_array(files[1], rows[np.concatenate([start, *state.picks])])
     with atomic(files[2]) as temporary, open(temporary, "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["cycle", "index", "file", "score"])
-        table.writerows(["initial", i, names[i], ""] for i in start.tolist())
+        table.writerows(["initial", rows[i], names[i], ""] for i in start.tolist())
         for cycle, picks in enumerate(state.picks):
             scores = state.scores[cycle] or [""] * len(picks)
-            table.writerows([cycle, i, names[i], s] for i, s in zip(picks.tolist(), scores, strict=True))
+            table.writerows([cycle, rows[i], names[i], s] for i, s in zip(picks.tolist(), scores, strict=True))
     title = f"{options['dataset']}, {options['heuristic']}, run {options['run']}"
-    metrics = {c: curve[c].tolist() for c in columns if c not in ("n_labelled", "n_validation") and not c.endswith(("_seconds", "_share"))}
+    aside = ("n_labelled", "n_validation", "train_seconds", "test_seconds", "query_seconds", "loader_share")
+    metrics = {c: curve[c].tolist() for c in columns if c not in aside and not c.startswith("score_")}
     save_curve(files[3], curve["n_labelled"].tolist(), metrics, title, options["metric"])
-    if options["results_dir"]:
-        files.append(_save_result(under_root(options["results_dir"]), curve[options["metric"]], options))
     return files + sorted(folder.glob("maps/*.png"))
 
 
@@ -197,9 +203,9 @@ def _save_array(file: Path, array: ndarray) -> None:
         np.save(opened, array)
 
 
-def _save_result(folder: Path, values: ndarray, options: Mapping[str, Any]) -> Path:
-    """<heuristic>_<run>.npy, or the next free name where that holds another result: nothing is overwritten."""
-    stem, number = f"{options['heuristic']}_{options['run']}", 1
+def _save_result(folder: Path, stem: str, values: ndarray) -> Path:
+    """<heuristic>_<run>.npy, as the older scripts wrote it, or the next free name where that holds another result."""
+    number = 1
     file = folder / f"{stem}.npy"
     while file.exists() and not np.array_equal(np.load(file), values):
         number += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,8 @@ class TrainingBatches(Dataset):
     """Batch `step` of a training: a pure function of (seed, cycle, step), so that a resumed training sees the same batches.
 
     Every epoch is one shuffled pass over `indices`; a batch may span two epochs, so that none is ever cut short. `draw(i, rng)` gives
-    example i, `collate` makes a batch of several, `prepare(batch, rng)` moves it to the device and augments it there.
+    example i, `collate` makes a batch of several, `prepare(batch, rng)` moves it to the device and augments it there. `names` are those
+    of all images, for messages.
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class TrainingBatches(Dataset):
         cycle: int,
         collate: Callable[[list], Batch],
         prepare: Callable[[Batch, np.random.Generator], Batch],
+        names: Sequence[str],
     ):
-        self.draw, self.collate, self.prepare = draw, collate, prepare
+        self.draw, self.collate, self.prepare, self.names = draw, collate, prepare, names
         self.indices, self.recipe, self.seed, self.cycle = indices, recipe, seed, cycle
 
     def __len__(self) -> int:
@@ -99,18 +101,19 @@ class Training:
         self.step, self.best, self.stale = 0, float("-inf"), 0
         self.best_model: dict[str, Tensor] | None = None
         self.losses: list[float] = []
+        self.seconds, self.waited = 0.0, 0.0  # of all processes that worked on it
 
     def save(self, file: Path, cycle: int) -> None:
-        parts = {name: getattr(self, name) for name in ("step", "best", "best_model", "stale", "losses")}
+        parts = {name: getattr(self, name) for name in ("step", "best", "best_model", "stale", "losses", "seconds", "waited")}
         states = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "scaler")}
         with atomic(file) as temporary:
             torch.save({"cycle": cycle, **states, **parts}, temporary)
 
-    def load(self, file: Path, cycle: int, device: torch.device) -> None:
+    def load(self, file: Path, cycle: int) -> None:
         """Take up a saved training of this cycle; one of another cycle is over and ignored."""
         if not file.exists():
             return
-        saved = torch.load(file, map_location=device, weights_only=True)
+        saved = torch.load(file, map_location="cpu", weights_only=True)  # load_state_dict moves what belongs on the device
         if saved.pop("cycle") != cycle:
             return
         for name in ("model", "optimizer", "scaler"):
@@ -137,18 +140,18 @@ def fit(
     device = next(model.parameters()).device
     training = Training(model, recipe, precision)
     if save_to is not None:
-        training.load(save_to, cycle, device)
-    started = saved_at = time.perf_counter()
-    waited = 0.0
+        training.load(save_to, cycle)
+    counted = saved_at = time.perf_counter()
     steps = range(training.step, recipe.steps)
-    loader = iter(DataLoader(batches, batch_size=None, sampler=steps, num_workers=recipe.workers))  # type: ignore[arg-type]
+    context = "fork" if recipe.workers else None  # batches hold functions that cannot be sent to a fresh process
+    loader = iter(DataLoader(batches, batch_size=None, sampler=steps, num_workers=recipe.workers, multiprocessing_context=context))  # type: ignore[arg-type]
     model.train()
     for step in tqdm(steps, "train", recipe.steps, initial=training.step, unit="step", leave=False, dynamic_ncols=True):
         if recipe.patience and training.stale >= recipe.patience:
             break
         before = time.perf_counter()
         batch = next(loader)
-        waited += time.perf_counter() - before
+        training.waited += time.perf_counter() - before
         batch = batches.prepare(batch, generator(seed, cycle, "augment", step, 1))
         for group in training.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
@@ -156,7 +159,7 @@ def fit(
             with autocast(device, precision):
                 value = loss(model, batch)
             if not torch.isfinite(value):
-                where = f"step {step} of cycle {cycle} (dataset indices {batches.members(step).tolist()})"
+                where = f"step {step} of cycle {cycle}, images {', '.join(batches.names[i] for i in batches.members(step))}"
                 remedy = f"lower lr={recipe.lr}, set clip=1, or use precision=float32"
                 raise FloatingPointError(f"the loss is {value.item()} at {where}: {remedy}")
             training.optimizer.zero_grad(set_to_none=True)
@@ -171,7 +174,9 @@ def fit(
         if validate is not None and recipe.val_every and (training.step % recipe.val_every == 0 or training.step == recipe.steps):
             _keep_best(training, validate)
             model.train()
-        if save_to is not None and time.perf_counter() - saved_at > recipe.save_every:
+        training.seconds += time.perf_counter() - counted
+        counted = time.perf_counter()
+        if save_to is not None and counted - saved_at > recipe.save_every:
             training.save(save_to, cycle)
             saved_at = time.perf_counter()
     if training.best_model is not None:
@@ -180,9 +185,9 @@ def fit(
         training.step = recipe.steps  # over, early or not: what follows in this cycle may be killed too
         training.save(save_to, cycle)
     model.eval()
-    seconds = time.perf_counter() - started
     last = training.losses[-max(1, len(training.losses) // 10) :]
-    return {"train_loss": float(np.mean(last)), "train_seconds": seconds, "loader_share": waited / seconds if steps else 0.0}
+    share = training.waited / max(training.seconds, 1e-9)
+    return {"train_loss": float(np.mean(last)), "train_seconds": training.seconds, "loader_share": share}
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

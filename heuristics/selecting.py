@@ -23,12 +23,12 @@ def top(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[nd
 def power(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[ndarray, " n"]:
     """Sample without replacement with p ~ s^beta, s shifted to be non-negative if it is not (Kirsch et al., 2023).
 
-    By the Gumbel trick this is the top of beta log s + noise. Scores of zero come last, in random order.
+    By the Gumbel trick this is the top of beta log s + noise. Scores of zero come last, in random order; beta = 0 is uniform.
     """
     scores = scores.astype(np.float64)
     positive = scores - np.minimum(scores.min(), 0)
     with np.errstate(divide="ignore"):
-        return beta * np.log(positive) + rng.gumbel(size=len(scores))
+        return (beta * np.log(positive) if beta else 0) + rng.gumbel(size=len(scores))
 
 
 def softmax(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[ndarray, " n"]:

@@ -22,7 +22,7 @@ def run_in_process(ex, command="main", presets=("tiny",), **options):
 def curve_of(folder):
     """The curve without the columns that measure time."""
     curve = np.load(folder / "curve.npy")
-    return {name: curve[name].tolist() for name in curve.dtype.names if not name.endswith(("_seconds", "_share"))}
+    return {name: curve[name].tolist() for name in curve.dtype.names if not name.endswith(("_seconds", "_share")) and not np.isnan(curve[name]).all()}
 
 
 def picks_of(folder):

@@ -28,6 +28,9 @@ MISTAKES = [
     ({"dropout": 1.0}, "dropout=1.0 must be between 0 and 0.999"),
     ({"lr": -1.0}, "lr=-1.0 must be between 0 and"),
     ({"steps": 0}, "steps=0 and epochs=0"),
+    ({"dropout": 0.0, "heuristic": "bald"}, "dropout=0, so stochastic passes would all be equal: set dropout above 0"),
+    ({"mc_samples": 1, "heuristic": "bald"}, "mc_samples=1: heuristic 'bald' compares stochastic passes, use at least 2"),
+    ({"pool_subset": 2}, "pool_subset=2 is less than n_query=3"),
     ({"device": "gpu"}, "unknown device 'gpu'"),
     ({"heuristic_options": {"metric": "l2"}}, "heuristic 'random' has no option 'metric'"),
     ({"heuristic": "random", "balance": "predicted"}, "balance=predicted needs one score per image"),
@@ -56,9 +59,8 @@ LATER = [
     ({"dataset": "glas", "data_root": "nowhere"}, "nowhere/glas.* does not exist; expected this tree"),
     ({"dataset": "folder", "data_root": "nowhere"}, "nowhere.* does not exist; expected this tree"),
     ({"splits_dir": "nowhere"}, "nowhere"),
-    ({"heuristic": "coreset", "memory_limit": 1e-9}, "embeddings of 4 images at .* GB, above memory_limit=1e-09: use a streamed heuristic"),
-    ({"lr": 1e3, "optimizer": "sgd", "weight_decay": 1e3}, "the loss is .* at step .*lower lr=1000.0"),
-    ({"dropout": 0.0, "heuristic": "bald"}, "every dropout layer of UNet has p=0.*set dropout above 0"),
+    ({"heuristic": "coreset", "memory_limit": 1e-9}, "embeddings at 16 of 4 images is 0.0 GB, above memory_limit=1e-09: use a streamed heuristic"),
+    ({"lr": 1e3, "optimizer": "sgd", "weight_decay": 1e3}, "the loss is .* at step .*images train_.*lower lr=1000.0"),
 ]
 
 

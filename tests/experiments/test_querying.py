@@ -95,7 +95,7 @@ def test_a_selector_must_return_distinct_picks(pool, model):
 
 def test_evidence_that_does_not_fit_is_refused_with_its_size(pool, model):
     heuristic = Heuristic("greedy", lambda mc_probs, n_query: np.arange(n_query), False)
-    sentence = "mc_probs of 10 images at 2x3x128x128 is 0.0 GB, above memory_limit=0.001: use a streamed heuristic like bald, or pool_s"
+    sentence = "mc_probs at 2x3x128x128 of 10 images is 0.0 GB, above memory_limit=0.001: use a streamed heuristic like bald, or pool_s"
     with pytest.raises(ValueError, match=sentence):
         ask(heuristic, model, pool, Asking(1, mc_samples=3, memory_limit=1e-3))
 

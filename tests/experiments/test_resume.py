@@ -7,9 +7,12 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import experiments.segment as segment
+from data import splits as data_splits
+from data.phantoms import glands
 from experiments import checkpoints, common, loop, simulation, training
 from experiments.common import Refused
 from tests.experiments.runs import command_line, curve_of, picks_of, run_in_process, status_of
@@ -50,6 +53,51 @@ MOMENTS = [
     (checkpoints.json, "dumps", 2), (checkpoints.json, "dumps", 5),
     (checkpoints.os, "replace", 3), (checkpoints.os, "replace", 9), (checkpoints.os, "replace", 10), (checkpoints.os, "replace", 17),
 ]  # fmt: skip
+
+
+EVERYTHING = {**OPTIONS, "phantom_pool": 20, "n_val": 4, "val_every": 1, "patience": 2, "start": "warm", "keep_models": True, "clip": 1.0}
+
+
+@pytest.mark.parametrize("call", [3, 9])
+def test_best_weights_patience_and_warm_start_survive_too(monkeypatch, call):
+    expected = run_in_process(segment.ex, **EVERYTHING, run=5)
+    expected = curve_of(expected), picks_of(expected)
+    with monkeypatch.context() as patch:
+        stop_at(patch, training, "autocast", call)
+        with pytest.raises(Killed):
+            run_in_process(segment.ex, **EVERYTHING, run=5, resume="fresh")
+    folder = run_in_process(segment.ex, **EVERYTHING, run=5)
+    assert (curve_of(folder), picks_of(folder)) == expected
+
+
+def test_changed_code_is_noticed_in_the_first_training(monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, training, "autocast", 3)
+        with pytest.raises(Killed):
+            run_in_process(segment.ex, **OPTIONS)
+    for module in (common, simulation):
+        monkeypatch.setattr(module, "code_digest", lambda: "changed")
+    with pytest.raises(Refused, match="the code changed under this unfinished run"):
+        run_in_process(segment.ex, **OPTIONS)
+
+
+def test_a_run_that_died_after_its_last_save_is_recorded_again(monkeypatch, whole):
+    """The state says finished, but Sacred's record does not: the next start replays it."""
+    folder = run_in_process(segment.ex, **OPTIONS)
+    record = folder / "run.json"
+    record.write_text(record.read_text().replace("COMPLETED", "RUNNING"))
+    again = run_in_process(segment.ex, **OPTIONS)
+    assert again != folder and (curve_of(again), picks_of(again)) == whole and status_of(again) == "COMPLETED"
+
+
+def test_changed_data_or_division_is_refused(tmp_path):
+    splits = tmp_path / "splits"
+    data_splits.write_splits(data_splits.make_splits(glands(14, 4), 0, np.random.default_rng(0)), splits)
+    run_in_process(segment.ex, **OPTIONS, splits_dir=str(splits))
+    lines = (splits / "train.csv").read_text().splitlines(keepends=True)
+    (splits / "train.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(Refused, match="the data or their division changed under this run .*resume=fresh"):
+        run_in_process(segment.ex, **OPTIONS, splits_dir=str(splits))
 
 
 @pytest.mark.parametrize(("module", "name", "call"), MOMENTS, ids=lambda x: str(getattr(x, "__name__", x)))
@@ -104,7 +152,7 @@ def test_a_full_disk_loses_nothing(monkeypatch, whole):
 
     def full(descriptor):
         calls.append(1)
-        if len(calls) > 8:
+        if len(calls) > 9:
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(descriptor)
 
