@@ -30,11 +30,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("experiments", "models", "heuristics", "data")
 # Options that say where and how to run, not what: a run may be resumed with other values of them.
 WHERE = frozenset(
-    {"data_root", "results_dir", "device", "workers", "save_every", "save_maps", "resume", "checkpoint", "split", "memory_limit", "keep_models"}
+    "data_root results_dir device workers save_every save_maps resume checkpoint split memory_limit keep_models".split()
 )
 # Options that say how to choose: training once on everything does not depend on them.
 CHOOSING = frozenset(
-    {"heuristic_options", "n_initial", "initial", "n_query", "n_cycles", "pool_subset", "mc_samples", "aggregate", "select", "beta", "balance"}
+    "heuristic heuristic_options n_initial initial n_query n_cycles start "
+    "pool_subset mc_samples aggregate select beta balance query_batch_size".split()
 )
 
 
@@ -55,7 +56,7 @@ class State:
 def run_key(command: str, options: Mapping[str, Any]) -> str:
     """Name of a run: experiment and dataset for people, and a digest of every option that can change its result."""
     supervised = command.endswith("supervised")
-    ignored = WHERE | CHOOSING | {"heuristic", "query_batch_size", "start"} if supervised else WHERE
+    ignored = WHERE | CHOOSING if supervised else WHERE
     decisive = {name: value for name, value in options.items() if name not in ignored}
     if options["dataset"] == "folder":  # other people's folders are other datasets
         decisive["data_root"] = str(folder_of(options["data_root"]).resolve())

@@ -19,9 +19,9 @@ from analysis.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
 from data import classification as datasets
 from data.store import ROOT, Images
 from data.transforms import AUGMENTATIONS
+from experiments.checkpoints import folder_of
 from experiments.classification_metrics import classification_metrics
 from experiments.classification_presets import PRESETS
-from experiments.checkpoints import folder_of
 from experiments.common import device_of, launch, loop_options, prepare, sentences, under_root, validate
 from experiments.loop import Task
 from experiments.querying import equal_size_batches

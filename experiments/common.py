@@ -140,7 +140,8 @@ def validate(
     if not options["steps"] and not options["epochs"]:
         raise ValueError("steps=0 and epochs=0: give the length of a training, for example steps=100")
     if 0 < options["pool_subset"] < options["n_query"]:
-        raise ValueError(f"pool_subset={options['pool_subset']} is less than n_query={options['n_query']}: score at least as many as are picked")
+        few = f"pool_subset={options['pool_subset']} is less than n_query={options['n_query']}"
+        raise ValueError(f"{few}: score at least as many as are picked")
     device_of(options["device"])
     found = get_heuristic(options["heuristic"], **options["heuristic_options"])
     if found.wants & MC and options["mc_samples"] < 2:
@@ -259,7 +260,8 @@ def _pass_gate(checkpoint: Checkpoint, options: Mapping[str, Any], identify: Cal
 def check_unchanged(state: State, data: str, resume: str) -> None:
     """ValueError where the data, or (unless resume=force) the code, changed under a run."""
     if state.data != data:
-        raise ValueError(f"the data or their division changed under this run (then {state.data}, now {data}); use resume=fresh to start again")
+        change = f"then {state.data}, now {data}"
+        raise ValueError(f"the data or their division changed under this run ({change}); use resume=fresh to start again")
     if state.code != code_digest() and resume != "force":
         raise ValueError(
             f"the code changed under this unfinished run (then {state.code}, now {code_digest()}); "

@@ -88,7 +88,8 @@ class Mirror(MongoObserver):
                 self._send_all(entries)
             except (PyMongoError, ObserverError, OSError) as error:
                 if not self._down:
-                    print(f"warning: MongoDB does not answer ({str(error)[:120]}); the run goes on, its files are complete", file=sys.stderr)
+                    reason = str(error)[:120]
+                    print(f"warning: MongoDB does not answer ({reason}); the run goes on, its files are complete", file=sys.stderr)
                 self._down, self._not_before = True, time.monotonic() + PAUSE
                 return False
             self._down = False

@@ -28,7 +28,6 @@ from experiments.training import Recipe
 from heuristics import get as get_heuristic
 from heuristics.registry import Heuristic
 
-
 CONTENT_TYPES = {".png": "image/png", ".csv": "text/csv", ".npy": "application/octet-stream"}
 
 

@@ -20,9 +20,10 @@ def run_in_process(ex, command="main", presets=("tiny",), **options):
 
 
 def curve_of(folder):
-    """The curve without the columns that measure time."""
+    """The curve without the columns that measure time; None where a cycle has no value."""
     curve = np.load(folder / "curve.npy")
-    return {name: curve[name].tolist() for name in curve.dtype.names if not name.endswith(("_seconds", "_share")) and not np.isnan(curve[name]).all()}
+    names = [name for name in curve.dtype.names if not name.endswith(("_seconds", "_share"))]
+    return {name: [None if np.isnan(value) else value for value in curve[name].tolist()] for name in names}
 
 
 def picks_of(folder):
