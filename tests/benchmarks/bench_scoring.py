@@ -198,9 +198,9 @@ MEASURES = {"scoring": measure_scoring, "query": measure_query, "training": meas
 
 def line(what: str, ours: dict[str, Any], peer: dict[str, Any] | None, remark: str) -> None:
     """One line of the table."""
-    cells = [what, f"{ours['seconds']:.2f}", f"{ours['megabytes']:.0f}"]
+    cells = [what, f"{ours['seconds']:.3g}", f"{ours['megabytes']:.0f}"]
     if peer:
-        cells += [f"{peer['seconds']:.2f}", f"{peer['megabytes']:.0f}"]
+        cells += [f"{peer['seconds']:.3g}", f"{peer['megabytes']:.0f}"]
         cells += [f"{peer['seconds'] / ours['seconds']:.1f}", f"{peer['megabytes'] / max(ours['megabytes'], 0.1):.0f}"]
     else:
         cells += ["-"] * 4
@@ -250,7 +250,7 @@ def compared(ours: list[float], peer: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="a few small images: under a minute in all")
+    parser.add_argument("--small", action="store_true", help="a few small images: the numbers mean little, but all of it runs")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default=",".join(PARTS), help="the parts to measure, comma-separated")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
