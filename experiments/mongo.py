@@ -80,8 +80,9 @@ class Mirror(MongoObserver):
     def _send(self, **entries: Any) -> bool:
         """Send all that is unsent; False where the server did not take it."""
         with self._lock:
-            if self.run_entry is not None:
-                self.run_entry.update(entries)
+            entry: Any = self.run_entry
+            if entry is not None:
+                entry.update(entries)
             if time.monotonic() < self._not_before:
                 return False
             try:
@@ -99,14 +100,16 @@ class Mirror(MongoObserver):
         if self._begin is not None:
             self._begin()
             self._begin = None
-            self.run_entry.update(entries)
+        entry: Any = self.run_entry
+        metrics: Any = self.metrics
+        entry.update(entries)
         for name in sorted(self._unsent_metrics):
-            key = {"run_id": self.run_entry["_id"], "name": name}
-            done = self.metrics.update_one(key, {"$set": self._columns[name]}, upsert=True)
+            key = {"run_id": entry["_id"], "name": name}
+            done = metrics.update_one(key, {"$set": self._columns[name]}, upsert=True)
             if done.upserted_id is not None:
                 self._metric_ids[name] = str(done.upserted_id)
             self._unsent_metrics.discard(name)
-        self.run_entry["info"]["metrics"] = [{"name": name, "id": key} for name, key in self._metric_ids.items()]
+        entry["info"]["metrics"] = [{"name": name, "id": key} for name, key in self._metric_ids.items()]
         while self._unsent_artifacts:
             super().artifact_event(*self._unsent_artifacts[0])
             self._unsent_artifacts.pop(0)

@@ -133,8 +133,8 @@ def explain(
         ((_, found),) = _Stream(task, model, images, np.array([index]), wanted, asking, seed, cycle, "picture")
         given = {"model": model, "rng": generator(seed, cycle, "select"), "n_query": 1, "n_pool": len(indices)}
         scores = heuristic(**found, **given) if heuristic.per_batch else None
-        has_map = scores is not None and scores.ndim > 1
-        yield found["prediction"][0].float().cpu().numpy(), scores[0].float().cpu().numpy() if has_map else None
+        found_map = scores[0].float().cpu().numpy() if scores is not None and scores.ndim > 1 else None
+        yield found["prediction"][0].float().cpu().numpy(), found_map
 
 
 def equal_size_batches(shapes: Int[ndarray, "n 2"], batch_size: int) -> Iterator[Int[ndarray, " b"]]:

@@ -159,7 +159,7 @@ def fit(
             with autocast(device, precision):
                 value = loss(model, batch)
             if not torch.isfinite(value):
-                where = f"step {step} of cycle {cycle}, images {', '.join(batches.names[i] for i in batches.members(step))}"
+                where = f"step {step} of cycle {cycle}, images {', '.join(batches.names[int(i)] for i in batches.members(step))}"
                 remedy = f"lower lr={recipe.lr}, set clip=1, or use precision=float32"
                 raise FloatingPointError(f"the loss is {value.item()} at {where}: {remedy}")
             training.optimizer.zero_grad(set_to_none=True)

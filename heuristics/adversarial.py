@@ -34,7 +34,7 @@ def bim(model: nn.Module, images: Float[Tensor, "b channels h w"], step: float =
         size = original.new_full((len(images),), step * max_steps)
         active = torch.arange(len(images), device=images.device)  # images still on their way; all below are of these alone
         before, now = original, original.clone()
-        predicted = margin_before = None
+        predicted, margin_before = None, original.new_empty(0)
         for turn in range(max_steps + 1):
             now = now.requires_grad_()
             logits = logits_of(model, now)

@@ -76,7 +76,7 @@ def _boundary_distance(prediction: Prediction) -> Maps:
     for image, distance in zip(labels, distances, strict=True):
         for label in np.unique(image) if image.min() < image.max() else ():
             inside = image == label
-            distance[inside] = ndimage.distance_transform_edt(inside)[inside]
+            distance[inside] = np.asarray(ndimage.distance_transform_edt(inside))[inside]
     return torch.from_numpy(distances).to(prediction.device)
 
 

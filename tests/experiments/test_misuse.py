@@ -21,7 +21,7 @@ MISTAKES = [
     ({"augment": "hflipp"}, "unknown augment 'hflipp'. Did you mean 'hflip'\\?"),
     ({"metric": "mc_dice"}, "metric 'mc_dice' .*eval_samples"),
     ({"metric": "dise"}, "unknown metric 'dise'. Did you mean 'dice'\\?"),
-    ({"n_query": "three"}, "n_query='three' must be a whole number, like 4"),
+    ({"n_query": "three"}, "n_query='three' must be a whole number, like 6"),
     ({"n_query": 2.5}, "n_query=2.5 must be a whole number"),
     ({"save_maps": "true"}, "save_maps='true' must be True or False"),
     ({"mc_samples": 0}, "mc_samples=0 must be between 1 and"),
