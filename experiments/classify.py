@@ -47,18 +47,19 @@ def classification():
 
     model = "small_cnn"  # small_cnn | resnet18_cifar | resnet18 | resnet34 | resnet50 | densenet121 | efficientnet_b0 | vgg16_bn
     weights = "random"  # random | imagenet (torchvision's) | a file with a state dict
-    dropout = 0.25  # before the head; in small_cnn also between the convolutions
-    class_weighting = "none"  # none | balanced: in the loss, by the inverse frequency among the labelled images
+    dropout = 0.1  # before the head; in small_cnn also between the convolutions
+    class_weighting = "balanced"  # none | balanced: in the loss, by the inverse frequency among the labelled images
     label_smoothing = 0.0  # share of each training label that is spread over all classes
     augment = "flips_rot90"  # of training batches, by name: none | hflip | flips_rot90 | randaugment | dermoscopy | histology | ...
     eval_batch_size = 256  # images tested at once
     eval_samples = 0  # stochastic passes averaged for the mc_ metrics on test; 0 tests the deterministic pass only
 
     n_initial = 50  # labelled images to start with
-    n_query = 50  # images labelled in each cycle
-    n_cycles = 8  # times that images are labelled; models trained: one more
-    steps = 150  # optimiser steps of each training; 0 for epochs x repeats over the labelled set instead
-    batch_size = 64  # images in a training step
+    n_query = 100  # images labelled in each cycle
+    n_cycles = 6  # times that images are labelled; models trained: one more
+    steps = 800  # optimiser steps of each training; 0 for epochs x repeats over the labelled set instead
+    batch_size = 32  # images in a training step
+    lr = 0.003  # learning rate
     query_batch_size = 256  # images scored at once
 
 
