@@ -1,8 +1,11 @@
 """What a heuristic may be called and may ask for."""
 
+from pathlib import Path
+
 import pytest
 
 from heuristics import get, names, registry
+from heuristics.__main__ import catalogue
 from heuristics.registry import EVIDENCE, Heuristic, scorer
 
 
@@ -77,3 +80,7 @@ def test_options_are_checked_by_type():
             get("sharp", metrics="l2")
     finally:
         del registry._KNOWN["sharp"]
+
+
+def test_the_readme_shows_the_catalogue_of_the_registry():
+    assert catalogue() in (Path(__file__).parent.parent.parent / "README.md").read_text()
