@@ -14,7 +14,8 @@ _AT_28 = "At 28 pixels with the network, batch and rate of the MedMNIST v2 bench
 _CIFAR_NET = {"model": "resnet18_cifar", "batch_size": 128, "lr": 0.001, "steps": 1000, "dropout": 0.25}
 _RESNET = {"model": "resnet18", "batch_size": 64, "lr": 0.001, "steps": 1000, "dropout": 0.25}
 # Wang et al., "A comprehensive survey on deep active learning in medical image analysis", Medical Image Analysis 95, 2024: the settings of
-# the code published with it. It holds out a tenth of the pool for validation and trains from random weights unless told otherwise.
+# the code published with it, which holds out a tenth of the pool for validation as these presets do not. Dropout, random weights and a
+# random initial set are choices made here: the published settings do not state them.
 _SURVEY = {
     **{"model": "resnet18", "image_size": 224, "initial": "random", "steps": 0, "epochs": 100, "batch_size": 128, "dropout": 0.5},
     **{"optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine", "eval_batch_size": 512},
