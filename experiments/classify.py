@@ -108,7 +108,7 @@ def make_task(options, images: Images) -> Task:
     def make_model():
         shape = {"num_classes": len(images.classes), "channels": images.channels, "image_size": int(images.shapes.min())}
         model = make_classifier(options["model"], dropout=options["dropout"], weights=weights, **shape)
-        return model.to(device).to(memory_format=layout)
+        return model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def loss(model, batch):
         pictures, (classes, class_weights) = batch
