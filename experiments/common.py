@@ -25,6 +25,7 @@ from experiments.training import OPTIMIZERS, PRECISIONS, SCHEDULES
 from heuristics import aggregating, selecting
 from heuristics import get as get_heuristic
 from heuristics.evidence import MC
+from heuristics.initial import STARTS
 from heuristics.registry import Heuristic, suggestion
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
@@ -49,7 +50,7 @@ def loop_options():  # of every script; each adds its own. The comments are what
     heuristic = "random"  # query strategy, see `python -m heuristics`
     heuristic_options = {}  # options of the heuristic, e.g. heuristic_options.metric=cosine
     n_initial = 4  # labelled images to start with
-    initial = "stratified"  # random | stratified: equal numbers of each group (class, grade) in the initial set
+    initial = "stratified"  # stratified: of each group (class, grade) equally many | random | kmeans | typiclust: on untrained features
     n_query = 6  # images labelled in each cycle
     n_cycles = 6  # times that images are labelled; models trained: one more
     n_val = 0  # images held out of the pool for choosing the best weights; they are labels too. 0 trains to the last step
@@ -103,7 +104,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "patience": (0, 1e9), "workers": (0, 1024), "save_every": (0, 1e9), "dropout": (0, 0.999),
 }  # fmt: skip
 CHOICES: dict[str, Iterable[str]] = {
-    "initial": ("random", "stratified"),
+    "initial": ("random", "stratified", *STARTS),
     "aggregate": aggregating.AGGREGATIONS,
     "select": selecting.SELECTIONS,
     "balance": ("none", "predicted"),

@@ -137,6 +137,13 @@ def explain(
         yield found["prediction"][0].float().cpu().numpy(), found_map
 
 
+def embed(
+    task: Task, model: nn.Module, images: WithoutTargets, indices: Int[ndarray, " n"], asking: Asking, seed: int, cycle: int
+) -> Float[Tensor, "n d"]:
+    """Embeddings of the images at these indices, refused where they would not fit in `memory_limit`."""
+    return _Stream(task, model.eval(), images, indices, frozenset({"embeddings"}), asking, seed, cycle, "embed").stacked()["embeddings"]
+
+
 def equal_size_batches(shapes: Int[ndarray, "n 2"], batch_size: int) -> Iterator[Int[ndarray, " b"]]:
     """Positions in batches of images of one size, in the order of their first image."""
     _, first, kind = np.unique(shapes, axis=0, return_index=True, return_inverse=True)

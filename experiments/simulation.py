@@ -22,10 +22,11 @@ from data.store import Images
 from experiments.checkpoints import Checkpoint, State, atomic, code_digest, data_digest, load_weights, run_key
 from experiments.common import device_of, open_state, runs_folder, stored_folder, under_root
 from experiments.loop import Budget, MakeBatches, Task, active_learning
-from experiments.querying import Answer, Asking
-from experiments.randomness import generator
+from experiments.querying import Answer, Asking, WithoutTargets, embed
+from experiments.randomness import generator, torch_seeded
 from experiments.training import Recipe
 from heuristics import get as get_heuristic
+from heuristics.initial import STARTS
 from heuristics.registry import Heuristic
 
 CONTENT_TYPES = {".png": "image/png", ".csv": "text/csv", ".npy": "application/octet-stream"}
@@ -96,7 +97,7 @@ def simulate(
     with checkpoint.lock():
         state = open_state(checkpoint, identity(splits), options["resume"])
         if state is None:
-            state = State(cycle=0, labelled_map=_first_labels(splits, options, supervised), data=identity(splits))
+            state = State(cycle=0, labelled_map=_first_labels(task, splits, options, supervised), data=identity(splits))
         else:
             print(f"Continuing after {state.cycle} finished cycles.")
         state.code = code_digest()
@@ -155,11 +156,21 @@ def _last_model(checkpoint: Checkpoint) -> Path:
     return checkpoint.model_file(state.cycle - 1 if state else 0)
 
 
-def _first_labels(splits: Splits, options: Mapping[str, Any], supervised: bool) -> Int[ndarray, " n"]:
+def _first_labels(task: Task, splits: Splits, options: Mapping[str, Any], supervised: bool) -> Int[ndarray, " n"]:
+    """1 for the images that are labelled before the first training: all of them, or `n_initial` chosen as `initial` says."""
+    seed, how, n_initial = options["seed"], options["initial"], options["n_initial"]
+    rng = generator(seed, 0, "initial")
     labelled = np.zeros(len(splits.train), dtype=np.int64)
-    rng = generator(options["seed"], 0, "initial")
-    stratified = options["initial"] == "stratified"
-    labelled[slice(None) if supervised else initial(splits.train.groups, options["n_initial"], rng, stratified)] = 1
+    if supervised:
+        labelled[:] = 1
+    elif how in STARTS:  # what the first model makes of the images before any training: its given weights decide what that is worth
+        with torch_seeded(seed, 0, "weights"):
+            model = task.make_model()
+        everything = np.arange(len(splits.train))
+        embeddings = embed(task, model, WithoutTargets(splits.train), everything, asking_of(options), seed, 0)
+        labelled[STARTS[how](embeddings, n_initial, rng)] = 1
+    else:
+        labelled[initial(splits.train.groups, n_initial, rng, how == "stratified")] = 1
     return labelled
 
 

@@ -18,3 +18,6 @@ def kmeans_start(embeddings: Float[Tensor, "n d"], n_start: int, rng: np.random.
 def typiclust_start(embeddings: Float[Tensor, "n d"], n_start: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
     """The most typical image of each of `n_start` clusters (see `typiclust`). Raises ValueError for more images than there are."""
     return typiclust(embeddings, embeddings[:0], n_start, rng)
+
+
+STARTS = {"kmeans": kmeans_start, "typiclust": typiclust_start}

@@ -12,12 +12,19 @@ from torch import Tensor
 
 from heuristics.evidence import entropy_of
 from heuristics.registry import scorer, selector
+from heuristics.selecting import select
 
 
 @selector
 def random(n_pool: int, n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
     """Every image of the pool is as likely as another: the baseline that any strategy has to beat. O(N)."""
     return rng.permutation(n_pool)[:n_query]
+
+
+@selector
+def random_balanced(probs: Float[Tensor, "n c"], n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
+    """Random images, dealt to the predicted classes in turn, rarest first: rare classes get as many labels as common ones. O(N log N)."""
+    return select(rng.random(len(probs)), n_query, rng, predicted=probs.argmax(1).cpu().numpy())
 
 
 @scorer

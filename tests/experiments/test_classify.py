@@ -53,6 +53,14 @@ def test_every_heuristic_runs_and_shares_round_0(heuristic, first_round):
     assert picks[:18] == first_round[1] and len(set(picks)) == 24 and max(picks) < 90
 
 
+@pytest.mark.parametrize("initial", ["kmeans", "typiclust"])
+def test_the_first_labels_can_be_chosen_by_clustering_untrained_features(initial, first_round):
+    folders = [run(**SHORT, initial=initial, heuristic=h) for h in ("random", "margin")]
+    starts = [sorted(picks_of(folder)[:18]) for folder in folders]
+    assert starts[0] == starts[1] != sorted(first_round[1]) and len(set(starts[0])) == 18
+    assert curve_of(folders[0])["accuracy"][0] == curve_of(folders[1])["accuracy"][0]
+
+
 def test_glister_without_a_validation_set_looks_at_the_labelled_one():
     assert len(set(picks_of(run(**SHORT, heuristic="glister")))) == 24
 

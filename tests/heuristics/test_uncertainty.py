@@ -126,3 +126,14 @@ def test_entropy_is_that_of_scipy_and_zero_at_zero(shape):
     p[0, 0] = 1
     np.testing.assert_allclose(entropy_of(p), entropy(p.numpy(), axis=1), atol=1e-12)
     assert (entropy_of(p)[0] == 0).all()
+
+
+def test_random_balanced_gives_rare_predicted_classes_their_share():
+    predicted = torch.tensor([0] * 90 + [1] * 6 + [2] * 4)
+    probs = torch.nn.functional.one_hot(predicted, 4).float() * 0.8 + 0.05
+    draw = get("random_balanced")
+    picks = [draw(probs=probs, n_query=12, rng=np.random.default_rng(seed)) for seed in range(2)]
+    for chosen in picks:
+        assert np.bincount(predicted[chosen], minlength=4).tolist() == [4, 4, 4, 0] and len(set(chosen.tolist())) == 12
+    assert picks[0].tolist() != picks[1].tolist()
+    assert np.bincount(predicted[draw(probs=probs, n_query=30, rng=np.random.default_rng(0))]).tolist() == [20, 6, 4]
