@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 
 from data import class_folders, defects
 from data.brain_tumor import braintumor
+from data.catalogue import check_options, options_of
 from data.cifar import cifar10
 from data.digits import digits
 from data.isic import isic2020
-from data.labelled import require_image_size, require_one_of
+from data.labelled import require_image_size
 from data.medmnist import MULTI_LABEL, REFUSED, SETS, medmnist
 from data.phantom_tissue import tissue
 from data.store import Images
-from heuristics.registry import suggestion
 
 
 def phantom(
@@ -44,7 +43,6 @@ LOADERS: dict[str, Callable[..., Images]] = {  # each: (data_root, image_size, c
     "folder": class_folders.own,
     **{name: partial(medmnist, name) for name in SETS},
 }
-GIVEN = ("name", "data_root", "image_size", "cache_root")
 
 
 def names() -> list[str]:
@@ -56,23 +54,14 @@ def options(name: str) -> dict[str, Any]:
     """The options of a dataset and their defaults. ValueError names the nearest known dataset."""
     if name == MULTI_LABEL:
         raise ValueError(REFUSED)
-    require_one_of("dataset", name, names())
-    parameters = inspect.signature(LOADERS[name]).parameters.values()
-    return {p.name: p.default for p in parameters if p.name not in GIVEN}
+    return options_of(LOADERS, name)
 
 
 def check(name: str, image_size: int | None, /, **chosen: Any) -> None:
     """ValueError for an unknown dataset or option, or a value of the wrong type; reads nothing."""
-    known = options(name)
+    options(name)
     require_image_size(image_size)
-    for option, value in chosen.items():
-        if option not in known:
-            listed = ", ".join(known) or "none"
-            raise ValueError(f"dataset {name!r} has no option {option!r}.{suggestion(option, known)} Its options: {listed}")
-        kind = type(known[option])
-        fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
-        if not fits or (isinstance(value, bool) and kind is not bool):
-            raise ValueError(f"option {option}={value!r} of dataset {name!r} must be a {kind.__name__}, like {known[option]!r}")
+    check_options(LOADERS, name, chosen)
 
 
 def load(name: str, data_root: Path, image_size: int | None, cache_root: Path | None = None, **chosen: Any) -> Images:

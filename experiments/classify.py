@@ -22,11 +22,12 @@ from data.transforms import AUGMENTATIONS
 from experiments.checkpoints import folder_of
 from experiments.classification_metrics import classification_metrics
 from experiments.classification_presets import PRESETS
-from experiments.common import device_of, launch, loop_options, prepare, sentences, under_root, validate
+from experiments.commands import add_commands
+from experiments.common import device_of, launch, loop_options, under_root, validate
 from experiments.loop import Task
 from experiments.querying import equal_size_batches
 from experiments.randomness import torch_seeded
-from experiments.simulation import evaluate_saved, identity, recipe_of, simulate, splits_of
+from experiments.simulation import recipe_of, splits_of
 from experiments.training import TrainingBatches, autocast
 from heuristics.evidence import from_logits
 from models.classifiers import NETWORKS, make_classifier
@@ -79,10 +80,8 @@ def check(options):
         raise ValueError(f"metric {options['metric']!r} is of the mean of stochastic passes on test: set eval_samples, for example to 20")
     if options["aggregate"] != "mean":
         raise ValueError(f"aggregate={options['aggregate']} is for maps of scores, and a classifier gives none: use aggregate=mean")
-    if "detections" in heuristic.wants:
-        raise ValueError(f"heuristic {heuristic.name!r} needs detections, which a classifier does not give; use one like margin or badge")
-    for name in sorted(options["dataset_options"].keys() & set(datasets.GIVEN)):
-        raise ValueError(f"dataset_options.{name} is no option of a dataset; set dataset, data_root or image_size beside it")
+    if heuristic.of_boxes:
+        raise ValueError(f"heuristic {heuristic.name!r} needs boxes, which a classifier does not find; use one like margin or badge")
     datasets.check(options["dataset"], options["image_size"] or None, **options["dataset_options"])
     _check_network(options)
 
@@ -210,35 +209,7 @@ def load_splits(options):
     return splits_of(images, options)
 
 
-def run_command(command, options, run):
-    with sentences():
-        splits = load_splits(options)
-        task = make_task(options, splits.train)
-        batches, watch = batches_of(options, splits.train), picture_of_picks(options, task, splits.train)
-        return simulate(run, command, options, task, splits, batches, watch)
-
-
-@ex.main
-def main(_run, _config):
-    """Active learning: label a few images in each cycle, train, test (the default)."""
-    return run_command("main", _config, _run)
-
-
-@ex.command
-def supervised(_run, _config):
-    """Train once on the whole pool with the same recipe: the upper bound."""
-    return run_command("supervised", _config, _run)
-
-
-@ex.command
-def evaluate(_run, _config):
-    """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
-    with sentences():
-        splits = load_splits(_config)
-        return evaluate_saved(_run, _config, splits, make_task(_config, splits.train))
-
-
-prepare(ex, check, lambda options: identity(load_splits(options)))
+add_commands(ex, check, load_splits, make_task, batches_of, picture_of_picks)
 
 if __name__ == "__main__":
     launch(ex)

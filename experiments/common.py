@@ -27,6 +27,7 @@ from heuristics import get as get_heuristic
 from heuristics.evidence import MC
 from heuristics.initial import STARTS
 from heuristics.registry import Heuristic, suggestion
+from heuristics.two_stage import SECOND
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
 SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})  # type: ignore[union-attr]
@@ -63,6 +64,8 @@ def loop_options():  # of every script; each adds its own. The comments are what
     select = "top"  # top | power | softmax | softrank: the best, or a stochastic batch
     beta = 1.0  # sharpness of a stochastic batch
     balance = "none"  # none | predicted: deal the picks to the predicted classes in turn
+    then = "none"  # second stage, on the embeddings of the highest scores: none | kmeans | coreset | representative
+    candidates = 4  # how many times n_query the second stage chooses from
     query_batch_size = 16  # images scored at once
     memory_limit = 4.0  # GB that evidence over the whole pool may take
 
@@ -98,8 +101,8 @@ def loop_options():  # of every script; each adds its own. The comments are what
 
 RANGES: dict[str, tuple[float, float]] = {
     "run": (0, 2**31), "seed": (0, 2**31), "n_initial": (1, 1e9), "n_query": (1, 1e9), "n_cycles": (0, 1e6), "n_val": (0, 1e9),
-    "split_seed": (-1, 2**31), "pool_subset": (0, 1e9), "mc_samples": (1, 10_000), "beta": (0, 1e6), "query_batch_size": (1, 1e6),
-    "memory_limit": (0, 1e6), "steps": (0, 1e9), "epochs": (0, 1e6), "repeats": (1, 1e6), "batch_size": (1, 1e6), "lr": (0, 1e3),
+    "split_seed": (-1, 2**31), "pool_subset": (0, 1e9), "mc_samples": (1, 10_000), "beta": (0, 1e6), "candidates": (1, 1e6),
+    "query_batch_size": (1, 1e6), "memory_limit": (0, 1e6), "steps": (0, 1e9), "epochs": (0, 1e6), "repeats": (1, 1e6), "batch_size": (1, 1e6), "lr": (0, 1e3),
     "momentum": (0, 1), "weight_decay": (0, 1e3), "lr_step_at": (0, 1), "warmup": (0, 1e9), "clip": (0, 1e9), "val_every": (1, 1e9),
     "patience": (0, 1e9), "workers": (0, 1024), "save_every": (0, 1e9), "dropout": (0, 0.999),
 }  # fmt: skip
@@ -108,6 +111,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "aggregate": aggregating.AGGREGATIONS,
     "select": selecting.SELECTIONS,
     "balance": ("none", "predicted"),
+    "then": SECOND,
     "start": ("cold", "warm"),
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -145,14 +149,18 @@ def validate(
         raise ValueError(f"{few}: score at least as many as are picked")
     device_of(options["device"])
     found = get_heuristic(options["heuristic"], **options["heuristic_options"])
-    if found.wants & MC and options["mc_samples"] < 2:
+    stochastic = found.wants & (MC | {"mc_detections"})
+    if stochastic and options["mc_samples"] < 2:
         raise ValueError(f"mc_samples={options['mc_samples']}: heuristic {found.name!r} compares stochastic passes, use at least 2")
-    if options["dropout"] == 0 and (found.wants & MC or options["eval_samples"]):
+    if options["dropout"] == 0 and (stochastic or options.get("eval_samples")):
         raise ValueError("dropout=0, so stochastic passes would all be equal: set dropout above 0, or use a heuristic like entropy")
-    for name, neutral in (("balance", "none"), ("select", "top")):
+    for name, neutral in (("balance", "none"), ("select", "top"), ("then", "none")):
         if options[name] != neutral and not found.per_batch:
             whole = f"heuristic {found.name!r} chooses whole batches"
             raise ValueError(f"{name}={options[name]} needs one score per image; {whole}, use {name}={neutral}")
+        if options[name] != neutral and options["then"] != "none" and name != "then":
+            both = f"{name}={options[name]} and then={options['then']} both choose the batch"
+            raise ValueError(f"{both}; use {name}={neutral} or then=none")
     return found
 
 
@@ -161,7 +169,7 @@ def _check_type(name: str, value: Any, default: Any) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     fits = whole if kind is int else whole or isinstance(value, float) if kind is float else isinstance(value, kind)
     if not fits:
-        expected = {int: "a whole number", float: "a number", bool: "True or False", str: "text", dict: "a dictionary"}[kind]
+        expected = {int: "a whole number", float: "a number", bool: "True or False", str: "text", dict: "a dictionary", list: "a list"}[kind]
         raise ValueError(f"{name}={value!r} must be {expected}, like {default!r}")
 
 
@@ -208,7 +216,7 @@ def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any], identify:
     logger = logging.getLogger(str(ex.path))
     logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
     ex.logger = logger  # type: ignore[assignment]
-    ex.capture(lambda heuristic_options, dataset_options=None: None)  # Sacred lets dictionaries grow only where a function takes them
+    ex.capture(lambda heuristic_options, dataset_options=None, pseudo_thresholds=None: None)  # Sacred lets dictionaries grow only where a function takes them
     files = FileStorageObserver(runs_folder())
     ex.observers.append(files)
     if os.environ.get("ALIQUOT_MONGO"):

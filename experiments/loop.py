@@ -73,17 +73,19 @@ def active_learning(
         if budget.start == "warm" and previous is not None:
             model.load_state_dict(previous.state_dict())
         labelled = np.flatnonzero(active.labelled)
+        batches = make_batches(labelled, cycle, previous)
         trained = fit(
             model,
             task.loss,
-            make_batches(labelled, cycle, previous),
+            batches,
             precision=budget.precision,
             validate=(lambda m, v=splits.val, c=cycle: task.evaluate(m, v, c)[budget.metric]) if splits.val else None,
             save_to=checkpoint.training_file,
         )
         started = time.perf_counter()
         row = {"n_labelled": len(labelled), **task.evaluate(model, splits.test, cycle)}
-        row |= {"n_validation": len(splits.val) if splits.val else 0, **trained, "test_seconds": time.perf_counter() - started}
+        row |= {"n_validation": len(splits.val) if splits.val else 0, **batches.report, **trained}
+        row["test_seconds"] = time.perf_counter() - started
         row["query_seconds"] = 0.0
         if cycle < budget.n_cycles and active.n_unlabelled:
             started = time.perf_counter()

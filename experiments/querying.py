@@ -20,6 +20,7 @@ from heuristics import aggregating
 from heuristics.evidence import MC
 from heuristics.registry import Heuristic
 from heuristics.selecting import select
+from heuristics.two_stage import second_stage, shortlist
 
 if TYPE_CHECKING:
     from experiments.loop import Task
@@ -50,10 +51,13 @@ class Asking:
     n_query: int
     mc_samples: int = 20
     batch_size: int = 16
-    aggregate: str = "mean"  # of a map to one score
+    aggregate: str = "mean"  # of a map, or of the boxes of an image, to one score
+    empty_score: float = 0.0  # of an image in which no box was found
     select: str = "top"
     beta: float = 1.0
     balance: str = "none"  # none | predicted
+    then: str = "none"  # second stage, on the embeddings of the highest scores: none | kmeans | coreset | representative
+    candidates: int = 4  # how many times n_query the second stage chooses from
     pool_subset: int = 0  # score a random subset of the pool of this size; 0 for all
     memory_limit: float = 4.0  # GB that evidence over the whole pool may take
 
@@ -92,21 +96,29 @@ def query(
 ) -> Answer:
     """Choose `n_query` of the images at the dataset indices `pool`.
 
-    `known` holds the labelled and validation sets for heuristics that ask for them. Raises ValueError for a non-finite score
-    (naming the image) and for evidence that would not fit in `memory_limit` (naming its size).
+    `known` holds the labelled and, where there is one, the validation set, for heuristics that ask for them. Raises ValueError for a
+    non-finite score (naming the image) and for evidence that would not fit in `memory_limit` (naming its size).
     """
     model.eval()
+    known = known or {}
     rng = generator(seed, cycle, "select")
     considered = np.arange(len(pool))
     if 0 < asking.pool_subset < len(pool):
         considered = np.sort(generator(seed, cycle, "pool").choice(len(pool), asking.pool_subset, replace=False))
     n_query = min(asking.n_query, len(considered))
     given = {"n_query": n_query, "n_pool": len(considered), "rng": rng, "model": model}
-    given |= _known_evidence(heuristic, task, model, known or {}, asking, seed, cycle)
+    given |= _known_evidence(heuristic, task, model, known, asking, seed, cycle)
     stream = _Stream(task, model, images, pool[considered], _wanted(heuristic, asking), asking, seed, cycle)
     if heuristic.per_batch:
         scores, predicted = _scores(heuristic, stream, given, asking)
-        chosen = select(scores, n_query, rng, asking.select, asking.beta, predicted if asking.balance == "predicted" else None)
+        if asking.then == "none":
+            chosen = select(scores, n_query, rng, asking.select, asking.beta, predicted if asking.balance == "predicted" else None)
+        else:
+            listed = shortlist(scores, max(n_query, asking.candidates * n_query), rng)
+            found = embed(task, model, images, pool[considered[listed]], asking, seed, cycle)
+            labelled = WithoutTargets(known["labelled"])
+            others = embed(task, model, labelled, np.arange(len(labelled)), asking, seed, cycle)
+            chosen = listed[second_stage(asking.then, found, others, n_query, rng)]
     else:
         scores = None
         chosen = np.asarray(heuristic(**given, **(stream.stacked() if stream.wanted else {})), dtype=np.int64)
@@ -156,7 +168,7 @@ def _wanted(heuristic: Heuristic, asking: Asking) -> frozenset[str]:
     """The evidence that a query streams over the pool; `prediction` is the best one that is computed anyway."""
     wanted = set(heuristic.wants)
     if heuristic.per_batch:
-        wanted |= aggregating.wants(asking.aggregate)
+        wanted |= set() if heuristic.of_boxes else aggregating.wants(asking.aggregate)
         wanted |= {"prediction"} if asking.balance == "predicted" else set()
     if "prediction" in wanted:
         wanted.add("mc_mean" if wanted & MC else "probs")
@@ -222,7 +234,9 @@ def _scores(heuristic: Heuristic, stream: _Stream, given: dict[str, Any], asking
     scores, predicted = np.empty(len(stream.indices)), np.zeros(len(stream.indices), dtype=np.int64)
     for positions, found in stream:
         score = heuristic(**given, **found)
-        if score.ndim > 1:
+        if isinstance(score, list):
+            score = aggregating.over_boxes(asking.aggregate, score, asking.empty_score)
+        elif score.ndim > 1:
             score = aggregating.aggregated(asking.aggregate, score, found.get("prediction"))
         scores[positions] = score.cpu().double().numpy()
         if "prediction" in found:

@@ -19,12 +19,13 @@ from data import segmentation as datasets
 from data.store import ROOT, Images
 from data.transforms import AUGMENTATIONS, crop_example
 from experiments.checkpoints import folder_of
-from experiments.common import device_of, launch, loop_options, prepare, preset, sentences, validate
+from experiments.commands import add_commands
+from experiments.common import device_of, launch, loop_options, preset, validate
 from experiments.loop import Task
 from experiments.querying import WithoutTargets, equal_size_batches, explain
 from experiments.randomness import torch_seeded
 from experiments.segmentation_metrics import SegmentationScores
-from experiments.simulation import asking_of, evaluate_saved, heuristic_of, identity, recipe_of, simulate, splits_of
+from experiments.simulation import asking_of, heuristic_of, recipe_of, splits_of
 from experiments.training import TrainingBatches, autocast
 from heuristics.evidence import from_logits
 from models.unet import UNet
@@ -151,6 +152,8 @@ def check(options):
     heuristic = validate(options, defaults, choices, ranges)
     if options["metric"].startswith("mc_") and not options["eval_samples"]:
         raise ValueError(f"metric {options['metric']!r} is of the mean of stochastic passes on test: set eval_samples, for example to 20")
+    if heuristic.of_boxes:
+        raise ValueError(f"heuristic {heuristic.name!r} needs boxes, which a U-Net does not find; for segmentation use one like bald")
     per_image = heuristic.wants - {"embeddings", "labelled_embeddings", "validation_embeddings"}
     if (not heuristic.per_batch and per_image) or "model" in per_image:
         raise ValueError(
@@ -263,35 +266,7 @@ def load_splits(options):
     return splits_of(images, options)
 
 
-def run_command(command, options, run):
-    with sentences():
-        splits = load_splits(options)
-        task = make_task(options, splits.train)
-        batches, watch = batches_of(options, splits.train), picture_of_picks(options, task, splits.train)
-        return simulate(run, command, options, task, splits, batches, watch)
-
-
-@ex.main
-def main(_run, _config):
-    """Active learning: label a few images in each cycle, train, test (the default)."""
-    return run_command("main", _config, _run)
-
-
-@ex.command
-def supervised(_run, _config):
-    """Train once on the whole pool with the same recipe: the upper bound."""
-    return run_command("supervised", _config, _run)
-
-
-@ex.command
-def evaluate(_run, _config):
-    """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
-    with sentences():
-        splits = load_splits(_config)
-        return evaluate_saved(_run, _config, splits, make_task(_config, splits.train))
-
-
-prepare(ex, check, lambda options: identity(load_splits(options)))
+add_commands(ex, check, load_splits, make_task, batches_of, picture_of_picks)
 
 if __name__ == "__main__":
     launch(ex)

@@ -29,6 +29,8 @@ from heuristics import get as get_heuristic
 from heuristics.initial import STARTS
 from heuristics.registry import Heuristic
 
+Watch = Callable[[Path, int, nn.Module, ndarray, Answer], Path]  # folder, cycle, model, pool, answer -> the picture it drew
+MoreFiles = Callable[[State, Path, Mapping[str, Any]], list[Path]]  # what a task delivers beside the files of all tasks
 CONTENT_TYPES = {".png": "image/png", ".csv": "text/csv", ".npy": "application/octet-stream"}
 
 
@@ -72,7 +74,7 @@ def heuristic_of(options: Mapping[str, Any]) -> Heuristic:
 
 def asking_of(options: Mapping[str, Any]) -> Asking:
     """How the pool is asked."""
-    shared = {name: options[name] for name in Asking.__dataclass_fields__ if name != "batch_size"}
+    shared = {name: options[name] for name in Asking.__dataclass_fields__ if name in options and name != "batch_size"}
     return Asking(batch_size=options["query_batch_size"], **shared)
 
 
@@ -83,11 +85,13 @@ def simulate(
     task: Task,
     splits: Splits,
     make_batches: MakeBatches,
-    watch: Callable[[Path, int, nn.Module, ndarray, Answer], Path] | None = None,
+    watch: Watch,
+    more_files: MoreFiles | None = None,
 ) -> float:
     """Run active learning (`main`) or train once on everything (`supervised`); returns the area under the main curve.
 
-    `watch(folder, cycle, model, pool, answer)` draws what was chosen, below the folder, where `save_maps` asks for it.
+    `watch(folder, cycle, model, pool, answer)` draws what was chosen, below the folder, where `save_maps` asks for it; `more_files` writes
+    what this task alone delivers.
     """
     supervised = command == "supervised"
     if not supervised:
@@ -104,7 +108,7 @@ def simulate(
         checkpoint.save(state)  # what an unfinished training belongs to
 
         def draw(cycle: int, model: nn.Module, pool: ndarray, answer: Answer) -> None:
-            if watch is not None and options["save_maps"]:
+            if options["save_maps"]:
                 watch(checkpoint.outputs, cycle, model, pool, answer)
 
         shared = {name: options[name] for name in ("start", "metric", "precision", "keep_models")}
@@ -114,6 +118,7 @@ def simulate(
             record=lambda row: _record(run, row), draw=draw,
         )  # fmt: skip
         files = deliver(state, splits, checkpoint.outputs, options)
+        files += more_files(state, checkpoint.outputs, options) if more_files else []
         for file in files:
             run.add_artifact(str(file), content_type=CONTENT_TYPES[file.suffix])
         if options["results_dir"]:
@@ -189,7 +194,7 @@ def deliver(state: State, splits: Splits, folder: Path, options: Mapping[str, An
     """Write curve.npy, picks.npy, picks.csv and curve.png; picks are indices of the whole dataset, as in the CSVs of data.splits."""
     names, rows = splits.train.names, splits.train.rows
     files = [folder / name for name in ("curve.npy", "picks.npy", "picks.csv", "curve.png")]
-    columns = [name for name, value in state.curve[0].items() if isinstance(value, int | float)]
+    columns = list(dict.fromkeys(name for row in state.curve for name, value in row.items() if isinstance(value, int | float)))
     curve = np.array([tuple(float(row.get(c, np.nan)) for c in columns) for row in state.curve], dtype=[(c, "f8") for c in columns])
     _save_array(files[0], curve)
     start = np.flatnonzero(state.labelled_map == 1)  # labels beyond the start carry higher steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ class TrainingBatches(Dataset):
 
     Every epoch is one shuffled pass over `indices`; a batch may span two epochs, so that none is ever cut short. `draw(i, rng)` gives
     example i, `collate` makes a batch of several, `prepare(batch, rng)` moves it to the device and augments it there. `names` are those
-    of all images, for messages.
+    of all images, for messages; `report` joins the row of the cycle.
     """
 
     def __init__(
@@ -72,7 +72,9 @@ class TrainingBatches(Dataset):
         collate: Callable[[list], Batch],
         prepare: Callable[[Batch, np.random.Generator], Batch],
         names: Sequence[str],
+        report: Mapping[str, float] | None = None,
     ):
+        self.report = dict(report or {})
         self.draw, self.collate, self.prepare, self.names = draw, collate, prepare, names
         self.indices, self.recipe, self.seed, self.cycle = indices, recipe, seed, cycle
 

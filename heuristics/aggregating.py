@@ -1,6 +1,6 @@
-"""From a map of scores to one score per image, for segmentation.
+"""From a map of scores to one score per image, for segmentation; from the scores of boxes to one, for detection.
 
-An aggregation is a plain function of the maps (B, H, W) and, where it weights by what the network predicts, of `prediction`
+An aggregation of maps is a plain function of the maps (B, H, W) and, where it weights by what the network predicts, of `prediction`
 (B, C, H, W); class 0 is the background. Weights sum to 1 over the image, so that weighted scores keep the unit of the map.
 """
 
@@ -100,3 +100,17 @@ def get(name: str) -> Callable[..., Scores]:
 def aggregated(name: str, maps: Maps, prediction: Prediction | None = None) -> Scores:
     """One score per image from maps of scores."""
     return get(name)(maps, prediction) if wants(name) else get(name)(maps)
+
+
+BOX_AGGREGATIONS: dict[str, Callable[[Tensor], Tensor]] = {"max": torch.amax, "mean": torch.mean, "min": torch.amin, "sum": torch.sum}
+
+
+def over_boxes(name: str, scores: list[Float[Tensor, " _"]], empty: float = 0.0) -> Scores:
+    """One score per image from the scores (M,) of its boxes by `max`, `mean`, `min` or `sum`; `empty` for an image without boxes.
+
+    Scores of boxes are not negative, so that with the default images without boxes come last. Raises ValueError for an unknown name.
+    """
+    if name not in BOX_AGGREGATIONS:
+        known = ", ".join(BOX_AGGREGATIONS)
+        raise ValueError(f"unknown aggregate {name!r} of boxes.{suggestion(name, BOX_AGGREGATIONS)} Known: {known}")
+    return torch.stack([BOX_AGGREGATIONS[name](score) if len(score) else score.new_tensor(empty) for score in scores])

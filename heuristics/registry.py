@@ -70,6 +70,11 @@ class Heuristic:
         return self.parameters & frozenset(EVIDENCE)
 
     @property
+    def of_boxes(self) -> bool:
+        """Whether it looks at the boxes that a detector found."""
+        return any(name.endswith("detections") for name in self.wants)
+
+    @property
     def options(self) -> dict[str, Any]:
         """Options of the heuristic and their defaults."""
         parameters = inspect.signature(self.function).parameters.values()

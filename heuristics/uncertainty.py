@@ -23,7 +23,7 @@ def random(n_pool: int, n_query: int, rng: np.random.Generator) -> Int[ndarray, 
 
 @selector
 def random_balanced(probs: Float[Tensor, "n c"], n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
-    """Random images, dealt to the predicted classes in turn, rarest first: rare classes get as many labels as common ones. O(N log N)."""
+    """Random images, dealt to the predicted classes in turn, rarest first: the baseline where classes are rare. O(N log N)."""
     return select(rng.random(len(probs)), n_query, rng, predicted=probs.argmax(1).cpu().numpy())
 
 

@@ -21,7 +21,7 @@ from heuristics import get, names
 from tests.experiments.runs import ROOT, command_line, curve_of, picks_of, run_in_process
 
 SHORT = {"n_cycles": 1, "steps": 3, "mc_samples": 2}  # the pool of `tiny` is 90 images of 9 classes
-FOR_CLASSES = [n for n in names() if "detections" not in get(n).wants]
+FOR_CLASSES = [n for n in names() if not get(n).of_boxes]
 CLASSIFY = ROOT / "experiments" / "classify.py"
 
 
@@ -59,6 +59,23 @@ def test_the_first_labels_can_be_chosen_by_clustering_untrained_features(initial
     starts = [sorted(picks_of(folder)[:18]) for folder in folders]
     assert starts[0] == starts[1] != sorted(first_round[1]) and len(set(starts[0])) == 18
     assert curve_of(folders[0])["accuracy"][0] == curve_of(folders[1])["accuracy"][0]
+
+
+@pytest.mark.parametrize("then", ["kmeans", "coreset", "representative"])
+def test_a_second_stage_spreads_the_highest_scores(then):
+    alone = picks_of(run(**SHORT, heuristic="entropy"))
+    spread = picks_of(run(**SHORT, heuristic="entropy", then=then, candidates=3))
+    among = picks_of(run(**SHORT | {"n_query": 18}, heuristic="entropy"))  # the shortlist: 3 x 6 highest scores
+    assert spread[:18] == alone[:18] and set(spread[18:]) <= set(among[18:]) and set(spread[18:]) != set(alone[18:])
+
+
+def test_boxes_are_for_detection_and_a_second_stage_is_for_scores():
+    with pytest.raises(Refused, match="'box_entropy' needs boxes, which a classifier does not find"):
+        run(**SHORT, heuristic="box_entropy")
+    with pytest.raises(Refused, match="then=kmeans needs one score per image; heuristic 'coreset' chooses whole batches"):
+        run(**SHORT, heuristic="coreset", then="kmeans")
+    with pytest.raises(Refused, match="select=power and then=kmeans both choose the batch"):
+        run(**SHORT, heuristic="entropy", then="kmeans", select="power")
 
 
 def test_glister_without_a_validation_set_looks_at_the_labelled_one():

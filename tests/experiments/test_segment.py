@@ -13,7 +13,7 @@ from tests.experiments.runs import curve_of, picks_of, run_in_process, status_of
 
 SHORT = {"phantom_pool": 14, "phantom_test": 4, "n_cycles": 1, "steps": 3, "mc_samples": 2}
 FOR_MAPS = [n for n in names() if get(n).per_batch or get(n).wants <= {"embeddings", "labelled_embeddings"}]
-FOR_MAPS = [n for n in FOR_MAPS if "model" not in get(n).wants]
+FOR_MAPS = [n for n in FOR_MAPS if "model" not in get(n).wants and not get(n).of_boxes]
 
 
 @pytest.mark.parametrize("heuristic", FOR_MAPS)

@@ -1,4 +1,4 @@
-"""From maps to scores."""
+"""From maps, and from the scores of boxes, to scores of images."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from heuristics.aggregating import AGGREGATIONS, aggregated, get, top_fraction
+from heuristics.aggregating import AGGREGATIONS, BOX_AGGREGATIONS, aggregated, get, over_boxes, top_fraction
 
 
 def prediction_of(labels, n_classes=2, sharpness=0.9):
@@ -73,3 +73,27 @@ def test_scaling_a_map_scales_its_score(seed, factor):
 def test_unknown_name():
     with pytest.raises(ValueError, match="unknown aggregate 'men'. Did you mean 'mean'"):
         get("men")
+
+
+def test_boxes_of_images_hand_computed():
+    scores = [torch.tensor([1.0, 4.0, 1.0]), torch.empty(0), torch.tensor([3.0])]
+    expected = {"max": [4, 0, 3], "mean": [2, 0, 3], "min": [1, 0, 3], "sum": [6, 0, 3]}
+    assert {name: over_boxes(name, scores).tolist() for name in BOX_AGGREGATIONS} == expected
+    for name in BOX_AGGREGATIONS:
+        assert over_boxes(name, scores, empty=7.5).tolist()[1] == 7.5
+        assert over_boxes(name, [torch.empty(0)]).tolist() == [0]
+        assert over_boxes(name, [torch.tensor([1.0, torch.nan])]).isnan().all()
+
+
+@given(st.lists(st.lists(st.floats(0, 100, width=32), max_size=6), min_size=1, max_size=5))
+def test_boxes_against_plain_python(images):
+    scores = [torch.tensor(image, dtype=torch.float32) for image in images]
+    plain = {"max": max, "min": min, "sum": sum, "mean": lambda values: sum(values) / len(values)}
+    for name, reduce in plain.items():
+        expected = [reduce(image) if image else 0.0 for image in images]
+        np.testing.assert_allclose(over_boxes(name, scores), expected, rtol=1e-5)
+
+
+def test_unknown_name_for_boxes():
+    with pytest.raises(ValueError, match="unknown aggregate 'maximum' of boxes. Did you mean 'max'\\? Known: max, mean, min, sum"):
+        over_boxes("maximum", [torch.ones(1)])
