@@ -9,6 +9,7 @@ from typing import TypedDict
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -25,11 +26,11 @@ PANEL, TALLEST = 2.8, 1.25  # width of an image in inches, as all sizes below, a
 LETTERS = 44  # of the caption's font, beside each other below an image
 POINT = 1 / 72
 LINE, RIM, TAG = 1.2, 0.5, 5.5  # of a box, of the darkness on either side of it, of the letters above it; in points
-ROOM = 2 * LINE * POINT  # around an image for the lines of boxes at its border
+ROOM = (LINE + 2 * RIM) * POINT  # around an image for the lines of boxes at its border
 DARK = "#1A1A1A"
-DOTTED: dict = {"color": "#E0E0E0", "linewidth": 0.8, "linestyle": (0, (1, 2)), "path_effects": [withStroke(linewidth=1.6, foreground=DARK)]}
 # Classes 0, 1, ...: with a dark rim they stand out from stained and from grey tissue, and from each other with any colour vision
 BOX_COLOURS = ("#00E5C8", "#F0E442", "#D55E00", "#FFFFFF", "#0072B2", "#CC79A7", "#E69F00", "#009E73")
+DOTTED = {"color": "#E6E6E6", "linewidth": 0.8, "linestyle": (0, (1, 2)), "path_effects": [withStroke(linewidth=1.4, foreground=DARK)]}
 
 
 class PickedPicture(TypedDict):
@@ -84,14 +85,14 @@ def save_box_gallery(
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
     def write(left: float, top: float, text: str, size: float, colour: str) -> None:
-        figure.text(left / width, 1 - top / height, text, ha="left", va="top", fontsize=size, color=colour, parse_math=False)
+        figure.text(left / width, 1 - (top + size * POINT) / height, text, fontsize=size, color=colour, parse_math=False)
 
-    write(margin, 0.14, title, 11, INK)
+    write(margin, 0.16, title, 11.0, INK)
     if pool.size:
         score_histogram(place(margin, head, width - 2 * margin, 0.95), pool, np.asarray(scores_picked, dtype=float))
     top = head + chart
     _legend(figure, drawn, classes, (margin / width, 1 - top / height))
-    write(margin, top + 0.2, f"found: detections that score {LEAST_SCORE:g} or more, at most {MOST_BOXES} per image", 8, GREY)
+    write(margin, top + 0.2, f"found: detections that score {LEAST_SCORE:g} or more, at most {MOST_BOXES} per image", 8.0, GREY)
     top += key
     for row, tall in zip(grid, heights, strict=True):
         for column, picture in enumerate(row):
@@ -105,8 +106,8 @@ def save_box_gallery(
             _draw_image(axes, picture)
             _draw_proposals(axes, picture["proposals"][shown])
             _draw_boxes(axes, picture["boxes"][shown], picture["labels"][shown], classes, picture["scores"][shown])
-            write(left, below, f"truth · {len(truth)} {'box' if len(truth) == 1 else 'boxes'}", 8, INK)
-            write(right, below, f"found · {len(shown)} of {len(picture['scores'])} detections", 8, INK)
+            write(left, below, f"truth · {len(truth)} {'box' if len(truth) == 1 else 'boxes'}", 8.0, INK)
+            write(right, below, f"found · {len(shown)} of {len(picture['scores'])} detections", 8.0, INK)
             write(left, below + 0.15, _shortened(picture["name"], LETTERS), 7.5, GREY)
             if not np.isnan(picture["score"]):
                 write(right, below + 0.15, f"score {rounded(picture['score'])}", 7.5, GREY)
@@ -155,25 +156,28 @@ def _draw_boxes(
     scores: Float[ndarray, " m"] | None = None,
 ) -> None:
     """Solid boxes, their lines outside of what they hold; above them the score and, where colours do not tell it, the class."""
-    point = axes.get_xlim()[0] / (-ROOM / POINT)  # in pixels of the image
-    right = axes.get_xlim()[1]
+    (h, w), frame = axes.images[0].get_size(), -axes.get_xlim()[0]  # the room around the image is as wide as a line with its rim
+    point = frame * POINT / ROOM  # in pixels of the image
+    rim = [withStroke(linewidth=LINE + 2 * RIM, foreground=DARK)]
     for m, ((x1, y1, x2, y2), label) in enumerate(zip(boxes, labels, strict=True)):
         colour = BOX_COLOURS[label % len(BOX_COLOURS)]
-        out = 0.5 * LINE * point
-        rim = [withStroke(linewidth=LINE + 2 * RIM, foreground=DARK)]
-        corner, w, h = (x1 - out, y1 - out), x2 - x1 + 2 * out, y2 - y1 + 2 * out
-        axes.add_patch(Rectangle(corner, w, h, fill=False, edgecolor=colour, linewidth=LINE, path_effects=rim))
+        corner, wide, tall = (x1 - frame / 2, y1 - frame / 2), x2 - x1 + frame, y2 - y1 + frame
+        axes.add_patch(Rectangle(corner, wide, tall, fill=False, edgecolor=colour, linewidth=LINE, path_effects=rim))
         words = [] if scores is None else [f"{scores[m]:.2f}".removeprefix("0")]
         if len(classes) > len(BOX_COLOURS):
-            words.append(classes[label])
+            words.append(classes[int(label)])
         if not words:
             continue
         text = " ".join(words)
-        fits = x1 + 0.7 * TAG * len(text) * point < right, y1 > 1.5 * TAG * point
-        x, y = x1 if fits[0] else x2, y1 if fits[1] else y2
-        ha, va = "left" if fits[0] else "right", "bottom" if fits[1] else "top"
-        tag = {"facecolor": colour, "edgecolor": DARK, "linewidth": RIM, "pad": 0.7}
-        ink = "white" if colour in ("#D55E00", "#0072B2", "#009E73") else DARK
+        ha, x = ("left", x1) if x1 + 0.7 * TAG * len(text) * point < w else ("right", x2)
+        if y1 > 1.8 * TAG * point:
+            va, y = "bottom", y1 - 1.2 * frame
+        elif y2 + 1.8 * TAG * point < h:
+            va, y = "top", y2 + 1.2 * frame
+        else:
+            va, y = "top", y1 + 1.2 * frame
+        tag = {"facecolor": colour, "edgecolor": DARK, "linewidth": RIM, "pad": 0.6}
+        ink = "white" if np.dot(to_rgb(colour), (0.3, 0.59, 0.11)) < 0.5 else DARK
         axes.text(x, y, text, fontsize=TAG, color=ink, ha=ha, va=va, bbox=tag, parse_math=False, zorder=3)
 
 
@@ -187,7 +191,7 @@ def _legend(figure: Figure, drawn: Sequence[PickedPicture], classes: Sequence[st
     present = sorted({int(c) for p in drawn for c in (*p["truth"][:, 4], *p["labels"][_shown(p["scores"])])})
     rim = [withStroke(linewidth=2 + 2 * RIM, foreground=DARK)]
     named = present if len(classes) <= len(BOX_COLOURS) else []
-    lines = [Line2D([], [], color=BOX_COLOURS[c], linewidth=2, path_effects=rim, label=classes[c]) for c in named]
+    lines = [Line2D([], [], color=BOX_COLOURS[c], linewidth=2, solid_capstyle="butt", path_effects=rim, label=classes[c]) for c in named]
     lines.append(Line2D([], [], label="proposal that a detection came from", **DOTTED))
     look = {"fontsize": 8, "frameon": False, "labelcolor": INK, "borderpad": 0, "borderaxespad": 0, "columnspacing": 1.5}
     figure.legend(handles=lines, loc="upper left", bbox_to_anchor=corner, ncols=len(lines), **look)

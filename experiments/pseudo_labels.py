@@ -43,7 +43,7 @@ class MeanTeacher(nn.Module):
                 old.copy_(new[name])
 
 
-def tested(model: nn.Module) -> nn.Module:
+def network_of(model: nn.Module) -> nn.Module:
     """The network that tests and scores: the teacher where there is one."""
     return model.teacher if isinstance(model, MeanTeacher) else model
 
