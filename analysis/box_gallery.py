@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
-from analysis.gallery import _shortened
+from analysis.gallery import shortened
 from analysis.plots import GREY, INK, PHOTO_DPI, rounded, score_histogram, write_figure
 
 MAX_PICTURES, COLUMNS = 12, 2
@@ -108,7 +108,7 @@ def save_box_gallery(
             _draw_boxes(axes, picture["boxes"][shown], picture["labels"][shown], classes, picture["scores"][shown])
             write(left, below, f"truth · {len(truth)} {'box' if len(truth) == 1 else 'boxes'}", 8.0, INK)
             write(right, below, f"found · {len(shown)} of {len(picture['scores'])} detections", 8.0, INK)
-            write(left, below + 0.15, _shortened(picture["name"], LETTERS), 7.5, GREY)
+            write(left, below + 0.15, shortened(picture["name"], LETTERS), 7.5, GREY)
             if not np.isnan(picture["score"]):
                 write(right, below + 0.15, f"score {rounded(picture['score'])}", 7.5, GREY)
         top += tall + caption
@@ -156,29 +156,33 @@ def _draw_boxes(
     scores: Float[ndarray, " m"] | None = None,
 ) -> None:
     """Solid boxes, their lines outside of what they hold; above them the score and, where colours do not tell it, the class."""
-    (h, w), frame = axes.images[0].get_size(), -axes.get_xlim()[0]  # the room around the image is as wide as a line with its rim
-    point = frame * POINT / ROOM  # in pixels of the image
+    frame = -axes.get_xlim()[0]  # width of a line with its rim: that of the room around the image
     rim = [withStroke(linewidth=LINE + 2 * RIM, foreground=DARK)]
-    for m, ((x1, y1, x2, y2), label) in enumerate(zip(boxes, labels, strict=True)):
+    for m, (box, label) in enumerate(zip(boxes, labels, strict=True)):
         colour = BOX_COLOURS[label % len(BOX_COLOURS)]
-        corner, wide, tall = (x1 - frame / 2, y1 - frame / 2), x2 - x1 + frame, y2 - y1 + frame
-        axes.add_patch(Rectangle(corner, wide, tall, fill=False, edgecolor=colour, linewidth=LINE, path_effects=rim))
+        corner, (w, h) = box[:2] - frame / 2, box[2:] - box[:2] + frame
+        axes.add_patch(Rectangle((corner[0], corner[1]), w, h, fill=False, edgecolor=colour, linewidth=LINE, path_effects=rim))
         words = [] if scores is None else [f"{scores[m]:.2f}".removeprefix("0")]
         if len(classes) > len(BOX_COLOURS):
             words.append(classes[int(label)])
-        if not words:
-            continue
-        text = " ".join(words)
-        ha, x = ("left", x1) if x1 + 0.7 * TAG * len(text) * point < w else ("right", x2)
-        if y1 > 1.8 * TAG * point:
-            va, y = "bottom", y1 - 1.2 * frame
-        elif y2 + 1.8 * TAG * point < h:
-            va, y = "top", y2 + 1.2 * frame
-        else:
-            va, y = "top", y1 + 1.2 * frame
-        tag = {"facecolor": colour, "edgecolor": DARK, "linewidth": RIM, "pad": 0.6}
-        ink = "white" if np.dot(to_rgb(colour), (0.3, 0.59, 0.11)) < 0.5 else DARK
-        axes.text(x, y, text, fontsize=TAG, color=ink, ha=ha, va=va, bbox=tag, parse_math=False, zorder=3)
+        if words:
+            _tag(axes, box, " ".join(words), colour)
+
+
+def _tag(axes: Axes, box: Float[ndarray, "4"], text: str, colour: str) -> None:
+    """The text above the box; below it where the image ends, and inside where both ends are near."""
+    (h, w), frame, (x1, y1, x2, y2) = axes.images[0].get_size(), -axes.get_xlim()[0], box
+    letter = TAG * POINT * frame / ROOM  # its height in pixels of the image
+    ha, x = ("left", x1) if x1 + 0.7 * letter * len(text) < w else ("right", x2)
+    if y1 > 1.8 * letter:
+        va, y = "bottom", y1 - 1.2 * frame
+    elif y2 + 1.8 * letter < h:
+        va, y = "top", y2 + 1.2 * frame
+    else:
+        va, y = "top", y1 + 1.2 * frame
+    paper = {"facecolor": colour, "edgecolor": DARK, "linewidth": RIM, "pad": 0.6}
+    ink = "white" if np.dot(to_rgb(colour), (0.3, 0.59, 0.11)) < 0.5 else DARK
+    axes.text(x, y, text, fontsize=TAG, color=ink, ha=ha, va=va, bbox=paper, parse_math=False, zorder=3)
 
 
 def _draw_proposals(axes: Axes, boxes: Float[ndarray, "m 4"]) -> None:
@@ -194,4 +198,6 @@ def _legend(figure: Figure, drawn: Sequence[PickedPicture], classes: Sequence[st
     lines = [Line2D([], [], color=BOX_COLOURS[c], linewidth=2, solid_capstyle="butt", path_effects=rim, label=classes[c]) for c in named]
     lines.append(Line2D([], [], label="proposal that a detection came from", **DOTTED))
     look = {"fontsize": 8, "frameon": False, "labelcolor": INK, "borderpad": 0, "borderaxespad": 0, "columnspacing": 1.5}
-    figure.legend(handles=lines, loc="upper left", bbox_to_anchor=corner, ncols=len(lines), **look)
+    legend = figure.legend(handles=lines, loc="upper left", bbox_to_anchor=corner, ncols=len(lines), **look)
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -77,17 +77,17 @@ def _caption(thumbnail: Thumbnail) -> list[tuple[str, str]]:
     """The lines below an image and their colours."""
     wrong = thumbnail["predicted"] != thumbnail["truth"]
     lines = [
-        (_shortened(thumbnail["name"], LETTERS), GREY),
-        (f"{_shortened(thumbnail['predicted'], LETTERS - 5)} {thumbnail['probability']:.2f}", VERMILION if wrong else INK),
+        (shortened(thumbnail["name"], LETTERS), GREY),
+        (f"{shortened(thumbnail['predicted'], LETTERS - 5)} {thumbnail['probability']:.2f}", VERMILION if wrong else INK),
     ]
     if wrong:
-        lines.append((_shortened(f"is {thumbnail['truth']}", LETTERS), VERMILION))
+        lines.append((shortened(f"is {thumbnail['truth']}", LETTERS), VERMILION))
     if not np.isnan(thumbnail["score"]):
         lines.append((f"score {rounded(thumbnail['score'])}", GREY))
     return lines
 
 
-def _shortened(text: str, letters: int) -> str:
+def shortened(text: str, letters: int) -> str:
     """The text, or its beginning and its end where it is longer: file names differ at their end."""
     if len(text) <= letters:
         return text
