@@ -102,7 +102,8 @@ def loop_options():  # of every script; each adds its own. The comments are what
 RANGES: dict[str, tuple[float, float]] = {
     "run": (0, 2**31), "seed": (0, 2**31), "n_initial": (1, 1e9), "n_query": (1, 1e9), "n_cycles": (0, 1e6), "n_val": (0, 1e9),
     "split_seed": (-1, 2**31), "pool_subset": (0, 1e9), "mc_samples": (1, 10_000), "beta": (0, 1e6), "candidates": (1, 1e6),
-    "query_batch_size": (1, 1e6), "memory_limit": (0, 1e6), "steps": (0, 1e9), "epochs": (0, 1e6), "repeats": (1, 1e6), "batch_size": (1, 1e6), "lr": (0, 1e3),
+    "query_batch_size": (1, 1e6), "memory_limit": (0, 1e6), "steps": (0, 1e9), "epochs": (0, 1e6), "repeats": (1, 1e6), "batch_size": (1, 1e6),
+    "lr": (0, 1e3),
     "momentum": (0, 1), "weight_decay": (0, 1e3), "lr_step_at": (0, 1), "warmup": (0, 1e9), "clip": (0, 1e9), "val_every": (1, 1e9),
     "patience": (0, 1e9), "workers": (0, 1024), "save_every": (0, 1e9), "dropout": (0, 0.999),
 }  # fmt: skip
@@ -169,7 +170,8 @@ def _check_type(name: str, value: Any, default: Any) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     fits = whole if kind is int else whole or isinstance(value, float) if kind is float else isinstance(value, kind)
     if not fits:
-        expected = {int: "a whole number", float: "a number", bool: "True or False", str: "text", dict: "a dictionary", list: "a list"}[kind]
+        words = {int: "a whole number", float: "a number", bool: "True or False", str: "text", dict: "a dictionary", list: "a list"}
+        expected = words[kind]
         raise ValueError(f"{name}={value!r} must be {expected}, like {default!r}")
 
 
@@ -216,7 +218,8 @@ def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any], identify:
     logger = logging.getLogger(str(ex.path))
     logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
     ex.logger = logger  # type: ignore[assignment]
-    ex.capture(lambda heuristic_options, dataset_options=None, pseudo_thresholds=None: None)  # Sacred lets dictionaries grow only where a function takes them
+    # Sacred lets dictionaries grow only where a function takes them.
+    ex.capture(lambda heuristic_options, dataset_options=None, pseudo_thresholds=None: None)
     files = FileStorageObserver(runs_folder())
     ex.observers.append(files)
     if os.environ.get("ALIQUOT_MONGO"):

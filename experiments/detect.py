@@ -49,7 +49,7 @@ def detection():
     scale = 1.0  # images and boxes are shrunk by this factor when they are decoded
     metric = "froc"  # main metric: result, table, validation. froc is the mean sensitivity at 0.5 to 16 false positives per image
 
-    model = "fasterrcnn_small"  # fasterrcnn_small | fasterrcnn_mobilenet | fasterrcnn_resnet18 | fasterrcnn_resnet50 | retinanet_... | fcos_...
+    model = "fasterrcnn_small"  # fasterrcnn_small | fasterrcnn_mobilenet | ..._resnet18 | ..._resnet50 | retinanet_resnet50 | fcos_resnet50
     weights = "random"  # random | imagenet (the trunk) | coco (the whole detector) | a file with a state dict
     anchor_sizes = []  # sides of the anchors in pixels, one per level of the pyramid; [] for those of the model
     anchor_ratios = [0.5, 1.0, 2.0]  # heights over widths of the anchors
@@ -89,9 +89,9 @@ def detection():
     mc_samples = 10  # stochastic passes for scoring
 
 
-# The published setting of DeepLesion: 400 key slices, 200 more per cycle, 3 cycles, Faster R-CNN from ImageNet weights; for lung lesions alone
-# dataset_options.lesion_type=lung. Published orientation at IoU 0.5 with all labels: sensitivity .569 / .673 / .756 / .816 / .858 / .887 at
-# 0.5 / 1 / 2 / 4 / 8 / 16 false positives per image. For a GPU, not run here.
+# The published setting of DeepLesion: 400 key slices, 200 more per cycle, 3 cycles, Faster R-CNN from ImageNet weights; for lung lesions
+# alone dataset_options.lesion_type=lung. Published orientation at IoU 0.5 with all labels: sensitivity .569 / .673 / .756 / .816 / .858
+# / .887 at 0.5 / 1 / 2 / 4 / 8 / 16 false positives per image. For a GPU, not run here.
 @preset(ex)
 def deeplesion():
     dataset = "deeplesion"
@@ -127,8 +127,8 @@ def bccd():
     batch_size = 8
 
 
-# Red cells, white cells and platelets at a quarter of the size, a small detector from scratch: 10 images, then 3 x 15, 100 steps each. About
-# two minutes on one core; the README has the figures. bfloat16 wants a processor that has it (else precision=float32).
+# Red cells, white cells and platelets at a quarter of the size, a small detector from scratch: 10 images, then 3 x 15, 100 steps each.
+# About two minutes on one core; the README has the figures. bfloat16 wants a processor that has it (else precision=float32).
 @preset(ex)
 def bccd_quick():
     dataset = "bccd"
@@ -187,7 +187,8 @@ def check(options):
     check_options(datasets.LOADERS, options["dataset"], options["dataset_options"])
     if not heuristic.wants <= EVIDENCE:
         lacking = ", ".join(sorted(heuristic.wants - EVIDENCE))
-        raise ValueError(f"heuristic {heuristic.name!r} needs {lacking}, which a detector does not give; use one like box_entropy or coreset")
+        lacks = f"heuristic {heuristic.name!r} needs {lacking}, which a detector does not give"
+        raise ValueError(f"{lacks}; use one like box_entropy or coreset")
     two_stage = {"mc_detections": "a box head with dropout", "detections": "region proposals"}
     needed = heuristic.wants & {"mc_detections"} or ({"detections"} if heuristic.name == "localization_tightness" else set())
     if needed and not DETECTORS[options["model"]].two_stage:
@@ -219,12 +220,13 @@ def make_network(options, num_classes, channels):
 def make_task(options, images: Images) -> Task:
     """Detection as four functions."""
     device, precision = device_of(options["device"]), options["precision"]
+    layout = torch.channels_last if options["channels_last"] else torch.contiguous_format
     decay, burn_in = options["ema_decay"], options["burn_in"]
     thresholds = thresholds_of(images.classes, options["pseudo_threshold"], options["pseudo_thresholds"])
 
     def make_model():
         network = make_network(options, len(images.classes), images.channels)
-        return (MeanTeacher(network) if options["teacher"] == "ema" else network).to(device)
+        return (MeanTeacher(network) if options["teacher"] == "ema" else network).to(device).to(memory_format=layout)
 
     def loss(model, batch):
         pictures, (targets, plain) = batch
@@ -318,15 +320,18 @@ def picture_of_picks(options, task, train: Images):
     def watch(folder, cycle, model, pool, answer):
         picks, scores = pool[answer.chosen], answer.scores_of_chosen()
         drawn = picks[:MAX_PICTURES]
+        middle = [1] if options["dataset_options"].get("context") else slice(None)  # neighbouring slices are no colours
         found = find(network_of(model), WithoutTargets(train), drawn, options["eval_batch_size"])
         pictures: list[PickedPicture] = [
             {
                 "name": train.names[i],
-                "image": np.array(train.raw(i)),
+                "image": np.array(train.raw(i))[:, :, middle],
                 "truth": train.target(i).numpy(),
-                "score": scores[number] if scores else float("nan"),
-                **{name: found[i][name].float().cpu().numpy() for name in ("boxes", "scores", "proposals")},
+                "boxes": found[i]["boxes"].cpu().numpy(),
                 "labels": found[i]["labels"].cpu().numpy(),
+                "scores": found[i]["scores"].cpu().numpy(),
+                "proposals": found[i]["proposals"].cpu().numpy(),
+                "score": scores[number] if scores else float("nan"),
             }
             for number, i in enumerate(drawn.tolist())
         ]

@@ -208,7 +208,7 @@ def deliver(state: State, splits: Splits, folder: Path, options: Mapping[str, An
             table.writerows([cycle, rows[i], names[i], s] for i, s in zip(picks.tolist(), scores, strict=True))
     title = f"{options['dataset']}, {options['heuristic']}, run {options['run']}"
     aside = ("n_labelled", "n_validation", "train_seconds", "test_seconds", "query_seconds", "loader_share")
-    metrics = {c: curve[c].tolist() for c in columns if c not in aside and not c.startswith("score_")}
+    metrics = {c: curve[c].tolist() for c in columns if c not in aside and not c.startswith("score_") and not np.isnan(curve[c]).all()}
     save_curve(files[3], curve["n_labelled"].tolist(), metrics, title, options["metric"])
     return files + sorted(folder.glob("maps/*.png"))
 

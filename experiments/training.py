@@ -64,7 +64,7 @@ class TrainingBatches(Dataset):
 
     def __init__(
         self,
-        draw: Callable[[int, np.random.Generator], tuple[Any, Any]],
+        draw: Callable[[int, np.random.Generator], Any],
         indices: np.ndarray,
         recipe: Recipe,
         seed: int,
