@@ -12,22 +12,24 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
 from analysis.curves import aubc
-from analysis.plots import CLASS_COLOURS, write_figure
+from analysis.figures import draw_curves
+from analysis.plots import write_figure
 
-Curves = dict[str, dict[int, ndarray]]  # heuristic -> run -> curve.npy
+Found = dict[str, dict[int, ndarray]]  # heuristic -> run -> curve.npy
 
 
-def completed(runs: Path, dataset: str, command: str = "main") -> Curves:
+def completed(runs: Path, dataset: str, command: str = "main") -> Found:
     """The curves of all completed runs on a dataset. The newest of equal (heuristic, run) counts.
 
     Raises ValueError where none was found.
     """
-    found: Curves = defaultdict(dict)
+    found: Found = defaultdict(dict)
     for folder in sorted((f for f in runs.iterdir() if f.name.isdigit()), key=lambda f: int(f.name)):
         if not (folder / "curve.npy").exists():
             continue
@@ -47,7 +49,7 @@ def at_budgets(curves: dict[int, ndarray], metric: str) -> tuple[Float[ndarray, 
     return np.array(budgets[0]), np.stack([curves[run][metric] for run in sorted(curves)])
 
 
-def table(found: Curves, metric: str) -> str:
+def table(found: Found, metric: str) -> str:
     """Mean ± standard deviation at every budget as Markdown, best area first."""
     rows = []
     for heuristic, curves in found.items():
@@ -65,40 +67,11 @@ def _spread(values: Float[ndarray, " runs"]) -> str:
     return f"{values.mean():.3f}{spread}"
 
 
-def draw(found: Curves, metric: str, title: str, upper: float | None = None) -> Figure:
+def draw(found: Found, metric: str, title: str, upper: float | None = None) -> Figure:
     """Mean curves with a band of one standard deviation, labelled at their ends; `upper` is the value with all labels."""
-    figure = Figure(figsize=(7.2, 4.4), dpi=150, facecolor="white")
-    axes = figure.add_axes((0.1, 0.13, 0.68, 0.76))
-    ends = []
-    for colour, (heuristic, curves) in zip(CLASS_COLOURS * 4, sorted(found.items()), strict=False):
-        budgets, values = at_budgets(curves, metric)
-        middle = values.mean(0)
-        axes.plot(budgets, middle, color=colour, linewidth=2, marker="o", markersize=3.5)
-        if len(values) > 1:
-            spread = values.std(0, ddof=1)
-            axes.fill_between(budgets, middle - spread, middle + spread, color=colour, alpha=0.12, linewidth=0)
-        ends.append((float(middle[-1]), heuristic, colour))
-    if upper is not None:
-        axes.axhline(upper, color="#6E6E6E", linewidth=1, linestyle="--")
-        ends.append((upper, "all labels", "#6E6E6E"))
-    low, high = axes.get_ylim()
-    heights = _apart([end for end, _, _ in sorted(ends)], 0.05 * (high - low))
-    for height, (_, name, colour) in zip(heights, sorted(ends), strict=True):
-        axes.annotate(name, (1.015, height), xycoords=("axes fraction", "data"), color=colour, va="center", fontsize=9, fontweight="bold")
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel("labelled images")
-    axes.set_ylabel(metric.replace("_", " "))
-    axes.grid(axis="y", color="#D9D9D9", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def _apart(heights: list[float], gap: float) -> list[float]:
-    """Rising heights moved up just so far that neighbours keep a gap."""
-    moved: list[float] = []
-    for height in heights:
-        moved.append(max(height, moved[-1] + gap) if moved else height)
-    return [m - (moved[-1] - heights[-1]) / 2 for m in moved]
+    measured = {heuristic: (sorted(curves), *at_budgets(curves, metric)) for heuristic, curves in found.items()}
+    tables = {name: pd.DataFrame(values, index=runs, columns=budgets) for name, (runs, budgets, values) in measured.items()}
+    return draw_curves(tables, metric, title, upper)
 
 
 def main() -> None:

@@ -1,13 +1,30 @@
-"""The area under the budget curve by hand, against a fine numerical integral, and its invariances."""
+"""What curves are worth: by hand, against independent slow references, and their invariances."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from analysis.curves import aubc
+from analysis.curves import (
+    annotation_cost,
+    areas,
+    aubc,
+    bootstrap_interval,
+    class_counts,
+    curves_of,
+    finals,
+    label_saving,
+    labels_needed,
+    over_cost,
+    sample_std,
+    seconds_per_cycle,
+    share_of_full,
+    summary,
+)
 
 curves = st.lists(st.tuples(st.integers(1, 50), st.floats(-10, 10)), min_size=2, max_size=12).map(
     lambda steps: (np.cumsum([n for n, _ in steps]), np.array([v for _, v in steps]))
@@ -55,3 +72,140 @@ def test_invariances(curve, shift):
 def test_misuse_is_refused(budgets, values, message):
     with pytest.raises(ValueError, match=message):
         aubc(budgets, values)
+
+
+def tidy(values: dict, metric: str = "dice", budgets=(4, 8, 16)) -> pd.DataFrame:
+    """The tidy frame of {(heuristic, run): values}, its rows shuffled."""
+    rows = [(h, r, n, metric, v) for (h, r), curve in values.items() for n, v in zip(budgets, curve, strict=True)]
+    return pd.DataFrame(rows, columns=["heuristic", "run", "n_labelled", "metric", "value"]).sample(frac=1, random_state=0)
+
+
+STUDY = {("random", 1): [0.5, 0.6, 0.8], ("random", 0): [0.4, 0.5, 0.7], ("bald", 0): [0.4, 0.7, 0.9]}
+
+
+def test_frame_to_tables_by_run():
+    found = curves_of(pd.concat([tidy(STUDY), tidy(STUDY, "iou")]), "dice")
+    assert list(found) == ["bald", "random"]
+    assert found["random"].index.tolist() == [0, 1] and found["random"].columns.tolist() == [4, 8, 16]
+    assert found["random"].to_numpy().tolist() == [[0.4, 0.5, 0.7], [0.5, 0.6, 0.8]]
+    assert areas(found).loc[0].tolist() == pytest.approx([(4 * 0.55 + 8 * 0.8) / 12, (4 * 0.45 + 8 * 0.6) / 12])
+    assert finals(found)["random"].tolist() == [0.7, 0.8] and np.isnan(finals(found).loc[1, "bald"])
+
+
+def test_other_column_of_the_frame():
+    frame = tidy(STUDY)
+    frame["cost"] = 3.0 * frame["n_labelled"]
+    assert curves_of(frame, "dice", "cost")["bald"].loc[0].tolist() == [12, 24, 48]
+
+
+def test_frames_that_cannot_be_compared_are_refused():
+    frame = tidy(STUDY)
+    with pytest.raises(ValueError, match="no run has metric 'dcie'; known: dice"):
+        curves_of(frame, "dcie")
+    with pytest.raises(ValueError, match="bald run 0 has dice twice at 4 labels"):
+        curves_of(pd.concat([frame, tidy({("bald", 0): [0.1]}, budgets=[4])]), "dice")
+    with pytest.raises(ValueError, match="bald run 3 has dice at 2 of 3 budgets"):
+        curves_of(pd.concat([frame, tidy({("bald", 3): [0.1, 0.2]}, budgets=[4, 16])]), "dice")
+
+
+def test_interval_is_the_percentile_bootstrap_of_scipy():
+    values = np.random.default_rng(0).normal(0.7, 0.1, (8, 2))
+    low, high = bootstrap_interval(values, np.random.default_rng(1), n_resamples=20_000)
+    for t in range(2):
+        theirs = stats.bootstrap((values[:, t],), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(2))
+        assert (low[t], high[t]) == pytest.approx(tuple(theirs.confidence_interval), abs=0.003)
+    again = bootstrap_interval(values, np.random.default_rng(1), n_resamples=20_000)
+    assert np.array_equal(again, (low, high))
+    assert np.isnan(bootstrap_interval(values[:1], np.random.default_rng(0))).all() and np.isnan(sample_std(values[:1])).all()
+    assert sample_std(values) == pytest.approx(pd.DataFrame(values).std())
+
+
+def test_labels_needed_by_hand():
+    budgets, values = [10, 20, 40], [0.5, 0.7, 0.9]
+    assert labels_needed(budgets, values, 0.6) == pytest.approx(15)
+    assert labels_needed(budgets, values, 0.85) == pytest.approx(35)
+    assert labels_needed(budgets, values, 0.7) == 20 and labels_needed(budgets, values, 0.9) == 40
+    assert labels_needed(budgets, values, 0.3) == 10  # at most so many
+    assert labels_needed(budgets, values, 0.91) == np.inf  # more than measured
+    assert labels_needed(budgets, [0.5, 0.7, 0.4], 0.6) == pytest.approx(15)  # the first time counts
+    assert labels_needed(budgets, [9.0, 5.0, 3.0], 4.0, higher_is_better=False) == pytest.approx(30)
+    assert share_of_full(0.8) == pytest.approx(0.76) and share_of_full(9.5, higher_is_better=False) == pytest.approx(10)
+
+
+@given(curves, st.floats(-10, 10))
+def test_labels_needed_finds_the_first_crossing(curve, target):
+    budgets, values = curve
+    needed = labels_needed(budgets, values, target)
+    if np.isinf(needed):
+        assert values.max() < target
+    else:
+        assert np.interp(needed, budgets, values) >= target - 1e-6
+        assert (np.interp(np.linspace(budgets[0], needed, 100)[:-1], budgets, values) <= target + 1e-6).all() or needed == budgets[0]
+
+
+def table(rows, runs=None) -> pd.DataFrame:
+    return pd.DataFrame(rows, index=pd.Index(range(len(rows)) if runs is None else runs), columns=pd.Index([0, 10, 20], name="n_labelled"))
+
+
+def test_saving_by_hand_and_its_paired_interval():
+    # Each run has a level of its own: unpaired resampling would see it, paired does not.
+    levels = np.array([0.1, 0.2, 0.3, 0.4])[:, None]
+    study = {"random": table(levels + [0, 0.2, 0.4]), "bald": table(levels + [0, 0.4, 0.6])}
+    saved = label_saving(study, "bald", "random", np.random.default_rng(0))
+    assert (saved["target"], saved["needed"], saved["needed_baseline"]) == pytest.approx((0.65, 10, 20))
+    assert (saved["saving"], saved["relative"], saved["low"], saved["high"]) == pytest.approx((10, 0.5, 10, 10))
+    assert saved["runs"] == 4 and saved["undefined"] == 0
+    fixed = label_saving(study, "bald", "random", np.random.default_rng(0), target=0.55)
+    assert fixed["saving"] == pytest.approx(15 - 7.5)
+    worse = label_saving(study, "random", "bald", np.random.default_rng(0))
+    assert worse["needed"] == np.inf and worse["saving"] == worse["low"] == worse["high"] == -np.inf
+
+
+def test_saving_where_nobody_arrives_or_runs_are_few():
+    study = {"random": table([[0, 0.2, 0.4]]), "bald": table([[0.1, 0.3, 0.5], [9, 9, 9]], runs=[0, 7])}
+    saved = label_saving(study, "bald", "random", np.random.default_rng(0))
+    assert saved["runs"] == 1 and np.isnan(saved["low"]) and saved["saving"] == pytest.approx(5)
+    nobody = label_saving(study, "bald", "random", np.random.default_rng(0), target=3.0)
+    assert np.isnan(nobody["saving"]) and nobody["undefined"] == 1
+    with pytest.raises(ValueError, match="no curve of 'bold'; known: random, bald"):
+        label_saving(study, "bold", "random", np.random.default_rng(0))
+    with pytest.raises(ValueError, match="share no run"):
+        label_saving({"a": study["random"], "b": study["bald"].iloc[1:]}, "a", "b", np.random.default_rng(0))
+
+
+def test_cost_instead_of_counts():
+    cost = annotation_cost(np.array([3, 0, 1, 2]), np.array([1.0, 10.0, 100.0, 0.5]), [0, 1, 3])
+    assert cost.tolist() == [0, 0.5, 11.5]
+    with pytest.raises(ValueError, match="a budget of 5 labels needs as many picks, but the run has 4"):
+        annotation_cost(np.array([3, 0, 1, 2]), np.ones(4), [2, 5])
+    study = {"a": table([[0, 0.2, 0.4], [0, 0.4, 0.8]])}
+    costs = {"a": table([[0, 1, 5], [1, 3, 4]])}
+    paid = over_cost(study, costs, n_points=4)["a"]
+    assert paid.columns.tolist() == [1, 2, 3, 4]
+    assert paid.to_numpy() == pytest.approx(np.array([[0.2, 0.25, 0.3, 0.35], [0, 0.2, 0.4, 0.8]]))
+    with pytest.raises(ValueError, match="no range of costs is common"):
+        over_cost(study, {"a": table([[0, 1, 2], [3, 4, 5]])})
+
+
+def test_class_counts_leave_the_initial_set_out():
+    assert class_counts(np.array([0, 0, 1, 2, 2, 1, 0]), [2, 4, 6], 3).tolist() == [[0, 1, 1], [0, 1, 1]]
+    assert class_counts(np.array([0, 1]), [2], 3).shape == (0, 3)
+
+
+def test_seconds_leave_out_the_query_that_is_not_asked():
+    parts = {"train_seconds": [1, 2, 6], "test_seconds": [1, 1, 1], "query_seconds": [2, 4, 0]}
+    frame = pd.concat([tidy({("bald", 0): values}, name) for name, values in parts.items()])
+    assert seconds_per_cycle(frame).loc["bald"].to_dict() == {"train": 3, "test": 1, "query": 3, "total": 7}
+
+
+def test_summary_has_the_best_first_and_counts_who_arrived():
+    study = {"random": table([[0, 0.2, 0.4], [0, 0.2, 0.2]]), "bald": table([[0, 0.4, 0.6], [0, 0.2, 0.4]])}
+    found = summary(study, np.random.default_rng(0), target=0.3, full=0.5)
+    assert found.index.tolist() == ["bald", "random"]
+    row = found.loc["random"]
+    assert (row["runs"], row["aubc"], row["final"]) == pytest.approx((2, (0.2 + 0.15) / 2, 0.3))
+    assert row["aubc_std"] == pytest.approx(np.std([0.2, 0.15], ddof=1)) and row["aubc_low"] == pytest.approx(0.15)
+    assert row["labels_for_target"] == np.inf and row["reached_target"] == 1
+    assert found.loc["bald", "labels_for_target"] == pytest.approx((7.5 + 15) / 2)
+    assert found.loc["bald", "reached_95_of_full"] == 1
+    assert summary(study, np.random.default_rng(0), higher_is_better=False).index.tolist() == ["random", "bald"]
