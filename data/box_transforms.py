@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from data.transforms import _blurred, _jittered
+from data.transforms import blurred, jittered
 
 Image = Float[Tensor, "channels h w"]
 Moved = Float[Tensor, "channels h2 w2"]  # of the same size: sides change places only where they are equal
@@ -51,13 +51,13 @@ def appearance(image: Image, rng: np.random.Generator) -> Image:
     Nothing moves, so that boxes stay. Cutout (DeVries and Taylor, 2017, arXiv 1708.04552) fills one rectangle, with sides of 5 to 20 % of
     those of the image, with the mean colour, in half of the images: small enough to leave most of an object.
     """
-    image = _jittered(image[None], rng, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)[0]
+    image = jittered(image[None], rng, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)[0]
     degraded, strength = int(rng.integers(3)), float(rng.uniform())
     if degraded == 1:
         noise = torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32)).to(image)
         image = torch.add(image, noise, alpha=0.08 * strength).clamp_(0, 1)
     if degraded == 2:
-        image = _blurred(image[None], image.new_tensor([0.25 * strength]))[0]
+        image = blurred(image[None], image.new_tensor([0.25 * strength]))[0]
     return _cut_out(image, rng) if rng.uniform() < 0.5 else image
 
 

@@ -50,6 +50,12 @@ def coco(data_root: Path, scale: float = 1.0, bad_boxes: str = "refuse", cache_r
     for part, (file, table) in tables.items():
         entries, skipped = _annotated(root, file, table, part, list(categories))
         found, crowds = found + entries, crowds + skipped
+    listed: dict[Path, Path] = {}
+    for entry in found:
+        if entry.file in listed:
+            before = listed[entry.file].name
+            raise ValueError(f"{entry.source} lists {entry.file}, which {before} lists already; expected every picture once")
+        listed[entry.file] = entry.source
     if crowds:
         warnings.warn(f"coco: {crowds} crowd annotations mark groups and not single objects: left out.", stacklevel=2)
     return boxed_images("coco", root, found, list(categories.values()), scale, bad_boxes, [__file__], (), cache_root)
@@ -93,7 +99,7 @@ def _read(file: Path) -> dict[str, list[dict[str, Any]]]:
         for number, entry in enumerate(entries, start=1):
             if lacking := [field for field in fields if not isinstance(entry, dict) or field not in entry]:
                 raise ValueError(f"{file}: entry {number} of {key!r} has no {lacking[0]!r}")
-    return table
+    return {key: table[key] for key in ENTRIES}
 
 
 def _categories(tables: dict[str, tuple[Path, dict]]) -> dict[Any, str]:
@@ -136,8 +142,6 @@ def _annotated(root: Path, file: Path, table: dict, part: str, category_ids: Seq
         size = (entry.get("width"), entry.get("height"))
         boxes = np.array(rows[entry["id"]], np.float64).reshape(-1, 5)
         found.append(Annotated(_picture(places, str(entry["file_name"]), file), boxes, file, part, size if all(size) else None))
-    if repeated := len(found) - len({entry.file for entry in found}):
-        raise ValueError(f"{file} lists {repeated} pictures more than once, expected every picture once")
     return found, crowds
 
 

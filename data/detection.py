@@ -22,9 +22,12 @@ def phantom(
     n_pool: int = 300,
     n_test: int = 100,
     size: int = 128,
+    growth: float = 1.8,
+    contrast: float = 2.0,
 ) -> Images:
-    """The built-in CT-like slices, painted at `size` pixels a side. `data_root` and `scale` are not used."""
-    return ct_slices(n_pool, n_test, size, cache_root=cache_root)
+    """The built-in CT-like slices, painted at `size` pixels a side, with lesions larger and plainer than in the clinic, so that a small
+    detector learns from some dozens of slices; growth=1 contrast=1 makes them lifelike. `data_root` and `scale` are not used."""
+    return ct_slices(n_pool, n_test, size, growth=float(growth), contrast=float(contrast), cache_root=cache_root)
 
 
 LOADERS: dict[str, Callable[..., Images]] = {  # each: (data_root, scale, cache_root, **its options)

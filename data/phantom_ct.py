@@ -28,23 +28,38 @@ WINDOWS = {"abdomen": (-165.0, 255.0), "chest": (-1050.0, 300.0), "pelvis": (-16
 COUNT_SHARE = (0.2, 0.38, 0.22, 0.12, 0.08)  # of slices with 0, 1, 2, 3, 4 lesions
 
 
-def ct_slices(n_pool: int = 300, n_test: int = 100, size: int = 128, seed: int = 0, cache_root: Path | None = None) -> Images:
+def ct_slices(
+    n_pool: int = 300,
+    n_test: int = 100,
+    size: int = 128,
+    seed: int = 0,
+    growth: float = 1.0,
+    contrast: float = 1.0,
+    cache_root: Path | None = None,
+) -> Images:
     """The phantom: parts 'train' (the pool) and 'test', grey (size, size, 1), kind 'boxes' with the one class 'lesion'.
 
     A box is the least that holds every pixel of which a lesion covers half. Slice i of a part depends on `seed`, the part and i alone. Its
     name ends in its region, and `group` is the region's index in REGIONS.
 
-    Raises ValueError when a count is not positive or `size` is below 64.
+    `growth` multiplies the radii of the lesions and `contrast` how much they differ from the tissue around: at 1 they are as hard to find
+    as in the clinic, which a small detector needs thousands of slices for.
+
+    Raises ValueError when a count is not positive, `size` is below 64, or a factor not between 0.1 and 4.
     """
+    for name, factor in (("growth", growth), ("contrast", contrast)):
+        if not 0.1 <= factor <= 4:
+            raise ValueError(f"{name}={factor} of the CT phantom must be between 0.1 and 4")
     for name, value, least in (("n_pool", n_pool, 1), ("n_test", n_test, 1), ("size", size, 64)):
         if value < least:
             raise ValueError(f"{name}={value} of the CT phantom must be at least {least}")
-    digest = generator_fingerprint([Path(m) for m in (phantoms.__file__, ct_anatomy.__file__, __file__)], n_pool, n_test, size, seed)
-    records = partial(_records, n_pool, n_test, size, seed)
+    sources = [Path(module) for module in (phantoms.__file__, ct_anatomy.__file__, __file__)]
+    digest = generator_fingerprint(sources, n_pool, n_test, size, seed, growth, contrast)
+    records = partial(_records, n_pool, n_test, size, seed, growth, contrast)
     return cached("phantom_ct", digest, "boxes", ("lesion",), records, n_pool + n_test, cache_root)
 
 
-def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]:
+def _records(n_pool: int, n_test: int, size: int, seed: int, growth: float, contrast: float) -> Iterator[Record]:
     limits = np.cumsum(COUNT_SHARE)[:-1]
     for part, count in (("train", n_pool), ("test", n_test)):
         start = np.random.default_rng([seed, PARTS.index(part)]).random()
@@ -53,7 +68,7 @@ def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]
             region = str(rng.choice(REGIONS, p=REGION_SHARE[part]))
             n_lesions = int(np.searchsorted(limits, (start + i * GOLDEN) % 1, side="right"))  # every number has its share
             body = anatomy(rng, region, size)
-            boxes = grow_lesions(body, n_lesions)
+            boxes = grow_lesions(body, n_lesions, growth, contrast)
             target = np.concatenate([boxes, np.zeros((len(boxes), 1))], axis=1).astype(np.float32)
             yield Record(f"{part}_{i:04d}_{region}", _scan(body, region), target, REGIONS.index(region), part)
 
@@ -68,7 +83,7 @@ def anatomy(rng: np.random.Generator, region: str, size: int) -> Body:
     return body
 
 
-def grow_lesions(body: Body, count: int) -> Float[ndarray, "m 4"]:
+def grow_lesions(body: Body, count: int, growth: float = 1.0, contrast: float = 1.0) -> Float[ndarray, "m 4"]:
     """Paint `count` lesions that keep apart, or as many as there is room for, and return their boxes, xyxy in pixels."""
     rng, scale = body.rng, len(body.hu) / 128
     shares = np.array([site.share for site in body.sites])
@@ -82,7 +97,7 @@ def grow_lesions(body: Body, count: int) -> Float[ndarray, "m 4"]:
         if s not in rooms:
             rooms[s] = np.asarray(ndimage.distance_transform_edt(hosts[s]))
         least, most = np.log(body.sites[s].radius)
-        radius = scale * np.exp(rng.uniform(least, most))
+        radius = growth * scale * np.exp(rng.uniform(least, most))
         apart = [np.hypot(y - fy, x - fx) > 1.8 * (radius + fr) + 3 * scale for fy, fx, fr in found]
         places = np.argwhere(np.logical_and.reduce([rooms[s] >= 0.8 * radius, *apart]))
         if not len(places):
@@ -90,11 +105,11 @@ def grow_lesions(body: Body, count: int) -> Float[ndarray, "m 4"]:
             continue
         cy, cx = map(int, places[rng.integers(len(places))])
         found.append((cy, cx, radius))
-        boxes = np.vstack([boxes, _grow(body, body.sites[s], hosts[s], cy, cx, radius)])
+        boxes = np.vstack([boxes, _grow(body, body.sites[s], hosts[s], cy, cx, radius, contrast)])
     return boxes
 
 
-def _grow(body: Body, site: Site, host: Bool[ndarray, "h w"], cy: int, cx: int, radius: float) -> Float[ndarray, " 4"]:
+def _grow(body: Body, site: Site, host: Bool[ndarray, "h w"], cy: int, cx: int, radius: float, factor: float) -> Float[ndarray, " 4"]:
     """One lesion around pixel (cy, cx): an irregular ellipse; of the large ones, some have a dark core."""
     rng = body.rng
     u, v, r = body.u[cy, cx], body.v[cy, cx], radius / body.unit
@@ -102,7 +117,7 @@ def _grow(body: Body, site: Site, host: Bool[ndarray, "h w"], cy: int, cx: int, 
     cover = body.ellipse(u, v, r * aspect, r / aspect, degrees, rng.uniform(0.03, 0.14))
     rows, columns = (np.flatnonzero((cover >= 0.5).any(axis)) for axis in (1, 0))
     around = np.median(body.hu[(cover >= 0.5) & host])
-    contrast = rng.uniform(*site.contrast)
+    contrast = factor * rng.uniform(*site.contrast)
     texture = 0.1 * abs(contrast) * body.grain()
     body.paint(cover, around + contrast + texture)
     if radius > 4 * len(body.hu) / 128 and rng.random() < 0.4:

@@ -60,7 +60,7 @@ def flips_rot90(images: Images, rng: np.random.Generator, masks: Masks = None) -
 def segmentation(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
     """Symmetries of the square and a mild jitter of the colours."""
     images, masks = flips_rot90(images, rng, masks)
-    return _jittered(images, rng, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.01), masks
+    return jittered(images, rng, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.01), masks
 
 
 def dermoscopy(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
@@ -70,7 +70,7 @@ def dermoscopy(images: Images, rng: np.random.Generator, masks: Masks = None) ->
     mirror = np.where(rng.random(n) < 0.5, -1.0, 1.0)
     cos, sin = np.cos(angle) / np.exp(log_scale), np.sin(angle) / np.exp(log_scale)
     images, masks = _warped(images, masks, np.stack([np.stack([mirror * cos, -sin], 1), np.stack([mirror * sin, cos], 1)], 1))
-    return _jittered(images, rng, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05), masks
+    return jittered(images, rng, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05), masks
 
 
 def histology(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
@@ -82,9 +82,9 @@ def histology(images: Images, rng: np.random.Generator, masks: Masks = None) -> 
     images, masks = flips_rot90(images, rng, masks)
     if images.shape[1] == 3:
         images = _restained(images, _uniform(rng, 0.9, 1.1, images, 3), _uniform(rng, -0.03, 0.03, images, 3))
-    images = _jittered(images, rng, brightness=0.1, contrast=0.1)
+    images = jittered(images, rng, brightness=0.1, contrast=0.1)
     weight = np.where(rng.random(len(images)) < 0.5, rng.uniform(0, 0.25, len(images)), 0)
-    return _blurred(images, torch.from_numpy(weight).to(images)), masks
+    return blurred(images, torch.from_numpy(weight).to(images)), masks
 
 
 def randaugment(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
@@ -156,7 +156,7 @@ def _warped(images: Images, masks: Masks, theta: Float[ndarray, "b 2 k"]) -> tup
     return warped, moved[:, 0].round().to(masks.dtype)
 
 
-def _jittered(
+def jittered(
     images: Images, rng: np.random.Generator, brightness: float, contrast: float, saturation: float = 0.0, hue: float = 0.0
 ) -> Images:
     """Change each image's colours by factors drawn from 1 - strength to 1 + strength; hue turns by up to that part of a circle."""
@@ -192,7 +192,7 @@ def _restained(images: Images, scale: Float[Tensor, "b 3"], shift: Float[Tensor,
     return torch.baddbmm(offset, matrix, logarithm).exp_().reshape(images.shape).clamp_(0, 1)
 
 
-def _blurred(images: Images, weight: PerImage) -> Images:
+def blurred(images: Images, weight: PerImage) -> Images:
     """Smooth rows and columns by [w, 1 - 2 w, w], a blur of standard deviation sqrt(2 w) pixels, 0 <= w <= 1/4."""
     for axis, padding in ((2, (0, 0, 1, 1)), (3, (1, 1, 0, 0))):
         padded = pad(images, padding, mode="replicate")

@@ -103,8 +103,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "run": (0, 2**31), "seed": (0, 2**31), "n_initial": (1, 1e9), "n_query": (1, 1e9), "n_cycles": (0, 1e6), "n_val": (0, 1e9),
     "split_seed": (-1, 2**31), "pool_subset": (0, 1e9), "mc_samples": (1, 10_000), "beta": (0, 1e6), "candidates": (1, 1e6),
     "query_batch_size": (1, 1e6), "memory_limit": (0, 1e6), "steps": (0, 1e9), "epochs": (0, 1e6), "repeats": (1, 1e6),
-    "batch_size": (1, 1e6), "lr": (0, 1e3), "momentum": (0, 1), "weight_decay": (0, 1e3), "lr_step_at": (0, 1), "warmup": (0, 1e9), "clip": (0, 1e9),
-    "val_every": (1, 1e9), "patience": (0, 1e9), "workers": (0, 1024), "save_every": (0, 1e9), "dropout": (0, 0.999),
+    "batch_size": (1, 1e6), "lr": (0, 1e3), "momentum": (0, 1), "weight_decay": (0, 1e3), "lr_step_at": (0, 1), "warmup": (0, 1e9),
+    "clip": (0, 1e9), "val_every": (1, 1e9), "patience": (0, 1e9), "workers": (0, 1024), "save_every": (0, 1e9), "dropout": (0, 0.999),
 }  # fmt: skip
 CHOICES: dict[str, Iterable[str]] = {
     "initial": ("random", "stratified", *STARTS),

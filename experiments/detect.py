@@ -78,12 +78,12 @@ def detection():
     ema_decay = 0.99  # of the mean teacher
     burn_in = 50  # steps before the mean teacher labels
 
-    n_initial = 20  # labelled images to start with
-    n_query = 20  # images labelled in each cycle
+    n_initial = 40  # labelled images to start with
+    n_query = 80  # images labelled in each cycle
     n_cycles = 3  # times that images are labelled; models trained: one more
-    steps = 150  # optimiser steps of each training; 0 for epochs x repeats over the labelled set instead
+    steps = 200  # optimiser steps of each training; 0 for epochs x repeats over the labelled set instead
     batch_size = 8  # images in a training step
-    lr = 0.002  # learning rate
+    lr = 0.004  # learning rate
     warmup = 20  # steps of linear warm-up
     clip = 5.0  # largest norm of the gradient; 0 for none
     mc_samples = 10  # stochastic passes for scoring
@@ -138,6 +138,7 @@ def bccd_quick():
     n_query = 15
     n_cycles = 3
     steps = 100
+    lr = 0.002
     precision = "bfloat16"
 
 

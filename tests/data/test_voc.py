@@ -32,7 +32,7 @@ def annotate(folder: Path, stem: str, objects, size=(12, 10)) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     sizes = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
     listed = "".join(OBJECT.format(name=name, box=box) for name, box in objects)
-    file.write_text(f"<annotation>\n    <folder>JPEGImages</folder>\n    <filename>{stem}.jpg</filename>\n    {sizes}{listed}\n</annotation>\n")
+    file.write_text(f"<annotation>\n    <folder>JPEGImages</folder> <filename>{stem}.jpg</filename> {sizes}{listed}\n</annotation>\n")
     return file
 
 
@@ -131,7 +131,7 @@ def _replace(old, new):
         (lambda f: (f / "ImageSets/Main/val.txt").write_text("c2\nc2\n"), ValueError, r"val\.txt names 'c2', which val\.txt names already"),
         (_annotate(("RBC", (1, 1, 3, 3)), size=(24, 20)), ValueError, r"c1\.xml is for 24 x 20 pixels, but .*c1\.jpg has 12 x 10"),
         (_annotate(("RBC", (0, 1, 3, 3))), ValueError, r"c1\.xml: box 1 of 1 has xmin=0, but VOC counts .* corners='edges'"),
-        (_annotate(("RBC", (1, 1, 3, 3)), ("WBC", (5, 5, 13, 6))), ValueError, r"c1\.xml: box 2 of 2 .*x2=13.*outside the image of 12 x 10"),
+        (_annotate(("RBC", (1, 1, 3, 3)), ("WBC", (5, 5, 13, 6))), ValueError, r"c1\.xml: box 2 of 2 .*x2=13.*outside the image of 12"),
         (_annotate(("RBC", (1, 5, 3, 3))), ValueError, r"c1\.xml: box 1 of 1 .*inverted"),
         (_annotate(("RBC", (1, "one", 3, 3))), ValueError, r"bndbox of object 1 is .*'ymin': 'one'.*expected four numbers"),
         (_annotate(("RBC", ("nan", 1, 3, 3))), ValueError, r"box 1 of 1 \(x1=nan.*not finite"),
@@ -218,12 +218,12 @@ def test_real_bccd(raw_root, tmp_path):
 @pytest.mark.realdata
 @pytest.mark.filterwarnings("ignore:bccd")
 def test_real_boxes_sit_on_cells(raw_root, tmp_path):
-    """White cells and platelets are stained violet: inside their boxes there is less green against red and blue than around."""
+    """White cells and platelets are stained violet: blue is stronger against red inside their boxes than in the whole image."""
     images = bccd(raw_root("bccd"), 0.25, cache_root=tmp_path)
-    closer = []
+    stained = []
     for i in range(len(images)):
-        violet = np.asarray(images.raw(i), np.float64) @ [0.5, -1, 0.5]
+        violet = np.asarray(images.raw(i), np.float64) @ [-1, 0, 1]
         for x1, y1, x2, y2, label in images.target(i).round().int().tolist():
             if label > 0 and x2 > x1 and y2 > y1:
-                closer.append(violet[y1:y2, x1:x2].mean() > violet.mean())
-    assert len(closer) > 700 and np.mean(closer) > 0.98
+                stained.append(violet[y1:y2, x1:x2].mean() > violet.mean())
+    assert len(stained) > 700 and all(stained)

@@ -1,0 +1,92 @@
+"""What the strategies picked: the classes of the picks, cycle by cycle, and the images themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from numpy import ndarray
+
+from analysis.plots import GREY, INK, PHOTO_DPI
+from data import classification, detection, segmentation
+from data.store import Images
+from experiments.checkpoints import folder_of
+
+LOADERS: dict[str, Callable[[Mapping[str, Any]], Images]] = {  # by task, from the options of a run
+    "classify": lambda o: classification.load(o["dataset"], folder_of(o["data_root"]), o["image_size"] or None, **o["dataset_options"]),
+    "segment": lambda o: segmentation.load(o["dataset"], folder_of(o["data_root"]), o),
+    "detect": lambda o: detection.load(o["dataset"], folder_of(o["data_root"]), o["scale"], **o["dataset_options"]),
+}
+CELL, CAPTION, LETTERS = 1.15, 0.2, 22  # inches, inches, letters of a file name
+
+
+def dataset_of(task: str, options: Mapping[str, Any], picks: pd.DataFrame) -> Images:
+    """The whole dataset that runs with these options picked from; `picks` is `analysis.runs.load_picks`.
+
+    Raises FileNotFoundError where it does not lie here, and ValueError where the names of its images are not those of the picks.
+    """
+    images = LOADERS[task](options)
+    names = np.array(images.names)
+    index = picks["index"].to_numpy()
+    if len(index) and (index.max() >= len(names) or (names[index] != picks["file"].to_numpy(str)).any()):
+        raise ValueError(f"the dataset {options['dataset']!r} that lies here is not the one that the runs picked from: its names differ")
+    return images
+
+
+def class_weights(images: Images) -> tuple[Float[ndarray, "n c"], list[str]] | None:
+    """How much of each class an image holds, and the names of the classes: 1 of its own, or its number of boxes of each.
+
+    Segmented images count for their group (grade, kind) where the dataset names more than one. None where there is one class only.
+    """
+    if images.kind == "class":
+        return np.eye(len(images.classes))[images.groups], list(images.classes)
+    if images.kind == "boxes":
+        labels = [images.target(i).numpy()[:, 4].astype(int) for i in range(len(images))]
+        counts = np.array([np.bincount(found, minlength=len(images.classes)) for found in labels], dtype=np.float64)
+        return (counts, list(images.classes)) if len(images.classes) > 1 else None
+    groups = np.unique(images.groups)
+    shares = (images.groups[:, None] == groups).astype(np.float64)
+    return (shares, [f"group {g}" for g in groups]) if len(groups) > 1 else None
+
+
+def balance(picks: pd.DataFrame, weights: Float[ndarray, "n c"]) -> dict[str, Float[ndarray, "cycles c"]]:
+    """Sum of the weights of what each strategy picked in each cycle, over all its runs; the initial set, which none chose, is left out."""
+    chosen = picks[picks["cycle"] >= 0]
+    cycles = np.arange(chosen["cycle"].max() + 1 if len(chosen) else 0)
+    return {
+        str(name): np.array([weights[rows.loc[rows["cycle"] == cycle, "index"]].sum(axis=0) for cycle in cycles])
+        for name, rows in chosen.groupby("heuristic")
+    }
+
+
+def draw_picked(images: Images, picks: pd.DataFrame, title: str, run: int = 0, cycle: int = 0, n: int = 8) -> Figure:
+    """The first `n` images that each strategy picked in one cycle of one run, a row per strategy, with their names.
+
+    Raises ValueError where that run picked nothing in that cycle.
+    """
+    chosen = picks[(picks["run"] == run) & (picks["cycle"] == cycle)]
+    if chosen.empty:
+        raise ValueError(f"no strategy picked anything in cycle {cycle} of run {run}")
+    groups = {str(name): rows.head(n) for name, rows in chosen.groupby("heuristic")}
+    gap, left, head, name_height = 0.1, 0.2, 0.5, 0.24
+    row_height = name_height + CELL + CAPTION
+    width, height = left * 2 + n * CELL + (n - 1) * gap, head + row_height * len(groups) + 0.05
+    figure = Figure(figsize=(width, height), dpi=PHOTO_DPI, facecolor="white")
+    figure.text(left / width, 1 - 0.15 / height, f"{title} · run {run}, cycle {cycle}", va="top", fontsize=11, color=INK, parse_math=False)
+    for r, (name, rows) in enumerate(groups.items()):
+        top = head + r * row_height
+        look = {"va": "top", "color": INK, "fontweight": "bold", "parse_math": False}
+        figure.text(left / width, 1 - top / height, name, fontsize=9.5, **look)
+        for c, (index, file) in enumerate(zip(rows["index"], rows["file"], strict=True)):
+            x = left + c * (CELL + gap)
+            axes = figure.add_axes((x / width, 1 - (top + name_height + CELL) / height, CELL / width, CELL / height))
+            axes.set_axis_off()
+            axes.imshow(images.raw(int(index)).squeeze(), cmap="gray", vmin=0, vmax=255)
+            caption = str(file) if len(str(file)) <= LETTERS else f"…{str(file)[-LETTERS + 1 :]}"
+            y = 1 - (top + name_height + CELL + 0.03) / height
+            figure.text(x / width, y, caption, va="top", fontsize=5.5, color=GREY, parse_math=False)
+    return figure

@@ -1,0 +1,102 @@
+"""Where runs came from: the command lines, machines and versions that Sacred wrote down."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.stored import BROKEN, PATIENCE, is_mongo, run_folders
+from experiments.checkpoints import CHOOSING, WHERE
+from experiments.mongo import open_database
+
+Document = Mapping[str, Any]  # what Sacred stores of a run, and its options as "config"
+PACKAGES = ("torch", "torchvision", "numpy", "sacred")
+FIELDS = ("status", "command", "experiment", "host", "meta", "config", "start_time", "stop_time")
+
+
+def documents(source: str | Path) -> dict[int, Document]:
+    """Sacred's record of every readable run by its number, from a runs folder or a `mongodb://` address; `analysis.runs` names the others.
+
+    Raises FileNotFoundError without the folder.
+    """
+    if is_mongo(source):
+        stored = open_database(str(source), PATIENCE)["runs"].find({}, dict.fromkeys(FIELDS, 1))
+        return {int(record["_id"]): record for record in stored if all(name in record for name in ("status", "experiment", "config"))}
+    found = {}
+    for folder in run_folders(Path(source)):
+        try:
+            run, config = (json.loads((folder / name).read_bytes()) for name in ("run.json", "config.json"))
+            found[int(folder.name)] = {name: run.get(name) for name in FIELDS} | {"config": config}
+        except BROKEN:
+            continue
+    return found
+
+
+def command_line(document: Document) -> str:
+    """The command that made a run, to be typed in the project's folder.
+
+    The words are those that were typed; a run that another program started is described by its presets and changed options.
+    """
+    experiment, meta = document["experiment"], document.get("meta") or {}
+    typed = (meta.get("options") or {}).get("UPDATE")
+    words = list(typed) if typed else [*(meta.get("named_configs") or ()), *_assignments(meta.get("config_updates") or {})]
+    command = [document["command"]] if document["command"] != "main" else []
+    script = experiment.get("mainfile") or f"experiments/{experiment['name']}.py"
+    return shlex.join(["python", script, *command, *(["with", *map(str, words)] if words else [])])
+
+
+def _assignments(updates: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    for name, value in updates.items():
+        if isinstance(value, Mapping) and value:
+            yield from _assignments(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}={_literal(value)}"
+
+
+def _literal(value: Any) -> str:
+    """As Sacred reads it back: text stands for itself unless it would be read as something else."""
+    if not isinstance(value, str):
+        return repr(value)
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value or repr(value)
+    return repr(value)
+
+
+def presets(documents: Iterable[Document]) -> list[str]:
+    """The presets that were named, in alphabetical order."""
+    return sorted({str(name) for document in documents for name in (document.get("meta") or {}).get("named_configs") or ()})
+
+
+def environments(documents: Iterable[Document]) -> list[tuple[dict[str, str], int]]:
+    """The different surroundings of the runs, each with the number of runs, most first: software, system, processor, accelerators, code."""
+    counted = Counter(tuple(_environment(document).items()) for document in documents)
+    return [(dict(items), count) for items, count in counted.most_common()]
+
+
+def _environment(document: Document) -> dict[str, str]:
+    host, experiment = document.get("host") or {}, document["experiment"]
+    versions = dict(str(package).partition("==")[::2] for package in experiment.get("dependencies") or ())
+    cards = [str(card.get("model", "unknown")) for card in (host.get("gpus") or {}).get("gpus", ())]
+    code = {(str(r["commit"])[:10], bool(r["dirty"])) for r in experiment.get("repositories") or ()}
+    return {
+        "python": str(host.get("python_version", "unknown")),
+        **{name: versions.get(name, "unknown") for name in PACKAGES},
+        "system": str((host.get("os") or ["unknown"])[-1]),
+        "processor": str(host.get("cpu", "unknown")),
+        "accelerators": ", ".join(f"{n} x {card}" for card, n in sorted(Counter(cards).items())) or "none",
+        "code": ", ".join(commit + (" with changes" if dirty else "") for commit, dirty in sorted(code)) or "unknown",
+    }
+
+
+def same_recipe(supervised: Mapping[str, Any], runs: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a run on all labels has the data and training of `runs`: each option that does not choose images has a value among theirs."""
+    configs = list(runs)
+    decisive = (set(supervised) | {name for config in configs for name in config}) - WHERE - CHOOSING - {"run", "seed"}
+    return all(any(supervised.get(name) == config.get(name) for config in configs) for name in decisive)
