@@ -78,10 +78,10 @@ def detection():
     ema_decay = 0.99  # of the mean teacher
     burn_in = 50  # steps before the mean teacher labels
 
-    n_initial = 40  # labelled images to start with
-    n_query = 80  # images labelled in each cycle
+    n_initial = 10  # labelled images to start with
+    n_query = 60  # images labelled in each cycle
     n_cycles = 3  # times that images are labelled; models trained: one more
-    steps = 200  # optimiser steps of each training; 0 for epochs x repeats over the labelled set instead
+    steps = 250  # optimiser steps of each training; 0 for epochs x repeats over the labelled set instead
     batch_size = 8  # images in a training step
     lr = 0.004  # learning rate
     warmup = 20  # steps of linear warm-up

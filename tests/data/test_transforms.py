@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from skimage.color import hed2rgb
 from torchvision.transforms.functional import adjust_brightness, adjust_contrast, adjust_saturation, adjust_sharpness
 
-from data.transforms import AUGMENTATIONS, _blurred, _jittered, _recoloured, _restained, _sharpened, _warped, crop_example
+from data.transforms import AUGMENTATIONS, _recoloured, _restained, _sharpened, _warped, blurred, crop_example, jittered
 
 GEOMETRIC = ["hflip", "flips_rot90", "segmentation", "dermoscopy", "histology", "randaugment"]
 
@@ -163,7 +163,7 @@ def test_restaining_scales_the_stains():
 
 def test_blur_is_the_separable_kernel():
     images = batch(2, 3, 7, 8)
-    found = _blurred(images, torch.tensor([0.0, 0.2]))
+    found = blurred(images, torch.tensor([0.0, 0.2]))
     torch.testing.assert_close(found[0], images[0])
     kernel = torch.tensor([0.2, 0.6, 0.2])
     expected = torch.nn.functional.conv2d(images[1][:, None], torch.outer(kernel, kernel)[None, None])[:, 0]
@@ -172,7 +172,7 @@ def test_blur_is_the_separable_kernel():
 
 def test_jitter_draws_within_its_strength():
     images = torch.full((500, 1, 2, 2), 0.5)
-    values = _jittered(images, rng(0), brightness=0.2, contrast=0.2)[:, 0, 0, 0]
+    values = jittered(images, rng(0), brightness=0.2, contrast=0.2)[:, 0, 0, 0]
     assert 0.4 <= values.min() < 0.405 and 0.595 < values.max() <= 0.6
     assert values.mean().item() == approx(0.5, abs=0.01)
 

@@ -117,7 +117,7 @@ MISTAKES = [
     ({"dataset": "chestmnist"}, "chestmnist gives each image 14 yes-or-no labels"),
     ({"dataset_options": {"n_pol": 5}}, "dataset 'phantom' has no option 'n_pol'. Did you mean 'n_pool'\\?"),
     ({"dataset_options": {"n_pool": "many"}}, "option n_pool='many' of dataset 'phantom' must be a int"),
-    ({"dataset_options": {"image_size": 32}}, "dataset_options.image_size is no option of a dataset; set dataset, data_root or image_size"),
+    ({"dataset_options": {"image_size": 32}}, "dataset_options.image_size is no option of a dataset; set dataset, data_root or the size"),
     ({"heuristic_options": {"metric": "l2"}}, "heuristic 'random' has no option 'metric'"),
     ({"image_size": -1}, "image_size=-1 must be between 0 and 4096"),
     ({"image_size": 4}, "image_size=4 must be a whole number of pixels from 8"),
