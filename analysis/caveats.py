@@ -15,9 +15,7 @@ SHORT = 1000  # optimiser steps, below which a training counts as short
 FEWEST, STEADY = 5, 10  # runs for a claim at all; for an interval that covers nearly what it says
 
 
-def caveats(
-    frame: pd.DataFrame, curves: Curves, runs: Mapping[int, Document], full: float | None, higher_is_better: bool
-) -> list[str]:
+def caveats(frame: pd.DataFrame, curves: Curves, runs: Mapping[int, Document], full: float | None, higher_is_better: bool) -> list[str]:
     """Sentences: too few or unequal runs, unlike starts, short training, no result with all labels, unlike code or machines.
 
     `full` is the metric with all labels, `runs` holds Sacred's records of the frame's runs.
@@ -63,7 +61,7 @@ def _about_training(
         trained = f"each model is trained for {' or '.join(map(str, steps))} steps{preset}"
         found.append(f"Short recipe: {trained}. Longer training may order strategies differently.")
     if full is None:
-        found.append("No completed run of `supervised` with this training: what all labels would give is unknown.")
+        found.append("No completed run of supervised with this training: what all labels would give is unknown.")
         return found
     ends = {name: table.iloc[:, -1].mean() for name, table in curves.items()}
     beyond = [name for name, end in ends.items() if (end >= full if higher_is_better else end <= full)]

@@ -68,7 +68,8 @@ def draw_curves(
     `bands` holds low and high (T,) by strategy, such as `analysis.curves.bootstrap_interval`; without it they are mean ± one sample
     standard deviation, and a strategy with a single run has none.
     """
-    figure, axes = _panel((7.2, 4.4), (0.1, 0.13, 0.66, 0.76), title, x_label, metric)
+    width = 5.8 + max(1.4, 0.085 * max(map(len, curves)))  # room for the longest name
+    figure, axes = _panel((width, 4.4), (0.72 / width, 0.13, 4.75 / width, 0.76), title, x_label, metric)
     ends = {}
     for name, (colour, marker, line) in styles(list(curves)).items():
         budgets, values = curves[name].columns.to_numpy(np.float64), curves[name].to_numpy(np.float64)

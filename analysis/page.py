@@ -24,7 +24,8 @@ th, td { padding: 0.3rem 0.6rem; text-align: right; white-space: nowrap; border-
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 pre { overflow-x: auto; background: #f5f5f5; padding: 0.7rem; font-size: 0.8rem; }
 summary { cursor: pointer; }
-@media (max-width: 40rem) { .wide img { max-width: none; width: 36rem; } }
+.narrow { display: none; }
+@media (max-width: 40rem) { .narrow { display: block; } .wide img { max-width: none; width: 36rem; } }
 @media print { details > * { display: block; } }
 """.strip()
 
@@ -57,10 +58,14 @@ def picture(figure: Figure, description: str) -> str:
     return f'<div class="wide" tabindex="0"><img alt="{escape(description)}" src="data:image/png;base64,{data}"></div>'
 
 
-def folded(title: str, lines: Sequence[str]) -> str:
-    """Lines of code that open at a touch."""
-    code = escape("\n".join(lines))
-    return f"<details><summary>{escape(title)}</summary><pre><code>{code}</code></pre></details>"
+def code(lines: Sequence[str]) -> str:
+    """Lines as they are to be typed."""
+    return f"<pre><code>{escape(chr(10).join(lines))}</code></pre>"
+
+
+def folded(title: str, part: str) -> str:
+    """A part that opens at a touch."""
+    return f"<details><summary>{escape(title)}</summary>{part}</details>"
 
 
 def section(title: str, *parts: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 from analysis.plots import GREY, INK, PHOTO_DPI
+from analysis.provenance import documents
+from analysis.runs import load_picks
 from data import classification, detection, segmentation
 from data.store import Images
 from experiments.checkpoints import folder_of
@@ -24,12 +28,46 @@ LOADERS: dict[str, Callable[[Mapping[str, Any]], Images]] = {  # by task, from t
 CELL, CAPTION, LETTERS = 1.15, 0.2, 22  # inches, inches, letters of a file name
 
 
+@dataclass(frozen=True)
+class Balance:
+    """Which classes the strategies picked."""
+
+    counts: Mapping[str, Float[ndarray, "cycles c"]]  # by strategy, summed over its runs
+    pool: Float[ndarray, " c"]  # of all images to train with
+    classes: list[str]
+
+
+def picks_and_images(source: str | Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, Images]:
+    """What the runs of a frame (one task, one dataset) picked, by the frame's names of the strategies; and the whole dataset.
+
+    Raises FileNotFoundError where the dataset does not lie here, and ValueError where it is not the one that the runs picked from.
+    """
+    names = dict(zip(frame["run_id"], frame["heuristic"], strict=True))
+    picks = load_picks(source, ids=list(names))
+    picks = picks.assign(heuristic=[names[run_id] for run_id in picks["run_id"]])
+    record = documents(source)[next(iter(names))]
+    return picks, dataset_of(record["experiment"]["name"], record["config"], picks)
+
+
+def class_balance(source: str | Path, frame: pd.DataFrame) -> Balance | None:
+    """The classes of what the runs of a frame picked; None where there is one class alone, or no pick. Raises as `picks_and_images`."""
+    picks, images = picks_and_images(source, frame)
+    weighed = class_weights(images)
+    if weighed is None or max(picks["cycle"], default=-1) < 0:
+        return None
+    weights, classes = weighed
+    return Balance(balance(picks, weights), weights[images.parts == "train"].sum(axis=0), classes)
+
+
 def dataset_of(task: str, options: Mapping[str, Any], picks: pd.DataFrame) -> Images:
     """The whole dataset that runs with these options picked from; `picks` is `analysis.runs.load_picks`.
 
     Raises FileNotFoundError where it does not lie here, and ValueError where the names of its images are not those of the picks.
     """
-    images = LOADERS[task](options)
+    try:
+        images = LOADERS[task](options)
+    except KeyError as error:
+        raise ValueError(f"the runs were made before the option {error} was there, so that their dataset cannot be read again") from None
     names = np.array(images.names)
     index = picks["index"].to_numpy()
     if len(index) and (index.max() >= len(names) or (names[index] != picks["file"].to_numpy(str)).any()):
@@ -56,7 +94,7 @@ def class_weights(images: Images) -> tuple[Float[ndarray, "n c"], list[str]] | N
 def balance(picks: pd.DataFrame, weights: Float[ndarray, "n c"]) -> dict[str, Float[ndarray, "cycles c"]]:
     """Sum of the weights of what each strategy picked in each cycle, over all its runs; the initial set, which none chose, is left out."""
     chosen = picks[picks["cycle"] >= 0]
-    cycles = np.arange(chosen["cycle"].max() + 1 if len(chosen) else 0)
+    cycles = range(max(chosen["cycle"], default=-1) + 1)
     return {
         str(name): np.array([weights[rows.loc[rows["cycle"] == cycle, "index"]].sum(axis=0) for cycle in cycles])
         for name, rows in chosen.groupby("heuristic")

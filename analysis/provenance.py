@@ -82,7 +82,8 @@ def environments(documents: Iterable[Document]) -> list[tuple[dict[str, str], in
 
 def _environment(document: Document) -> dict[str, str]:
     host, experiment = document.get("host") or {}, document["experiment"]
-    versions = dict(str(package).partition("==")[::2] for package in experiment.get("dependencies") or ())
+    split = [str(package).partition("==") for package in experiment.get("dependencies") or ()]
+    versions = {name: version for name, _, version in split}
     cards = [str(card.get("model", "unknown")) for card in (host.get("gpus") or {}).get("gpus", ())]
     code = {(str(r["commit"])[:10], bool(r["dirty"])) for r in experiment.get("repositories") or ()}
     return {

@@ -55,8 +55,9 @@ def _value(text: str) -> Any:
 def only_study(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame, if its runs are of one task and one dataset; else a ValueError that names them."""
     for column in ("task", "dataset"):
-        if frame[column].nunique() > 1:
-            several = ", ".join(sorted(frame[column].unique()))
+        found = sorted(set(frame[column]))
+        if len(found) > 1:
+            several = ", ".join(found)
             raise ValueError(f"these runs are of several {column}s ({several}): choose one with --{column}")
     return frame
 
@@ -92,13 +93,13 @@ def full_result(source: str | Path, frame: pd.DataFrame, metric: str) -> float |
     if not same:
         return None
     rows = load(source, command="supervised", ids=same, newest=True, metrics=[metric])
-    return float(rows["value"].mean())
+    return float(rows["value"].to_numpy().mean())
 
 
 def table(curves: Curves, target: float | None = None, more_is_better: bool = True) -> str:
     """Mean ± standard deviation at every budget as Markdown, best area first."""
     area = areas(curves)
-    order = area.mean().sort_values(ascending=not more_is_better, kind="stable").index
+    order = [str(name) for name in area.mean().sort_values(ascending=not more_is_better, kind="stable").index]
     head = ["strategy", "runs", *(f"{budget:g}" for budget in curves[order[0]].columns), "area"]
     head += [] if target is None else [f"labels for {target:g}"]
     lines = [head, ["---"] * len(head)]

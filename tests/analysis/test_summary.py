@@ -1,63 +1,113 @@
 """Completed runs as a table and a figure."""
 
-import json
+from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from analysis.summary import at_budgets, completed, draw, table
-from analysis.summary import main as command
+from analysis.curves import curves_of
+from analysis.runs import load
+from analysis.summary import chosen_options, full_result, higher_is_better, main, split_by, table
+from tests.analysis.stored_runs import store
 
-
-def store(runs, number, heuristic, run, values, status="COMPLETED", budgets=(4, 8), dataset="glas", kind="main"):
-    folder = runs / str(number)
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"dataset": dataset, "heuristic": heuristic, "run": run}))
-    (folder / "run.json").write_text(json.dumps({"status": status, "command": kind}))
-    np.save(folder / "curve.npy", np.array(list(zip(budgets, values, strict=True)), dtype=[("n_labelled", "f8"), ("dice", "f8")]))
+TWO = (4, 8)
 
 
 @pytest.fixture
 def runs(tmp_path):
     (tmp_path / "resume").mkdir()
-    store(tmp_path, 1, "random", 0, [0.5, 0.7])
-    store(tmp_path, 2, "random", 1, [0.6, 0.7])
-    store(tmp_path, 3, "bald", 0, [0.5, 0.9])
-    store(tmp_path, 4, "bald", 0, [0.4, 0.8], status="FAILED")
-    store(tmp_path, 5, "bald", 1, [0.4, 0.8], dataset="phantom")
-    store(tmp_path, 6, "random", 0, [0.95], budgets=[85], kind="supervised")
+    store(tmp_path, 1, "random", 0, [0.5, 0.7], TWO)
+    store(tmp_path, 2, "random", 1, [0.6, 0.7], TWO)
+    store(tmp_path, 3, "bald", 0, [0.5, 0.9], TWO)
+    store(tmp_path, 4, "bald", 0, [0.4, 0.8], TWO, status="FAILED")
+    store(tmp_path, 5, "bald", 1, [0.4, 0.8], TWO, dataset="phantom")
+    store(tmp_path, 6, "random", 0, [0.95], [85], command="supervised")
     return tmp_path
 
 
+@pytest.fixture
+def command(monkeypatch, capsys):
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["summary", *map(str, words)])
+        main()
+        return capsys.readouterr().out
+
+    return run
+
+
 def test_table_by_hand(runs):
-    lines = table(completed(runs, "glas"), "dice").splitlines()
+    lines = table(curves_of(load(runs, dataset="glas"), "dice")).splitlines()
     assert lines[0] == "| strategy | runs | 4 | 8 | area |"
     assert lines[2] == "| `bald` | 1 | 0.500 | 0.900 | 0.700 |"
     assert lines[3] == "| `random` | 2 | 0.550 ± 0.071 | 0.700 ± 0.000 | 0.625 ± 0.035 |"
 
 
-def test_mixed_budgets_are_refused(runs):
-    store(runs, 9, "bald", 2, [0.5, 0.6], budgets=(4, 12))
-    with pytest.raises(ValueError, match="runs \\[0, 2\\] have different budgets"):
-        at_budgets(completed(runs, "glas")["bald"], "dice")
+def test_labels_needed_by_hand(runs):
+    """bald crosses 0.7 half way; of random, both end there; beyond it neither gets, and counts with the last budget."""
+    curves = curves_of(load(runs, dataset="glas"), "dice")
+    assert table(curves, 0.7).splitlines()[0].endswith("| labels for 0.7 |")
+    assert [line.split(" | ")[-1] for line in table(curves, 0.7).splitlines()[2:]] == ["6.0 |", "8.0 ± 0.0 |"]
+    assert [line.split(" | ")[-1] for line in table(curves, 0.8).splitlines()[2:]] == ["7.0 |", "> 8.0 (2 of 2 never) |"]
 
 
-def test_nothing_found(runs):
-    with pytest.raises(ValueError, match="no completed run of main on dataset 'bccd'"):
-        completed(runs, "bccd")
+def test_less_is_better_of_losses(runs):
+    assert [higher_is_better(name) for name in ("dice", "mc_nll", "hd95", "worst_class_accuracy")] == [True, False, False, True]
+    curves = curves_of(load(runs, dataset="glas"), "nll")
+    lines = table(curves, 0.2, more_is_better=False).splitlines()
+    assert [line.split("`")[1] for line in lines[2:]] == ["bald", "random"]
+    assert lines[2].endswith("| 7.0 |")
 
 
-def test_figure_has_a_labelled_line_for_each_strategy_and_the_upper_bound(runs):
-    figure = draw(completed(runs, "glas"), "dice", "title", upper=0.95)
-    (axes,) = figure.axes
-    assert {t.get_text() for t in axes.texts} == {"bald", "random", "all labels"}
-    assert [line.get_ydata()[-1] for line in axes.lines[:2]] == pytest.approx([0.9, 0.7])
+def test_strategies_are_divided_by_an_option(runs):
+    store(runs, 7, "bald", 0, [0.5, 0.8], TWO, steps=900)
+    with pytest.raises(ValueError, match="bald run 0 has dice twice"):
+        curves_of(load(runs, dataset="glas"), "dice")
+    curves = curves_of(split_by(load(runs, dataset="glas"), ["steps"]), "dice")
+    assert {name: len(table) for name, table in curves.items()} == {"bald, steps=200": 1, "bald, steps=900": 1, "random, steps=200": 2}
+    with pytest.raises(ValueError, match="no run has option 'step'. Did you mean 'steps'"):
+        split_by(load(runs, dataset="glas"), ["step"])
 
 
-def test_command_line(runs, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["summary", str(runs), "--out", str(runs / "figure.png")])
-    command()
-    assert "| `bald` | 1 |" in capsys.readouterr().out and (runs / "figure.png").read_bytes()[:4] == b"\x89PNG"
-    monkeypatch.setattr("sys.argv", ["summary", str(runs), "--dataset", "bccd"])
-    with pytest.raises(SystemExit, match="no completed run"):
-        command()
+def test_options_are_read_as_values():
+    words = ["heuristic=bald,random", "lr=0.01", "pseudo_labels=True", "run=0,1", "model=unet"]
+    expected = {"heuristic": ["bald", "random"], "lr": 0.01, "pseudo_labels": True, "run": (0, 1), "model": "unet"}
+    assert chosen_options(words) == expected
+    with pytest.raises(ValueError, match="--where lr: expected option=value"):
+        chosen_options(["lr"])
+
+
+def test_full_result_takes_the_same_training_alone(runs):
+    frame = load(runs, dataset="glas")
+    assert full_result(runs, frame, "dice") == 0.95
+    store(runs, 8, "random", 1, [0.85], [85], command="supervised")
+    store(runs, 9, "random", 2, [0.1], [85], command="supervised", steps=900)
+    store(runs, 10, "random", 3, [0.1], [85], command="supervised", status="FAILED")
+    assert full_result(runs, frame, "dice") == pytest.approx(0.9)
+    assert full_result(runs, load(runs, dataset="phantom"), "dice") is None
+
+
+def test_command_line(runs, command):
+    out = command(runs, "--dataset", "glas", "--target", "0.8", "--out", runs / "figure.png")
+    assert "| `bald` | 1 |" in out and "(2 of 2 never)" in out
+    assert (runs / "figure.png").read_bytes()[:4] == b"\x89PNG"
+    out = command(runs, "--dataset", "glas", "--metric", "nll", "--where", "heuristic=random", "run=0,1", "--by", "steps")
+    assert "| `random, steps=200` | 2 |" in out and "bald" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--dataset", "bccd"], "found no run"),
+        ([], "several datasets \\(glas, phantom\\): choose one with --dataset"),
+        (["--dataset", "glas", "--metric", "dise"], "no run has metric 'dise'"),
+        (["--dataset", "glas", "--where", "dataset=glas"], "use --task, --dataset"),
+    ],
+)
+def test_mistakes_are_one_sentence(runs, command, words, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        command(runs, *words)
+
+
+def test_mixed_budgets_are_refused(runs, command):
+    store(runs, 9, "bald", 2, [0.5, 0.6], (4, 12))
+    with pytest.raises(SystemExit, match="mixes budgets"):
+        command(runs, "--dataset", "glas")

@@ -1,0 +1,214 @@
+"""Stored runs as one tidy frame, from a runs folder or from MongoDB; and what they picked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pymongo.errors import PyMongoError
+
+from analysis.stored import BROKEN, PATIENCE, STATUSES, Curves, DatabaseReader, FolderReader, Stored, is_mongo, reason_of
+from experiments.checkpoints import run_key
+from experiments.mongo import open_database
+from heuristics.registry import suggestion
+
+FIRST = ["run_id", "status", "task", "dataset", "heuristic", "run", "seed"]
+TAKEN = ("run_id", "status", "task", "n_labelled", "metric", "value")  # by columns; an option of this name becomes option_<name>
+INITIAL = -1  # the cycle of the images that were labelled before the first training
+
+
+def load(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    dataset: str | None = None,
+    command: str = "main",
+    statuses: Collection[str] | None = ("COMPLETED",),
+    ids: Collection[int] | None = None,
+    newest: bool = False,
+    metrics: Collection[str] | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """All measurements of the chosen runs, one row for each run, number of labelled images and metric.
+
+    `source` is a runs folder or a `mongodb://` address. Columns: run_id, status, task, dataset, heuristic, run, seed, all other options
+    (nested ones as JSON; the option `metric` as option_metric), n_labelled, metric, value; rows are sorted by run and metric. Options
+    choose runs: `load("runs", task="segment", heuristic=["bald", "random"], lr=0.01)`, as do `ids`. `statuses=None` takes runs of any
+    status; one that says RUNNING without a heartbeat for two minutes is DEAD. `newest` takes the newest of equal runs. Records that
+    cannot be read are one warning each, and stand in `frame.attrs["damaged"]`.
+
+    Raises ValueError where nothing is found, where equal runs or completed runs with different budgets would be mixed, or for an unknown
+    option, status or metric; FileNotFoundError without the folder; ConnectionError where MongoDB does not answer.
+    """
+    with _answering():
+        chosen, damaged, reader = _choose(source, task, dataset, command, statuses, ids, newest, options)
+        curves = reader.curves(chosen, metrics, damaged)
+        measured = {name for curve in curves.values() for name in curve}
+        for name in set(metrics or ()) - measured:
+            known = {known for curve in reader.curves(chosen, None, {}).values() for known in curve}
+            raise ValueError(f"no run has metric {name!r}.{suggestion(name, known)}")
+    chosen = [stored for stored in chosen if stored.run_id in curves]
+    _refuse_mixed_budgets(chosen, curves)
+    _report(damaged)
+    frame = _long(chosen, curves)
+    frame.attrs["damaged"] = damaged
+    return frame
+
+
+def load_picks(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    dataset: str | None = None,
+    command: str = "main",
+    statuses: Collection[str] | None = ("COMPLETED",),
+    ids: Collection[int] | None = None,
+    newest: bool = False,
+    **options: Any,
+) -> pd.DataFrame:
+    """All images that the chosen runs labelled, in order: run_id, heuristic, run, cycle, index, file, score.
+
+    `cycle` is the one after whose training an image was picked, -1 for the initial set; `index` counts in the whole dataset; `score` is NaN
+    where there is none. Chooses, reports and raises as `load` does.
+    """
+    with _answering():
+        chosen, damaged, reader = _choose(source, task, dataset, command, statuses, ids, newest, options)
+        tables = list(reader.picks(chosen, damaged))
+    rows: list[tuple] = []
+    for stored, text in tables:
+        try:
+            picked = list(csv.DictReader(io.StringIO(text)))
+            head = (stored.run_id, str(stored.config["heuristic"]), int(stored.config["run"]))
+            rows += [
+                (*head, INITIAL if p["cycle"] == "initial" else int(p["cycle"]), int(p["index"]), p["file"], float(p["score"] or "nan"))
+                for p in picked
+            ]
+        except BROKEN as error:
+            damaged[str(stored.run_id)] = f"picks.csv: {reason_of(error)}"
+    _report(damaged)
+    frame = pd.DataFrame(rows, columns=["run_id", "heuristic", "run", "cycle", "index", "file", "score"])
+    frame.attrs["damaged"] = damaged
+    return frame.astype({"run_id": "int64", "run": "int64", "cycle": "int64", "index": "int64", "score": "float64"})
+
+
+def _choose(
+    source: str | Path,
+    task: str | None,
+    dataset: str | None,
+    command: str,
+    statuses: Collection[str] | None,
+    ids: Collection[int] | None,
+    newest: bool,
+    options: Mapping[str, Any],
+) -> tuple[list[Stored], dict[str, str], FolderReader | DatabaseReader]:
+    for status in statuses or ():
+        if status not in STATUSES:
+            raise ValueError(f"unknown status {status!r}.{suggestion(status, STATUSES)} Known: {', '.join(STATUSES)}")
+    damaged: dict[str, str] = {}
+    reader = DatabaseReader(open_database(str(source), PATIENCE)) if is_mongo(source) else FolderReader(Path(source))
+    records = sorted(reader.records(damaged), key=lambda stored: stored.run_id)
+    known = {name for stored in records for name in stored.config}
+    for name in options:
+        if records and name not in known:
+            raise ValueError(f"no run has option {name!r}.{suggestion(name, known)}")
+    asked = dict(options) | ({"dataset": dataset} if dataset is not None else {})
+    of_kind = [s for s in records if s.command == command and task in (None, s.task) and _matches(s.config, asked)]
+    chosen = [s for s in of_kind if (statuses is None or s.status in statuses) and (ids is None or s.run_id in ids)]
+    described = "any status" if statuses is None else f"status {' or '.join(statuses)}"
+    missing = sorted(set(ids or ()) - {s.run_id for s in chosen})
+    if missing:
+        raise ValueError(f"runs {missing} are not among the readable runs of {command} with {described} that match")
+    if not chosen:
+        _report(damaged)
+        others = ", ".join(f"{n} {status}" for status, n in sorted(Counter(s.status for s in of_kind).items()))
+        wanted = "".join(f", {name}={value!r}" for name, value in ({"task": task} | asked).items() if value is not None)
+        raise ValueError(f"found no run of {command} with {described}{wanted}{f'; there are {others}' if others else ''}")
+    return _without_duplicates(chosen, newest), damaged, reader
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        raise ConnectionError(f"MongoDB does not answer: {str(error)[:120]}") from error
+
+
+def _without_duplicates(chosen: Sequence[Stored], newest: bool) -> list[Stored]:
+    """Refuse runs that differ in nothing that matters, or keep the newest of them."""
+    equal: dict[str, list[Stored]] = defaultdict(list)
+    for stored in chosen:
+        equal[run_key(f"{stored.task}-{stored.command}", stored.config)].append(stored)
+    repeated = [[s.run_id for s in group] for group in equal.values() if len(group) > 1]
+    if repeated and not newest:
+        listed = "; ".join(str(group) for group in repeated[:20]) + ("; ..." if len(repeated) > 20 else "")
+        raise ValueError(
+            f"{len(repeated)} sets of equal runs (same task, dataset, heuristic, run and options): {listed}. "
+            "Choose with newest=True, ids=[...] or an option such as heuristic='bald'"
+        )
+    kept = [max(group, key=lambda s: (s.started, s.run_id)) for group in equal.values()]
+    return sorted(kept, key=lambda s: s.run_id)
+
+
+def _refuse_mixed_budgets(chosen: Sequence[Stored], curves: Mapping[int, Curves]) -> None:
+    """Completed runs on one dataset must have been measured at the same numbers of labels; unfinished ones stop early."""
+    groups: dict[tuple[str, str], dict[tuple[int, ...], list[Stored]]] = defaultdict(lambda: defaultdict(list))
+    for stored in chosen:
+        if stored.status == "COMPLETED":
+            budgets = tuple(sorted({step for steps, _ in curves[stored.run_id].values() for step in steps}))
+            groups[stored.task, stored.config["dataset"]][budgets].append(stored)
+    for (task, dataset), by_budget in groups.items():
+        if len(by_budget) > 1:
+            listed = "; ".join(f"runs {[s.run_id for s in group]} at {_shortened(budgets)}" for budgets, group in by_budget.items())
+            all_runs = [s.config for group in by_budget.values() for s in group]
+            differ = [n for n in ("n_initial", "n_query", "n_cycles", "n_val") if len({str(c.get(n)) for c in all_runs}) > 1]
+            filters = f"an option ({', '.join(differ)})" if differ else "an option"
+            raise ValueError(f"{task} on {dataset} mixes budgets: {listed}. Choose with {filters} or ids=[...]")
+
+
+def _shortened(budgets: Sequence[int]) -> str:
+    shown = [str(b) for b in budgets]
+    return ", ".join(shown if len(shown) < 8 else [*shown[:3], "...", shown[-1]]) + " labels"
+
+
+def _long(chosen: Sequence[Stored], curves: Mapping[int, Curves]) -> pd.DataFrame:
+    """One row per run, metric and budget; the options of a run are repeated in each."""
+    described, positions, steps, names, values = [], [], [], [], []
+    for position, s in enumerate(chosen):
+        options = {
+            f"option_{n}" if n in TAKEN else n: json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else v
+            for n, v in s.config.items()
+        }
+        described.append(options | {"run_id": s.run_id, "status": s.status, "task": s.task})
+        for name, (at, measured) in sorted(curves[s.run_id].items()):
+            if name == "n_labelled":  # is a column
+                continue
+            positions += [position] * len(at)
+            names += [name] * len(at)
+            steps += at
+            values += measured
+    table = pd.DataFrame(described)
+    table = table[FIRST + sorted(set(table.columns) - set(FIRST))]
+    frame = table.take(np.array(positions, dtype=np.int64)).reset_index(drop=True)
+    measured = pd.DataFrame(
+        {"n_labelled": np.array(steps, "int64"), "metric": np.array(names, "str"), "value": np.array(values, "float64")}
+    )
+    return pd.concat([frame, measured], axis=1)
+
+
+def _matches(config: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    return all(config.get(n) in v if isinstance(v, list | tuple | set | range) else config.get(n) == v for n, v in asked.items())
+
+
+def _report(damaged: Mapping[str, str]) -> None:
+    for name, reason in damaged.items():
+        warnings.warn(f"run {name} is damaged and left out ({reason})", stacklevel=3)

@@ -1,0 +1,44 @@
+"""The notebooks run from top to bottom on what the scripts leave, and are stored without output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from experiments import classify, detect, segment
+from tests.experiments.runs import run_in_process
+
+FOLDER = Path(__file__).parent.parent.parent / "analysis"
+SCRIPTS = {"classify": classify, "segment": segment, "detect": detect}
+
+
+def read(task: str) -> nbformat.NotebookNode:
+    return nbformat.read(FOLDER / f"{task}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("task", SCRIPTS)
+def test_notebooks_are_stored_without_output_and_without_logic(task):
+    notebook = read(task)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(code) < 10 and "SOURCE = " in code[0].source
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    words = {word for cell in code for line in cell.source.splitlines() for word in line.split()[:1]}
+    assert not words & {"def", "for", "if", "while", "class", "try:", "with"}
+
+
+@pytest.mark.parametrize("task", SCRIPTS)
+def test_notebooks_run_on_what_the_scripts_leave(task):
+    for heuristic in ("random", "coreset"):
+        run_in_process(SCRIPTS[task].ex, heuristic=heuristic, n_cycles=1, steps=2, mc_samples=2)
+    notebook = read(task)
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
+    shown = [output.data for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs if "data" in output]
+    assert "| `coreset` | 1 |" in shown[0]["text/markdown"]
+    assert sum("image/png" in data for data in shown) >= 2  # curves and what was picked
+    assert any("Cannot decide" in data.get("text/markdown", "") for data in shown)
+    errors = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs if o.output_type in ("error", "stream")]
+    assert not errors

@@ -1,0 +1,215 @@
+"""The page is read back: well formed, whole in itself, with what it promises, and nothing that a name could smuggle in."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shlex
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis import caveats, page
+from analysis.picked import balance, class_weights, dataset_of
+from analysis.provenance import command_line, documents, environments
+from analysis.report import main
+from analysis.runs import load_picks
+from data.phantoms import glands
+from tests.analysis.stored_runs import store
+
+HOSTILE = "<script>alert('$x_1')</script>&\"quoted\""
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Tags in their order, text, pictures; refuses tags that do not match."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.words = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(self.words)
+
+    def pictures(self):
+        sources = [value for tag, name, value in self.attributes if (tag, name) == ("img", "src")]
+        assert all(source.startswith("data:image/png;base64,") for source in sources)
+        return [Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) for source in sources]
+
+
+@pytest.fixture
+def reported(tmp_path, monkeypatch, phantom_cache):
+    """Write the report of the runs below a folder; returns its text."""
+
+    def write(runs, *words):
+        monkeypatch.setattr("sys.argv", ["report", str(runs), "--out", str(tmp_path / "out"), *words])
+        main()
+        return (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+    return write
+
+
+def study(folder, names=("random", "bald", HOSTILE), n_runs=3, **options):
+    """Paired runs that begin alike; later strategies are better."""
+    number = 0
+    for run in range(n_runs):
+        for i, name in enumerate(names):
+            number += 1
+            store(folder, number, name, run, [0.5 + 0.01 * run, 0.6 + 0.05 * i + 0.003 * run * i, 0.7 + 0.05 * i], **options)
+    return folder
+
+
+@pytest.fixture
+def phantom_study(tmp_path):
+    """Runs on the built-in glands, whose images are there."""
+    runs, images = tmp_path / "runs", glands(12, 4)
+    for i, name in enumerate(["random", "bald"]):
+        picks = [("initial", 0, images.names[0]), (0, 1 + i, images.names[1 + i]), (0, 3, images.names[3]), (1, 5, images.names[5])]
+        store(runs, i, name, 0, [0.5, 0.6, 0.7 + i / 10], dataset="phantom", phantom_pool=12, phantom_test=4, picks=picks)
+    return runs, images
+
+
+def test_page_is_whole_in_itself(tmp_path, reported):
+    runs = study(tmp_path / "runs")
+    store(runs, 90, "random", 0, [0.9], [85], command="supervised")
+    text = reported(runs, "--dataset", "glas")
+    found = Page(text)
+    assert text.startswith("<!DOCTYPE html>") and len(text) < 2_000_000
+    assert ("meta", "name", "viewport") in found.attributes
+    pictures = found.pictures()
+    assert len(pictures) == 4 and all(min(picture.size) > 300 for picture in pictures)  # curves, ranks, penalties, times
+    assert all(value for tag, name, value in found.attributes if (tag, name) == ("img", "alt"))
+    linked = [(name, value) for _, name, value in found.attributes if name in ("src", "href", "action", "srcset")]
+    assert all(value.startswith("data:") for _, value in linked)
+    assert "://" not in text and "url(" not in text and "@import" not in text
+    assert not {"script", "iframe", "object", "form"} & set(found.tags)
+    assert not [name for _, name, _ in found.attributes if name.startswith("on") or name == "style"]
+    assert "secret" not in text and "somebody" not in text  # names of machine and user
+
+
+def test_hostile_names_are_text(tmp_path, reported):
+    text = reported(study(tmp_path / "runs"))
+    assert HOSTILE in Page(text).text
+    assert "<script" not in text and "alert('" not in text
+
+
+def test_page_says_what_was_found(tmp_path, reported):
+    runs = study(tmp_path / "runs")
+    store(runs, 90, "random", 0, [0.9], [85], command="supervised")
+    store(runs, 91, "bald", 3, [0.5, 0.6], (4, 8), status="FAILED")
+    (runs / "92").mkdir()
+    with pytest.warns(UserWarning, match="92"):
+        said = Page(reported(runs, "--dataset", "glas")).text
+    assert "segment · glas · dice" in said and "3 strategies in 9 runs, 4 to 12 labelled images" in said
+    assert "Cannot decide: with 3 runs the smallest possible p is 0.25" in said and "Against random alone: Cannot decide" in said
+    assert "0.800 ± 0.000" in said and "0.510 ± 0.010" in said  # the last value of the third; the first of all
+    assert "All labels with the same training reach 0.900" in said
+    assert "Too few runs for a claim, which takes at least 5" in said and "at least 7 runs of each" in said and "one baseline 7" not in said
+    assert "Short recipe: each model is trained for 200 steps (preset glas_quick)" in said
+    assert "1 run on this dataset did not end well" in said and "Run 92 is damaged and left out" in said
+    assert "not shown: the dataset glas was not found" in said and "no_data" not in said
+    assert "numpy 2.4.6" in " ".join(said.split()) and "A & B" in said and "0123456789" in said
+
+
+def test_commands_are_those_that_were_typed(tmp_path, reported):
+    runs = study(tmp_path / "runs")
+    said = Page(reported(runs)).text
+    assert "python experiments/segment.py with glas_quick heuristic=bald run=2" in said and "9 commands" in said
+    hostile = next(line for line in said.splitlines() if "alert" in line and "run=0" in line and "python" in line)
+    assert shlex.split(hostile)[-2] == f"heuristic={HOSTILE}"  # one word in a shell
+
+
+def test_commands_of_runs_that_no_one_typed(tmp_path):
+    document = dict(next(iter(documents(study(tmp_path)).values())))
+    updates = {"heuristic_options": {"metric": "cosine"}, "dataset_options": {}, "checkpoint": "", "lr": 0.01, "model": "5", "run": 1}
+    document |= {"command": "supervised", "meta": {"named_configs": ["tiny"], "config_updates": updates, "options": {}}}
+    words = shlex.split(command_line(document))
+    assert words[:5] == ["python", "experiments/segment.py", "supervised", "with", "tiny"]
+    assert words[5:] == ["heuristic_options.metric=cosine", "dataset_options={}", "checkpoint=''", "lr=0.01", "model='5'", "run=1"]
+    from sacred.arg_parser import get_config_updates
+
+    assert get_config_updates(words[4:]) == (updates, ["tiny"])
+
+
+def test_surroundings_are_counted(tmp_path):
+    found = list(documents(study(tmp_path)).values())
+    other = {**found[0], "host": {**found[0]["host"], "gpus": {"gpus": 2 * [{"model": "H200"}]}}}
+    (first, n), (second, m) = environments([*found, other])
+    assert (n, m) == (9, 1) and first["accelerators"] == "none" and second["accelerators"] == "2 x H200"
+    assert first["torch"] == "2.15.0" and first["code"] == "0123456789" and first["sacred"] == "unknown"
+
+
+def test_classes_of_the_picks(phantom_study, reported):
+    runs, images = phantom_study
+    picks = load_picks(runs)
+    weights, classes = class_weights(images)
+    counts = balance(picks, weights)
+    expected = [np.bincount(images.groups[rows], minlength=2).tolist() for rows in ([2, 3], [5])]
+    assert counts["bald"].tolist() == expected and classes == ["group 0", "group 1"]
+    found = Page(reported(runs, "--metric", "dice"))
+    share = weights[images.parts == "train"].sum(0)[0] / 12
+    assert "picked by" in found.text and f"{share:.1%}" in found.text
+    assert len(found.pictures()) == 3  # curves, classes, times: one run has no ranks
+    assert "Ranks need two strategies that share two runs" in found.text and "needs two common runs of every pair" in found.text
+
+
+def test_classes_of_another_dataset_are_not_shown(phantom_study):
+    runs, _ = phantom_study
+    picks = load_picks(runs).assign(file="other.png")
+    with pytest.raises(ValueError, match="the dataset 'phantom' that lies here is not the one"):
+        dataset_of("segment", documents(runs)[0]["config"], picks)
+
+
+def test_one_strategy_and_no_baseline(tmp_path, reported):
+    said = Page(reported(study(tmp_path / "runs", ["bald"]))).text
+    assert "there is nothing to compare it with" in said and "No runs of random to save labels against" in said
+
+
+def test_unlike_starts_and_missing_runs_are_told(tmp_path, reported):
+    runs = study(tmp_path / "runs", ["random", "bald"])
+    store(runs, 50, "coreset", 0, [0.4, 0.6, 0.7])
+    said = Page(reported(runs)).text
+    assert "Run 0: strategies differ before anything was picked" in said
+    assert "coreset lacks run 1, 2" in said
+
+
+def test_strategies_divided_by_an_option_have_a_baseline_of_their_own(tmp_path, reported):
+    runs = study(tmp_path / "runs", ["random"])
+    for run in range(3):
+        store(runs, 40 + run, "random", run, [0.5 + 0.01 * run, 0.8, 0.9], steps=900)
+    said = Page(reported(runs, "--by", "steps", "--baseline", "random, steps=200")).text
+    study(tmp_path / "divided", ["random", "bald"])
+    assert "random, steps=200 needs" in Page(reported(tmp_path / "divided", "--by", "steps")).text
+    assert "random, steps=200 needs" in said and "random, steps=900 beats" not in said
+
+
+def test_mistakes_are_one_sentence(tmp_path, reported):
+    with pytest.raises(SystemExit, match="no folder of runs"):
+        reported(tmp_path / "absent")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pieces_are_escaped():
+    made = page.page(
+        "<t>", page.section("<s>", page.table(["<h>"], [["<c>", "&"]]), page.items(["<i>"]), page.code(["<p>"]), page.folded("<f>", ""))
+    )
+    assert not [tag for tag in Page(made).tags if len(tag) == 1 and tag not in "p"]
+    assert caveats.SHORT > 0
