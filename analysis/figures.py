@@ -94,7 +94,8 @@ def draw_penalties(matrix: pd.DataFrame, title: str) -> Figure:
     cells = np.vstack([matrix.to_numpy()[np.ix_(order, order)], mean[order]])
     shown = np.where(np.vstack([np.eye(k, dtype=bool), np.zeros((1, k), dtype=bool)]), np.nan, cells)
     rows = np.r_[np.arange(k), k + 0.25]  # the means stand apart
-    side, left, top = 0.62 * k, 1.55, 1.35
+    longest = max(map(len, names))
+    side, left, top = 0.62 * k, max(1.55, 0.085 * longest), max(1.35, 0.4 + 0.06 * longest)
     width, height = max(left + side + 0.85, 4.6), top + side + 1.05
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     figure.text(0.15 / width, 1 - 0.15 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)

@@ -131,7 +131,7 @@ def status_of(status: str, heartbeat: datetime | None, started: datetime) -> str
 def _stored(run_id: int, run: Mapping[str, Any], config: Mapping[str, Any], picks: Any) -> Stored:
     started = run["start_time"]
     started = started.replace(microsecond=started.microsecond // 1000 * 1000)  # what MongoDB keeps
-    config = plain(config)
+    options: dict[str, Any] = plain(config)
     missing = [name for name in ("dataset", "heuristic", "run", "seed") if name not in config]
     if missing:
         raise ValueError(f"no option {', '.join(missing)}")

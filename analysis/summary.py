@@ -71,13 +71,16 @@ def main_metric(frame: pd.DataFrame) -> str:
 
 
 def split_by(frame: pd.DataFrame, options: Sequence[str]) -> pd.DataFrame:
-    """The frame with strategies divided by the values of options: `box_entropy, pseudo_labels=True`. ValueError for an unknown option."""
+    """The frame with strategies divided by the values of options: `box_entropy, pseudo_labels` beside `box_entropy`.
+
+    ValueError for an unknown option.
+    """
     for name in options:
         if name not in frame:
             raise ValueError(f"no run has option {name!r}.{suggestion(name, list(frame))}")
     names = frame["heuristic"].astype(str)
     for option in options:
-        names = names + f", {option}=" + frame[option].astype(str)
+        names = names + frame[option].map(lambda v, name=option: "" if v is False else f", {name}" if v is True else f", {name}={v}")
     split = frame.assign(heuristic=names)
     split.attrs = frame.attrs
     return split

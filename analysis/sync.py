@@ -21,13 +21,24 @@ from typing import Any
 
 from gridfs import GridFS
 from gridfs.errors import NoFile
+from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from analysis.stored import BROKEN, PATIENCE, is_mongo, reason_of, run_folders, status_of, time_of
 from experiments.checkpoints import atomic
-from experiments.mongo import LONGEST_OUTPUT, artifact_name, create_indexes, identity, open_database, place_run, plain, store_file
+from experiments.mongo import (
+    LONGEST_OUTPUT,
+    artifact_name,
+    create_indexes,
+    identity,
+    open_database,
+    place_run,
+    plain,
+    store_file,
+    store_sources,
+)
 
 TIMES = ("start_time", "stop_time", "heartbeat")
 DECISIVE = ("status", "result", "stop_time", "heartbeat", "config", "fail_trace", "command")  # where these are equal, so is the rest
@@ -105,18 +116,18 @@ def _send(
     """Add or repair one run; False where nothing differed."""
     files, changed = GridFS(database), found is None
     if found is None:
-        sources = [(name, kept) for name, kept in entry["experiment"]["sources"] if (runs / kept).is_file()]
-        sources = [[name, store_file(files, kept, (runs / kept).read_bytes(), None)] for name, kept in sources]
+        sources = store_sources(files, entry["experiment"].get("sources", []), runs)
         begun = entry | {"status": "RUNNING", "artifacts": [], "experiment": entry["experiment"] | {"sources": sources}}
         place_run(database["runs"], begun, number)
         found = begun
     kept = {metric["name"]: metric for metric in database["metrics"].find({"run_id": found["_id"]})}
+    other = [n for n in metrics if n not in kept or _text({c: kept[n].get(c) for c in metrics[n]}) != _text(metrics[n])]
     metric_ids = {name: str(kept[name]["_id"]) for name in metrics if name in kept}
-    for name, columns in metrics.items():
-        if name not in kept or _text({column: kept[name].get(column) for column in columns}) != _text(columns):
-            done = database["metrics"].update_one({"run_id": found["_id"], "name": name}, {"$set": columns}, upsert=True)
-            metric_ids.setdefault(name, str(done.upserted_id))
-            changed = True
+    if other:
+        writes = [UpdateOne({"run_id": found["_id"], "name": name}, {"$set": metrics[name]}, upsert=True) for name in other]
+        done = database["metrics"].bulk_write(writes)
+        metric_ids |= {other[i]: str(key) for i, key in (done.upserted_ids or {}).items()}
+        changed = True
     if kept.keys() - metrics.keys():
         database["metrics"].delete_many({"run_id": found["_id"], "name": {"$nin": list(metrics)}})
         changed = True
@@ -206,15 +217,17 @@ def _write(
     record["artifacts"] = [artifact["name"] for artifact in run["artifacts"]]
     columns = {name: {column: metric[column] for column in ("steps", "values", "timestamps")} for name, metric in metrics.items()}
     info = {name: value for name, value in run["info"].items() if name != "metrics"}
+    save = _save if folder else Path.write_bytes
+    into.mkdir(exist_ok=True)
     try:
         for artifact in run["artifacts"]:
             if Path(artifact["name"]).name != artifact["name"] or artifact["name"].endswith(".json"):
                 raise ValueError(f"artifact {artifact['name']!r} is no name of a file that a run may have")
-            _save(into / artifact["name"], files.get(artifact["file_id"]).read())
-        _save(into / "cout.txt", run["captured_out"].encode())
+            save(into / artifact["name"], files.get(artifact["file_id"]).read())
+        save(into / "cout.txt", run["captured_out"].encode())
         for name, value in {"config": run["config"], "metrics": columns, "info": info, "run": record}.items():
             if value:
-                _save(into / f"{name}.json", json.dumps(value, sort_keys=True, indent=2, default=_plain_text).encode())
+                save(into / f"{name}.json", json.dumps(value, sort_keys=True, indent=2, default=_plain_text).encode())
         if folder is None:
             _take_number(into, runs, int(run["_id"]))
     finally:

@@ -35,7 +35,7 @@ WHERE = frozenset(
 # Options that say how to choose: training once on everything does not depend on them.
 CHOOSING = frozenset(
     "heuristic heuristic_options n_initial initial n_query n_cycles start "
-    "pool_subset mc_samples aggregate select beta balance query_batch_size".split()
+    "pool_subset mc_samples aggregate empty_score select beta balance then candidates query_batch_size".split()
 )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,16 @@ def store_file(files: GridFS, name: str, content: bytes, content_type: str | Non
     digest = hashlib.sha256(content).hexdigest()
     found = files.find_one({"filename": name, "sha256": digest})
     return found._id if found else files.put(content, filename=name, content_type=content_type, sha256=digest)
+
+
+def store_sources(files: GridFS, sources: Iterable[tuple[str, str]], folder: Path) -> list[list[Any]]:
+    """Keep source files once for all runs; returns [name, id] of each.
+
+    `sources` are pairs of a name and of the place below the folder of runs where the files keep it, which holds its digest.
+    """
+    there = [(name, kept) for name, kept in sources if (folder / kept).is_file()]
+    known = {file.filename: file._id for file in files.find({"filename": {"$in": [kept for _, kept in there]}})}
+    return [[name, known.get(kept) or store_file(files, kept, (folder / kept).read_bytes(), None)] for name, kept in there]
 
 
 def artifact_name(run_id: Any, name: str) -> str:
@@ -266,9 +276,7 @@ class Mirror(MongoObserver):
         self.runs.update_one({"_id": entry["_id"]}, {"$set": entry})
 
     def save_sources(self, ex_info):
-        """Sources are kept once for all runs, under the name that the stored files give them, which holds their digest."""
-        base = Path(ex_info["base_dir"])
-        return [[name, store_file(self.fs, str(kept), (base / name).read_bytes(), None)] for name, kept in ex_info["sources"]]
+        return store_sources(self.fs, ex_info["sources"], Path(self._stored_in()).parent)
 
 
 def _still(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,9 @@ def test_another_option_makes_another_run(runs):
 
 def test_mixed_budgets_are_refused(runs):
     store(runs, 20, run=7, budgets=(4, 12), n_query=8)
-    with pytest.raises(ValueError, match=r"segment on glas mixes budgets: runs \[1, 2, 10\] at 4, 8 labels; runs \[20\] at 4, 12 .*n_query"):
+    with pytest.raises(
+        ValueError, match=r"segment on glas mixes budgets: runs \[1, 2, 10\] at 4, 8 labels; runs \[20\] at 4, 12 .*n_query"
+    ):
         load(runs)
     assert set(load(runs, dataset="glas", n_query=8)["run_id"]) == {20}
 

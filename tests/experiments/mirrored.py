@@ -17,7 +17,9 @@ url, runs, number, points, pause = sys.argv[1], Path(sys.argv[2]), *map(float, s
 files = FileStorageObserver(runs)
 ex = Experiment("segment", save_git_info=False)
 ex.observers += [files, mongo.Mirror(url, lambda: str(files.dir))]
-ex.add_config(dataset="phantom", heuristic="random", run=int(number), seed=0, data_root="", beta=float("nan"), classes=["a", "b"], options={})
+ex.add_config(
+    dataset="phantom", heuristic="random", run=int(number), seed=0, data_root="", beta=float("nan"), classes=["a", "b"], options={}
+)
 
 
 def stop(*_):
