@@ -132,11 +132,11 @@ def _stored(run_id: int, run: Mapping[str, Any], config: Mapping[str, Any], pick
     started = run["start_time"]
     started = started.replace(microsecond=started.microsecond // 1000 * 1000)  # what MongoDB keeps
     options: dict[str, Any] = plain(config)
-    missing = [name for name in ("dataset", "heuristic", "run", "seed") if name not in config]
+    missing = [name for name in ("dataset", "heuristic", "run", "seed") if name not in options]
     if missing:
         raise ValueError(f"no option {', '.join(missing)}")
     status = status_of(run["status"], run.get("heartbeat"), started)
-    return Stored(run_id, status, run["experiment"]["name"], run["command"], started, config, picks)
+    return Stored(run_id, status, run["experiment"]["name"], run["command"], started, options, picks)
 
 
 def _curve(columns: Mapping[str, Any]) -> tuple[list[int], list[float]]:

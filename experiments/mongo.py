@@ -6,7 +6,7 @@ import hashlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def store_file(files: GridFS, name: str, content: bytes, content_type: str | Non
     return found._id if found else files.put(content, filename=name, content_type=content_type, sha256=digest)
 
 
-def store_sources(files: GridFS, sources: Iterable[tuple[str, str]], folder: Path) -> list[list[Any]]:
+def store_sources(files: GridFS, sources: Iterable[Sequence[str]], folder: Path) -> list[list[Any]]:
     """Keep source files once for all runs; returns [name, id] of each.
 
     `sources` are pairs of a name and of the place below the folder of runs where the files keep it, which holds its digest.

@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a twentieth of the pool, in seconds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="the strategies to measure, comma-separated")
+    parser.add_argument("--ours", action="store_true", help="without the plain algorithms, which take minutes")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.measure:
@@ -142,6 +143,7 @@ def main() -> None:
             continue
         if chosen.small:
             n, n_labelled, n_query = n // 20, max(n_labelled // 20, min(n_labelled, 1)), n_query // 20
+        affordable = affordable and not chosen.ours
         results = []
         for plain in (False, True)[: 1 + affordable]:
             results.append(in_own_process(__spec__.name, [name, n, n_labelled, n_query, plain, chosen.threads]))

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from heuristics.adversarial import bim, deepfool
+from heuristics.evidence import RunningMC
 from heuristics.joint import batchbald, epig
 from heuristics.submodular import fass, glister, similar
+from heuristics.uncertainty import bald
 from tests.benchmarks.measure import in_own_process, measured
 
 Case = tuple[Callable[[], object], Callable[[], object] | None]
@@ -126,6 +128,22 @@ def cases(small: bool) -> dict[str, Callable[[], Case]]:
         probs = passes(n_mc, 10, k)
         return lambda: batchbald(probs, n_query, np.random.default_rng(0)), lambda: plain_batchbald(probs, n_query)
 
+    def streamed() -> Case:
+        probs = passes(20 * n_mc, 10, 20)
+
+        def by_pass() -> None:
+            running = RunningMC({"mc_entropy"})
+            for k in range(20):
+                running.add(probs[:, :, k].contiguous())
+            bald(running.mean, running.entropy)
+
+        def at_once() -> None:
+            entropy = -torch.special.xlogy(probs, probs).sum(1).mean(1)
+            mean = probs.mean(2)
+            -torch.special.xlogy(mean, mean).sum(1) - entropy
+
+        return by_pass, at_once
+
     def predictive() -> Case:
         probs = passes(n_mc, 10, 40)
         return lambda: epig(probs, 10, np.random.default_rng(0)), lambda: plain_epig(probs)
@@ -150,6 +168,7 @@ def cases(small: bool) -> dict[str, Callable[[], Case]]:
         return lambda: deepfool(model, images), lambda: plain_deepfool(model, images)
 
     return {
+        f"bald N={20 * n_mc} C=10 K=20": streamed,
         f"batchbald N={n_mc} C=10 K=40 q=10": lambda: joint(40, 10),
         f"batchbald N={n_mc} C=10 K=100 q=20": lambda: joint(100, 20),
         f"epig N={n_mc} C=10 K=40 T=100": predictive,
@@ -176,6 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a few hundred images: seconds in all")
     parser.add_argument("--only", default="", help="measure the cases whose name contains this")
+    parser.add_argument("--ours", action="store_true", help="without the plain algorithms, which take minutes")
     parser.add_argument("--limit", type=float, default=300, help="seconds after which a measurement is given up")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -185,12 +205,14 @@ def main() -> None:
     print(f"{'case':46} {'ours: s':>8} {'cpu s':>7} {'MB':>6}   {'plain: s':>8} {'cpu s':>7} {'MB':>6}   ratio", flush=True)
     for name in (name for name in cases(given.small) if given.only in name):
         row = []
-        for plain in (False, True):
+        for plain in (False, True)[: 1 + (not given.ours)]:
             try:
                 row.append(in_own_process(__spec__.name, [name, plain, given.small], given.limit))
             except subprocess.TimeoutExpired:
                 row.append(None)
         shown = [f"{r[0]:8.2f} {r[1]:7.2f} {r[2]:6.0f}" if r else f"{'-':>8} {'-':>7} {'-':>6}" for r in row]
+        shown += [f"{'-':>8} {'-':>7} {'-':>6}"] * given.ours
+        row += [None] * given.ours
         ratio = f"{row[1][1] / row[0][1]:.1f}" if all(row) else "-"
         print(f"{name:46} {shown[0]}   {shown[1]}   {ratio:>5}", flush=True)
 
