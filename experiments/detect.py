@@ -227,7 +227,8 @@ def make_task(options, images: Images) -> Task:
 
     def make_model():
         network = make_network(options, len(images.classes), images.channels)
-        return (MeanTeacher(network) if options["teacher"] == "ema" else network).to(device).to(memory_format=layout)
+        model = MeanTeacher(network) if options["teacher"] == "ema" else network
+        return model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def loss(model, batch):
         pictures, (targets, plain) = batch
