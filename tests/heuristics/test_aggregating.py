@@ -91,7 +91,7 @@ def test_boxes_against_plain_python(images):
     plain = {"max": max, "min": min, "sum": sum, "mean": lambda values: sum(values) / len(values)}
     for name, reduce in plain.items():
         expected = [reduce(image) if image else 0.0 for image in images]
-        np.testing.assert_allclose(over_boxes(name, scores), expected, rtol=1e-5)
+        np.testing.assert_allclose(over_boxes(name, scores), expected, rtol=1e-5, atol=1e-30)  # torch flushes the smallest numbers
 
 
 def test_unknown_name_for_boxes():
