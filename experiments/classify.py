@@ -13,7 +13,6 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so tha
 import numpy as np
 import torch
 from sacred import Experiment
-from sacred.config import ConfigDict
 
 from analysis.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
 from data import classification as datasets
@@ -22,7 +21,7 @@ from data.transforms import AUGMENTATIONS
 from experiments.checkpoints import folder_of
 from experiments.classification_metrics import classification_metrics
 from experiments.classification_presets import PRESETS
-from experiments.commands import add_commands
+from experiments.commands import add_commands, add_presets
 from experiments.common import device_of, launch, loop_options, under_root, validate
 from experiments.loop import Task
 from experiments.querying import equal_size_batches
@@ -64,9 +63,7 @@ def classification():
     query_batch_size = 256  # images scored at once
 
 
-for _name, (_sentence, _options) in PRESETS.items():
-    ex.named_configs[_name] = ConfigDict(_options)
-    ex.named_configs[_name].__doc__ = _sentence  # what print_named_configs shows
+add_presets(ex, PRESETS)
 
 
 def check(options):

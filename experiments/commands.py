@@ -1,4 +1,4 @@
-"""The commands that every script has: `main` (active learning), `supervised` and `evaluate`."""
+"""What scripts are made of: the commands `main` (active learning), `supervised` and `evaluate`, and presets from a table."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sacred import Experiment
+from sacred.config import ConfigDict
 
 from data.splits import Splits
 from data.store import Images
@@ -52,3 +53,10 @@ def add_commands(
             return evaluate_saved(_run, _config, splits, make_task(_config, splits.train))
 
     prepare(ex, check, lambda options: identity(load_splits(options)))
+
+
+def add_presets(ex: Experiment, presets: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+    """Give an experiment named configs: for each name a sentence, which `print_named_configs` shows, and the options that it sets."""
+    for name, (sentence, options) in presets.items():
+        ex.named_configs[name] = ConfigDict(options)
+        ex.named_configs[name].__doc__ = sentence

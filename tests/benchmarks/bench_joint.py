@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from heuristics.adversarial import bim, deepfool
-from heuristics.evidence import RunningMC
+from heuristics.evidence import RunningMC, from_logits
 from heuristics.joint import batchbald, epig
 from heuristics.submodular import fass, glister, similar
 from heuristics.uncertainty import bald
+from models.classifiers import make_classifier
+from models.stochastic import mc_dropout
 from tests.benchmarks.measure import in_own_process, measured
 
 Case = tuple[Callable[[], object], Callable[[], object] | None]
@@ -167,7 +169,24 @@ def cases(small: bool) -> dict[str, Callable[[], Case]]:
             return lambda: bim(model, images), lambda: plain_bim(model, images)
         return lambda: deepfool(model, images), lambda: plain_deepfool(model, images)
 
+    def stochastic_head() -> Case:
+        model = make_classifier("resnet18_cifar", 10, 3, dropout=0.5, image_size=32).eval()
+        images = torch.rand(n_images // 2, 3, 32, 32, generator=generator())
+
+        def trunk_once() -> None:
+            with torch.no_grad():
+                from_logits(model, images, frozenset({"mc_mean", "mc_entropy"}), 20)
+
+        def whole_passes() -> None:
+            running = RunningMC({"mc_entropy"})
+            with torch.no_grad(), mc_dropout(model):
+                for _ in range(20):
+                    running.add(model(images).softmax(1))
+
+        return trunk_once, whole_passes
+
     return {
+        f"mc passes {n_images // 2} x 3 x 32 x 32, ResNet-18, K=20": stochastic_head,
         f"bald N={20 * n_mc} C=10 K=20": streamed,
         f"batchbald N={n_mc} C=10 K=40 q=10": lambda: joint(40, 10),
         f"batchbald N={n_mc} C=10 K=100 q=20": lambda: joint(100, 20),
