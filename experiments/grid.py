@@ -38,6 +38,7 @@ tqdm.monitor_interval = 0  # no thread beside the processes that are started
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("main", "supervised")  # those that know a finished run
 MOST = 10_000  # command lines
+AWAY = 30_000  # ms that the end of a grid waits for a MongoDB that is away
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 ENDS = ("completed", "finished before", "failed", "interrupted", "not started", "in the queue")
 
@@ -217,6 +218,22 @@ def run_grid(jobs: Sequence[Job], options: argparse.Namespace) -> dict[Job, Outc
     return {job: outcomes[job] or Outcome("finished before") for job in jobs}
 
 
+def send_rest(jobs: Sequence[Job]) -> None:
+    """Send to MongoDB what runs could not because it was away when they ended; waits AWAY ms for it to come back."""
+    from pymongo.errors import PyMongoError
+
+    from analysis.sync import to_database
+    from experiments.mongo import LACKS, open_database
+
+    url = os.environ.get("ALIQUOT_MONGO")
+    if not url or not any(LACKS in job.log.read_text(errors="replace") for job in jobs if job.log.exists()):
+        return
+    try:
+        print("MongoDB was away when runs ended; sending what it lacks:", to_database(jobs[0].runs, open_database(url, AWAY)))
+    except (PyMongoError, OSError, ValueError, KeyboardInterrupt):
+        print("MongoDB lacks parts of these runs; their files are complete, and `python -m analysis.sync` sends them later.")
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -275,6 +292,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # while the options are checked; nothing has started
         return 130
     print(table(outcomes))
+    send_rest([job for job in jobs if not job.finished])
     statuses = {outcome.status for outcome in outcomes.values()}
     if statuses - {"completed", "finished before", "failed"}:
         print("The same command continues from here.")

@@ -23,6 +23,7 @@ from sacred.observers.mongo import force_valid_bson_key
 from sacred.utils import ObserverError
 
 PATIENCE = 2000  # ms to wait for a server
+LACKS = "MongoDB lacks parts of this run"  # what a run says in the end whose mirror is not whole
 PAUSE = 10.0  # s between attempts while the server is away
 LONGEST_OUTPUT = 4_000_000  # characters of a run's output that are mirrored, its last ones; a document holds 16 MB
 
@@ -205,7 +206,7 @@ class Mirror(MongoObserver):
             self._not_before = 0.0
             if self._send(**entries):
                 return
-        print("warning: MongoDB lacks parts of this run; its files are complete, analysis.sync sends them later", file=sys.stderr)
+        print(f"warning: {LACKS}; its files are complete, analysis.sync sends them later", file=sys.stderr)
 
     def _all_is_unsent(self) -> None:
         with self._lock:

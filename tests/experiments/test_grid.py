@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import experiments.segment as segment
 from experiments import grid, jobs
 from experiments.jobs import Job, Outcome, run_here
+from experiments.mongo import LACKS
 from tests.experiments.runs import ROOT, run_in_process, status_of
 
 TINY = {"phantom_pool": 14, "phantom_test": 4, "steps": 3, "n_cycles": 1}
@@ -312,3 +313,16 @@ def test_no_run_outlives_a_grid_that_is_killed(tmp_path, number):
         assert out.split("\n")[:3] == ["interrupted", "interrupted", "not started"] and process.returncode == 0
     until(lambda: not any(map(alive, pids(todo))))
     assert all("saved" in job.log.read_text() for job in todo), "every run was let save itself"
+
+
+def test_a_server_that_stays_away_is_told_once(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(grid, "AWAY", 50)
+    monkeypatch.setenv("ALIQUOT_MONGO", "mongodb://127.0.0.1:1/sacred")
+    whole, lacking = (Job(name, (), (), tmp_path, False) for name in ("whole", "lacking"))
+    for job, said in ((whole, "done"), (lacking, f"warning: {LACKS}; its files are complete")):
+        job.log.parent.mkdir(exist_ok=True)
+        job.log.write_text(said)
+    grid.send_rest([whole])
+    assert capsys.readouterr().out == ""
+    grid.send_rest([whole, lacking])
+    assert "lacks parts of these runs; their files are complete" in capsys.readouterr().out

@@ -163,3 +163,28 @@ def test_a_server_that_hangs_delays_a_run_but_does_not_stop_it(mongo, tmp_path):
         mongo.process.send_signal(signal.SIGCONT)
     assert end(process).returncode == 0
     assert_same(mongo, tmp_path)
+
+
+def complete(runs):
+    """How many runs the files call completed."""
+    return sum('"status": "COMPLETED"' in record.read_text() for record in runs.glob("[0-9]*/run.json"))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killed_again_and_again_during_a_grid(mongo, monkeypatch, seed):  # noqa: F811
+    """Also while runs begin and end, and for longer than the end of a run waits: the grid sends what its runs could not."""
+    monkeypatch.setenv("ALIQUOT_MONGO", mongo.url())
+    runs, moments, kills = Path(os.environ["ALIQUOT_RUNS"]), random.Random(seed), []
+    words = ["classify", "with", "tiny", "heuristic=random,margin", "run=0..2", "--jobs", "2"]
+    log = runs.parent / "grid.txt"
+    with log.open("w") as output:
+        grid = subprocess.Popen([sys.executable, "experiments/grid.py", *words], cwd=ROOT, stdout=output, stderr=output)
+        while grid.poll() is None and complete(runs) < 6:
+            time.sleep(moments.uniform(0, 4))
+            mongo.kill()
+            kills.append(moments.choice([moments.uniform(0, 2), moments.uniform(8, 12)]))
+            time.sleep(kills[-1])
+            mongo.start()
+        assert grid.wait(240) == 0, log.read_text()
+    assert len(kills) > 2 and complete(runs) == 6 and "6 completed" in log.read_text()
+    assert_same(mongo, runs, 6)
