@@ -7,7 +7,7 @@ file. It shows no image of the dataset and no name of a machine; the command lin
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from analysis.figures import BASELINE, draw_balance, draw_curves, draw_penalties
 from analysis.picked import Balance, class_balance
 from analysis.provenance import Document, command_line, documents, environments
 from analysis.summary import add_choices, chosen_runs, full_result, higher_is_better, main_metric
+from analysis.wording import interval, labels, number, saved, with_spread
 from experiments.checkpoints import atomic
 
 MOST_PAIRS = 10  # that are shown before they are folded
@@ -81,20 +82,6 @@ def _count(n: int, one: str, many: str = "") -> str:
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f}"
-
-
-def _labels(value: float, last: float) -> str:
-    """A number of labels; inf is more than the last budget."""
-    return f"> {last:g}" if np.isinf(value) else f"{value:.0f}"
-
-
-def _saved(value: float) -> str:
-    """Labels saved; inf where only the strategy reached the target, -inf where only the baseline did."""
-    return "–" if np.isnan(value) else f"{value:.0f}" if np.isfinite(value) else "> 0" if value > 0 else "< 0"
-
-
 def _verdicts(study: Study) -> str:
     curves = study.curves
     if len(curves) < 2:
@@ -114,12 +101,12 @@ def _curves(study: Study) -> str:
     head += ["labels for 95 % of full", "runs that got there"] if study.full is not None else []
     rows = []
     for name, row in found.to_dict("index").items():
-        cells = [f"{row['runs']:.0f}", _with_spread(row["aubc"], row["aubc_std"]), _interval(row["aubc_low"], row["aubc_high"], _number)]
-        cells += [_with_spread(row["final"], row["final_std"])]
+        cells = [f"{row['runs']:.0f}", with_spread(row["aubc"], row["aubc_std"]), interval(row["aubc_low"], row["aubc_high"])]
+        cells += [with_spread(row["final"], row["final_std"])]
         if study.full is not None:
-            cells += [_labels(row["labels_for_95_of_full"], float(budgets[-1])), f"{row['reached_95_of_full']:.0f}"]
+            cells += [labels(row["labels_for_95_of_full"], float(budgets[-1])), f"{row['reached_95_of_full']:.0f}"]
         rows.append([name, *cells])
-    values = [[name, *(_with_spread(*pair) for pair in zip(c.mean(), c.std(ddof=1), strict=True))] for name, c in curves.items()]
+    values = [[name, *(with_spread(*pair) for pair in zip(c.mean(), c.std(ddof=1), strict=True))] for name, c in curves.items()]
     note = "Area under the curve over the label budget, divided by its width; final at the last budget. ± is the sample standard deviation "
     note += "over runs, the interval a percentile bootstrap of the mean."
     note += f" All labels with the same training reach {study.full:.3f}; labels are medians over runs." if study.full is not None else ""
@@ -132,14 +119,6 @@ def _curves(study: Study) -> str:
     )
 
 
-def _interval(low: float, high: float, write: Callable[[float], str]) -> str:
-    return "–" if np.isnan(low) else f"{write(low)} to {write(high)}"
-
-
-def _with_spread(mean: float, std: float) -> str:
-    return _number(mean) if np.isnan(std) else f"{_number(mean)} ± {_number(std)}"
-
-
 def _savings(study: Study) -> str:
     curves, rng = study.curves, np.random.default_rng(0)
     if study.baseline not in curves or len(curves) < 2:
@@ -150,8 +129,8 @@ def _savings(study: Study) -> str:
             continue
         s = label_saving(curves, name, study.baseline, rng, higher_is_better=study.higher)
         share = "–" if not np.isfinite(s["relative"]) else f"{s['relative']:.0%}"
-        cells = [_number(s["target"]), _labels(s["needed"], last), _labels(s["needed_baseline"], last), _saved(s["saving"]), share]
-        rows.append([name, f"{s['runs']:.0f}", *cells, _interval(s["low"], s["high"], _saved)])
+        cells = [number(s["target"]), labels(s["needed"], last), labels(s["needed_baseline"], last), saved(s["saving"]), share]
+        rows.append([name, f"{s['runs']:.0f}", *cells, interval(s["low"], s["high"], saved)])
     head = ["strategy", "common runs", "target", "needs", f"{study.baseline} needs", "saves", "share", "95 % interval"]
     note = f"On the way to what the mean curve of {study.baseline} reaches with the last budget; paired bootstrap over runs. "
     note += "A saving < 0 without a number: the strategy never got there."
@@ -164,7 +143,7 @@ def _pairs(study: Study) -> str:
     found = pairwise(areas(study.curves), higher_is_better=study.higher).sort_values("p_holm", kind="stable")
     head = ["pair", "runs", "difference", "wins", "ties", "losses", "p", "p, Holm"]
     rows = [
-        [f"{r['a']} − {r['b']}", r["n"], _with_spread(r["difference"], r["std"]), r["wins"], r["ties"], r["losses"]]
+        [f"{r['a']} − {r['b']}", r["n"], with_spread(r["difference"], r["std"]), r["wins"], r["ties"], r["losses"]]
         + [f"{r['p']:.3g}", f"{r['p_holm']:.3g}"]
         for r in found.to_dict("records")
     ]

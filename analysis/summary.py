@@ -2,7 +2,8 @@
 
 SOURCE is a runs folder (runs by default) or a mongodb:// address. The table is Markdown: one row per strategy, best area first, mean ±
 sample standard deviation over its runs at every budget, and the area under the budget curve. With --target also the labels that a run
-needs for it; where runs never reach it, they count with the last budget, so that the mean is a lower bound, and are counted.
+needs for it; where runs never reach it, they count with the last budget, so that the mean is a lower bound, and are counted. With
+--baseline random every other strategy is compared with that one, paired by run, and a verdict says what the runs allow to say.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from analysis.curves import Curves, areas, curves_of, labels_needed
+from analysis.comparisons import pairwise, verdict
+from analysis.curves import Curves, areas, curves_of, label_saving, labels_needed
 from analysis.figures import draw_curves
 from analysis.plots import write_figure
 from analysis.provenance import documents, same_recipe
 from analysis.runs import load
+from analysis.wording import interval, number, saved
 from heuristics.registry import suggestion
 
 LOWER_IS_BETTER = {"hd95", "nll", "ece", "train_loss", "train_seconds", "test_seconds", "query_seconds", "loader_share"}
@@ -111,7 +114,7 @@ def table(curves: Curves, target: float | None = None, more_is_better: bool = Tr
         cells = [spread(column) for column in [*values.T, area[name].dropna().to_numpy()]]
         cells += [] if target is None else [_needed(curves[name], target, more_is_better)]
         lines.append([f"`{name}`".replace("|", "\\|"), str(len(values)), *cells])
-    return "\n".join("| " + " | ".join(line) + " |" if line[0] != "---" else "|" + "---|" * len(line) for line in lines)
+    return markdown(lines)
 
 
 def spread(values: Float[ndarray, " runs"], write: Callable[[float], str] = "{:.3f}".format) -> str:
@@ -126,6 +129,27 @@ def _needed(runs: pd.DataFrame, target: float, more_is_better: bool) -> str:
     if not never:
         return spread(needed, "{:.1f}".format)
     return f"> {np.minimum(needed, runs.columns[-1]).mean():.1f} ({never} of {len(needed)} never)"
+
+
+def versus(curves: Curves, baseline: str, more_is_better: bool = True) -> str:
+    """Each strategy against the baseline as Markdown, then the verdict: areas paired by run, labels saved on the way to what the
+    baseline reaches with the last budget (95 % paired bootstrap)."""
+    area = areas(curves)
+    found = pairwise(area, baseline, more_is_better).sort_values("difference", ascending=not more_is_better, kind="stable")
+    head = [f"against `{baseline}`", "runs", "difference of area", "better / equal / worse"]
+    head += ["p", "p, Holm", "labels saved", "95 % interval"]
+    lines = [head, ["---"] * len(head)]
+    for r in found.to_dict("records"):
+        s = label_saving(curves, str(r["a"]), baseline, np.random.default_rng(0), higher_is_better=more_is_better)
+        cells = [str(r["n"]), f"{r['difference']:+.3f} ± {number(r['std'])}", f"{r['wins']} / {r['ties']} / {r['losses']}"]
+        cells += [f"{r['p']:.3g}", f"{r['p_holm']:.3g}", saved(s["saving"]), interval(s["low"], s["high"], saved)]
+        lines.append([f"`{r['a']}`".replace("|", "\\|"), *cells])
+    return f"{markdown(lines)}\n\n{verdict(area, baseline, higher_is_better=more_is_better)}"
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a table; a row of dashes divides the head from the rest."""
+    return "\n".join("|" + "---|" * len(line) if line[0] == "---" else "| " + " | ".join(line) + " |" for line in lines)
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
@@ -152,6 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_choices(parser)
     parser.add_argument("--target", type=float, help="value of the metric for which the labels needed are counted")
+    parser.add_argument("--baseline", help="strategy that all others are compared with")
     parser.add_argument("--out", type=Path, help="PNG to draw")
     asked = parser.parse_args()
     try:
@@ -159,6 +184,8 @@ def main() -> None:
         metric = asked.metric or main_metric(frame)
         curves = curves_of(frame, metric)
         print(table(curves, asked.target, higher_is_better(metric)))
+        if asked.baseline:
+            print(f"\n{versus(curves, asked.baseline, higher_is_better(metric))}")
         if asked.out:
             title = f"{frame['dataset'].iloc[0]}: mean and standard deviation over runs"
             print(write_figure(draw_curves(curves, metric, title, full_result(asked.source, frame, metric)), asked.out))

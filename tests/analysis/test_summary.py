@@ -49,6 +49,17 @@ def test_labels_needed_by_hand(runs):
     assert [line.split(" | ")[-1] for line in table(curves, 0.8).splitlines()[2:]] == ["7.0 |", "> 8.0 (2 of 2 never) |"]
 
 
+def test_against_a_baseline_by_hand(runs, command):
+    """One common run: 0.7 against 0.6 of area, 0.7 reached after 6 labels instead of 8, and nothing decided."""
+    lines = command(runs, "--dataset", "glas", "--baseline", "random").splitlines()
+    assert lines[-3] == "| `bald` | 1 | +0.100 ± – | 1 / 0 / 0 | 1 | 1 | 2 | – |"
+    assert lines[-1].startswith("Cannot decide: with 1 run the smallest possible p is 1, and the comparison needs 0.05.")
+    lines = command(runs, "--dataset", "glas", "--baseline", "random", "--metric", "nll").splitlines()
+    assert lines[-3] == "| `bald` | 1 | -0.100 ± – | 1 / 0 / 0 | 1 | 1 | 2 | – |"
+    with pytest.raises(SystemExit, match="no strategy 'rendom' to compare with; known: bald, random"):
+        command(runs, "--dataset", "glas", "--baseline", "rendom")
+
+
 def test_less_is_better_of_losses(runs):
     assert [higher_is_better(name) for name in ("dice", "mc_nll", "hd95", "worst_class_accuracy")] == [True, False, False, True]
     curves = curves_of(load(runs, dataset="glas"), "nll")
