@@ -75,7 +75,8 @@ def presets(documents: Iterable[Document]) -> list[str]:
 
 
 def environments(documents: Iterable[Document]) -> list[tuple[dict[str, str], int]]:
-    """The different surroundings of the runs, each with the number of runs, most first: software, system, processor, accelerators, code."""
+    """The different surroundings of the runs, each with the number of runs, most first: software, system, processor, threads,
+    accelerators, code."""
     counted = Counter(tuple(_environment(document).items()) for document in documents)
     return [(dict(items), count) for items, count in counted.most_common()]
 
@@ -91,6 +92,7 @@ def _environment(document: Document) -> dict[str, str]:
         **{name: versions.get(name, "unknown") for name in PACKAGES},
         "system": str((host.get("os") or ["unknown"])[-1]),
         "processor": str(host.get("cpu", "unknown")),
+        "threads": str(host.get("threads", "unknown")),
         "accelerators": ", ".join(f"{n} x {card}" for card, n in sorted(Counter(cards).items())) or "none",
         "code": ", ".join(commit + (" with changes" if dirty else "") for commit, dirty in sorted(code)) or "unknown",
     }

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from sacred import SETTINGS, Experiment
+from sacred.host_info import HostInfoGetter
 from sacred.observers import FileStorageObserver
 from sacred.utils import SacredError, apply_backspaces_and_linefeeds
 
@@ -212,6 +213,7 @@ def prepare(ex: Experiment, check: Callable[[Mapping[str, Any]], Any], identify:
     The gate checks the options (`check`), refuses a run that another process holds or whose code changed, and names a finished one if
     its data (`identify`) are still the same.
     """
+    ex.additional_host_info.append(HostInfoGetter(torch.get_num_threads, "threads"))  # on which the last bits of a result depend
     ex.captured_out_filter = apply_backspaces_and_linefeeds  # type: ignore[assignment]
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger = logging.getLogger(str(ex.path))

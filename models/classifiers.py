@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models.vgg import make_layers
 
 from heuristics.registry import suggestion
+from models.weights import read_state
 
 # Statistics of ImageNet in 0..1; grey images use the mean over the three channels.
 MEAN = (0.485, 0.456, 0.406)
@@ -219,20 +220,7 @@ def _read_weights(weights: str | Path, name: str) -> dict[str, Tensor] | None:
         return None
     if weights == "imagenet":
         return _download(name)
-    file = Path(weights)
-    if not file.is_file():
-        beside = [str(other) for other in file.parent.iterdir()] if file.parent.is_dir() else []
-        hint = suggestion(str(weights), ["random", "imagenet", *beside])
-        raise FileNotFoundError(f"there is no file of weights {str(weights)!r}; give random, imagenet or a file.{hint}")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever its unpickler stumbles over
-        raise ValueError(f"{str(weights)!r} is not a state dict that torch can read safely (torch.save of model.state_dict())") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{str(weights)!r} holds no state dict (names with tensors, as torch.save(model.state_dict(), FILE) writes)")
-    return content
+    return read_state(weights, ("random", "imagenet"))
 
 
 def _download(name: str) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP
 
 from heuristics.registry import suggestion
 from models.classifiers import MEAN, STD
+from models.weights import read_state
 
 
 @dataclass(frozen=True)
@@ -259,18 +260,7 @@ def _read_weights(weights: str | Path, name: str) -> dict[str, Tensor] | None:
         return None
     if weights in ("imagenet", "coco"):
         return _download(name, str(weights))
-    file = Path(weights)
-    if not file.is_file():
-        beside = [str(other) for other in file.parent.iterdir()] if file.parent.is_dir() else []
-        hint = suggestion(str(weights), ["random", "imagenet", "coco", *beside])
-        raise FileNotFoundError(f"there is no file of weights {str(weights)!r}; give random, imagenet, coco or a file.{hint}")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever its unpickler stumbles over
-        raise ValueError(f"{str(weights)!r} is not a state dict that torch can read safely (torch.save of model.state_dict())") from error
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{str(weights)!r} holds no state dict (names with tensors, as torch.save(model.state_dict(), FILE) writes)")
-    return content
+    return read_state(weights, ("random", "imagenet", "coco"))
 
 
 def _download(name: str, weights: str) -> dict[str, Tensor]:

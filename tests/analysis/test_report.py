@@ -151,9 +151,10 @@ def test_commands_of_runs_that_no_one_typed(tmp_path):
 
 def test_surroundings_are_counted(tmp_path):
     found = list(documents(study(tmp_path)).values())
-    other = {**found[0], "host": {**found[0]["host"], "gpus": {"gpus": 2 * [{"model": "H200"}]}}}
+    other = {**found[0], "host": {**found[0]["host"], "threads": 4, "gpus": {"gpus": 2 * [{"model": "H200"}]}}}
     (first, n), (second, m) = environments([*found, other])
     assert (n, m) == (9, 1) and first["accelerators"] == "none" and second["accelerators"] == "2 x H200"
+    assert (first["threads"], second["threads"]) == ("unknown", "4")
     assert first["torch"] == "2.15.0" and first["code"] == "0123456789" and first["sacred"] == "unknown"
 
 

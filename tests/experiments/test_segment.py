@@ -1,9 +1,11 @@
 """segment.py from options to deliverables, on the built-in data."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
+import torch
 
 import experiments.segment as segment
 from data.store import Images
@@ -24,6 +26,7 @@ def test_every_heuristic_runs_and_shares_round_0(heuristic):
     for name, values in curve_of(reference).items():
         assert name.startswith("score_") or values[0] == curve_of(folder)[name][0], name
     assert len(set(picks_of(folder))) == 7 and status_of(folder) == "COMPLETED"
+    assert json.loads((folder / "run.json").read_text())["host"]["threads"] == torch.get_num_threads()
 
 
 @pytest.mark.parametrize("heuristic", sorted(set(names()) - set(FOR_MAPS)))
