@@ -28,7 +28,7 @@ from analysis.runs import load
 from analysis.wording import interval, number, saved
 from heuristics.registry import suggestion
 
-LOWER_IS_BETTER = {"hd95", "nll", "ece", "train_loss", "train_seconds", "test_seconds", "query_seconds", "loader_share"}
+LOWER_IS_BETTER = {"hd95", "object_hausdorff", "nll", "ece", "train_loss", "train_seconds", "test_seconds", "query_seconds", "loader_share"}
 
 
 def higher_is_better(metric: str) -> bool:

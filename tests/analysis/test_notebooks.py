@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from analysis.runs import load
+from analysis.summary import higher_is_better
 from experiments import classify, detect, segment
 from tests.experiments.runs import run_in_process
 
 FOLDER = Path(__file__).parent.parent.parent / "analysis"
+HIGHER = set("accuracy balanced_accuracy worst_class_accuracy macro_f1 macro_auroc dice dice_pooled iou object_dice object_f1".split())
+HIGHER |= {"ap", "ap50", "ar", "froc", *(f"froc_at_{x:g}" for x in (0.5, 1, 2, 4, 8, 16))}
+HIGHER |= {f"sensitivity_{size}" for size in ("small", "medium", "large")}
+UNDIRECTED = {"n_validation", "score_min", "score_mean", "score_max", "score_std"}
 SCRIPTS = {"classify": classify, "segment": segment, "detect": detect}
 
 
@@ -34,6 +41,8 @@ def test_notebooks_are_stored_without_output_and_without_logic(task):
 def test_notebooks_run_on_what_the_scripts_leave(task):
     for heuristic in ("random", "coreset"):
         run_in_process(SCRIPTS[task].ex, heuristic=heuristic, n_cycles=1, steps=2, mc_samples=2)
+    measured = set(load(os.environ["ALIQUOT_RUNS"])["metric"])
+    assert measured - UNDIRECTED <= {name for name in measured if higher_is_better(name) == (name in HIGHER)}
     notebook = read(task)
     NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
     shown = [output.data for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs if "data" in output]
