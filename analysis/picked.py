@@ -40,13 +40,19 @@ class Balance:
 def picks_and_images(source: str | Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, Images]:
     """What the runs of a frame (one task, one dataset) picked, by the frame's names of the strategies; and the whole dataset.
 
-    Raises FileNotFoundError where the dataset does not lie here, and ValueError where it is not the one that the runs picked from.
+    Raises FileNotFoundError where the dataset does not lie here, and ValueError where it is not the one that the runs picked from, or
+    where the record of a run's picks is not whole.
     """
     names = dict(zip(frame["run_id"], frame["heuristic"], strict=True))
     picks = load_picks(source, ids=list(names))
     picks = picks.assign(heuristic=[names[run_id] for run_id in picks["run_id"]])
     record = documents(source)[next(iter(names))]
-    return picks, dataset_of(record["experiment"]["name"], record["config"], picks)
+    images = dataset_of(record["experiment"]["name"], record["config"], picks)
+    for run_id in names:
+        labels, recorded = frame.loc[frame["run_id"] == run_id, "n_labelled"].max(), int((picks["run_id"] == run_id).sum())
+        if labels != recorded:
+            raise ValueError(f"run {run_id} has {labels} labels, but a record of {recorded} picks")
+    return picks, images
 
 
 def class_balance(source: str | Path, frame: pd.DataFrame) -> Balance | None:

@@ -26,15 +26,24 @@ def documents(source: str | Path) -> dict[int, Document]:
     """
     if is_mongo(source):
         stored = open_database(str(source), PATIENCE)["runs"].find({}, dict.fromkeys(FIELDS, 1))
-        return {int(record["_id"]): record for record in stored if all(name in record for name in ("status", "experiment", "config"))}
+        return {record["_id"]: record for record in stored if isinstance(record["_id"], int) and _is_whole(record)}
     found = {}
     for folder in run_folders(Path(source)):
         try:
             run, config = (json.loads((folder / name).read_bytes()) for name in ("run.json", "config.json"))
-            found[int(folder.name)] = {name: run.get(name) for name in FIELDS} | {"config": config}
+            record = {name: run.get(name) for name in FIELDS} | {"config": config}
         except BROKEN:
             continue
+        if _is_whole(record):
+            found[int(folder.name)] = record
     return found
+
+
+def _is_whole(record: Document) -> bool:
+    """Whether a record has what all runs have; other programs may keep theirs in the same place."""
+    experiment, config = record.get("experiment"), record.get("config")
+    texts = (record.get("status"), record.get("command"))
+    return isinstance(experiment, dict) and "name" in experiment and isinstance(config, dict) and all(isinstance(t, str) for t in texts)
 
 
 def command_line(document: Document) -> str:
@@ -99,7 +108,11 @@ def _environment(document: Document) -> dict[str, str]:
 
 
 def same_recipe(supervised: Mapping[str, Any], runs: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a run on all labels has the data and training of `runs`: each option that does not choose images has a value among theirs."""
-    configs = list(runs)
-    decisive = (set(supervised) | {name for config in configs for name in config}) - WHERE - CHOOSING - {"run", "seed"}
-    return all(any(supervised.get(name) == config.get(name) for config in configs) for name in decisive)
+    """Whether a run on all labels has the data and training of one of `runs`: all options that choose no images, have the same values."""
+    ours = _recipe(supervised)
+    return any(_recipe(config) == ours for config in runs)
+
+
+def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:
+    aside = WHERE | CHOOSING | {"run", "seed"}
+    return {name: value for name, value in config.items() if name not in aside}

@@ -7,7 +7,7 @@ file. It shows no image of the dataset and no name of a machine; the command lin
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,15 @@ import pandas as pd
 
 from analysis import page
 from analysis.caveats import caveats
-from analysis.comparisons import critical_difference, friedman, pairwise, penalty_matrix, ranks, verdict
+from analysis.comparisons import critical_difference, friedman, pairwise, penalty_matrix, ranks, runs_needed, verdict
 from analysis.curves import SECONDS, Curves, areas, curves_of, label_saving, seconds_per_cycle, summary
 from analysis.figures import BASELINE, draw_balance, draw_curves, draw_penalties, draw_ranks, draw_times
 from analysis.picked import Balance, class_balance
 from analysis.provenance import Document, command_line, documents, environments
-from analysis.summary import add_choices, chosen_runs, full_result, higher_is_better, main_metric
+from analysis.study import full_result, full_runs, higher_is_better, main_metric, without
+from analysis.summary import add_choices, chosen_runs
 from analysis.wording import interval, labels, number, saved, with_spread
-from experiments.checkpoints import atomic
+from experiments.checkpoints import atomic, run_key
 
 MOST_PAIRS = 10  # that are shown before they are folded
 
@@ -37,6 +38,7 @@ class Study:
     runs: Mapping[int, Document]  # of the runs in the frame
     left_out: Sequence[str]  # a sentence about each reason why runs or parts are missing
     full: float | None  # the metric with all labels
+    full_runs: int  # behind it
     balance: Balance | None
     baseline: str
 
@@ -89,7 +91,8 @@ def _verdicts(study: Study) -> str:
     area = areas(curves)
     said = [verdict(area, higher_is_better=study.higher)]
     if study.baseline in curves and len(curves) > 2:
-        said.append(f"Against {study.baseline} alone: {verdict(area, study.baseline, higher_is_better=study.higher)}")
+        against = verdict(area, study.baseline, higher_is_better=study.higher)
+        said.append(f"A second question, at a level of its own: against {study.baseline} alone. {against}")
     return page.section("Verdict", *(page.paragraph(sentence, "verdict") for sentence in said))
 
 
@@ -104,7 +107,7 @@ def _curves(study: Study) -> str:
         cells = [f"{row['runs']:.0f}", with_spread(row["aubc"], row["aubc_std"]), interval(row["aubc_low"], row["aubc_high"])]
         cells += [with_spread(row["final"], row["final_std"])]
         if study.full is not None:
-            cells += [labels(row["labels_for_95_of_full"], float(budgets[-1])), f"{row['reached_95_of_full']:.0f}"]
+            cells += [labels(row["labels_for_95_of_full"], float(budgets[0]), float(budgets[-1])), f"{row['reached_95_of_full']:.0f}"]
         rows.append([name, *cells])
     values = [[name, *(with_spread(*pair) for pair in zip(c.mean(), c.std(ddof=1), strict=True))] for name, c in curves.items()]
     note = "Area under the curve over the label budget, divided by its width; final at the last budget. ± is the sample standard deviation "
@@ -123,17 +126,18 @@ def _savings(study: Study) -> str:
     curves, rng = study.curves, np.random.default_rng(0)
     if study.baseline not in curves or len(curves) < 2:
         return page.section("Labels saved", page.paragraph(f"No runs of {study.baseline} to save labels against."))
-    rows, last = [], float(curves[study.baseline].columns[-1])
+    rows, budgets = [], [float(budget) for budget in curves[study.baseline].columns]
     for name in curves:
         if name == study.baseline or not len(curves[name].index.intersection(curves[study.baseline].index)):
             continue
         s = label_saving(curves, name, study.baseline, rng, higher_is_better=study.higher)
         share = "–" if not np.isfinite(s["relative"]) else f"{s['relative']:.0%}"
-        cells = [number(s["target"]), labels(s["needed"], last), labels(s["needed_baseline"], last), saved(s["saving"]), share]
+        cells = [number(s["target"]), *(labels(s[name], budgets[0], budgets[-1]) for name in ("needed", "needed_baseline"))]
+        cells += [saved(s["saving"]), share]
         rows.append([name, f"{s['runs']:.0f}", *cells, interval(s["low"], s["high"], saved)])
     head = ["strategy", "common runs", "target", "needs", f"{study.baseline} needs", "saves", "share", "95 % interval"]
     note = f"On the way to what the mean curve of {study.baseline} reaches with the last budget; paired bootstrap over runs. "
-    note += "A saving < 0 without a number: the strategy never got there."
+    note += "A saving < 0 without a number: the strategy never got there; a dash: both began there, or neither got there."
     return page.section("Labels saved", page.table(head, rows), page.paragraph(note, "note"))
 
 
@@ -162,7 +166,9 @@ def _ranks(study: Study) -> str:
     p = friedman(area)
     drawn = draw_ranks(mean, critical_difference(len(mean), n), f"mean rank over {n} runs, 1 is best")
     told = ", ".join(f"{name} {rank:.2f}" for name, rank in mean.sort_values().items())
-    note = "Bars join strategies that differ by less than Nemenyi's critical difference at 0.05."
+    note = "Bars join strategies that differ by at most Nemenyi's critical difference at 0.05, which assumes many runs."
+    if n < (needed := runs_needed(mean.size * (mean.size - 1) // 2)):
+        note += f" With fewer than {needed} runs a missing bar proves nothing."
     note += f" Friedman's test that all rank alike: p = {p:.2g}." if np.isfinite(p) else ""
     return page.section("Ranks", page.picture(drawn, f"Mean ranks: {told}."), page.paragraph(note, "note"))
 
@@ -208,7 +214,7 @@ def _times(study: Study) -> str:
 
 
 def _caveats(study: Study) -> str:
-    found = caveats(study.frame, study.curves, study.runs, study.full, study.higher)
+    found = caveats(study.frame, study.curves, study.runs, study.full, study.higher, study.full_runs)
     return page.section("What to keep in mind", page.items([*found, *study.left_out]))
 
 
@@ -231,8 +237,9 @@ def gather(asked: argparse.Namespace) -> Study:
     task, dataset, ids = frame["task"].iloc[0], frame["dataset"].iloc[0], set(frame["run_id"])
     stored = documents(asked.source)
     alike = {i: d for i, d in stored.items() if d["experiment"]["name"] == task and d["config"].get("dataset") == dataset}
-    unfinished = sum(d["command"] == "main" and d["status"] != "COMPLETED" for d in alike.values())
-    left_out = [f"{_count(unfinished, 'run')} on this dataset did not end well or is not over, and is left out."] if unfinished else []
+    unfinished = _unfinished(alike.values())
+    left_out = [f"Runs on this dataset that did not end well or are not over, and are left out: {unfinished}."] if unfinished else []
+    left_out += [f"Run {run_id} did not measure {metric} and is left out." for run_id in without(frame, metric)]
     damaged = frame.attrs.get("damaged", {})
     left_out += [f"Run {name} is damaged and left out: {reason}." for name, reason in damaged.items()]
     found = None
@@ -242,8 +249,19 @@ def gather(asked: argparse.Namespace) -> Study:
         left_out.append(f"The classes of the picks are not shown: the dataset {dataset} was not found where this page was made.")
     except ValueError as error:
         left_out.append(f"The classes of the picks are not shown: {error}.")
-    runs = {i: alike[i] for i in ids}
-    return Study(frame, metric, runs, left_out, full_result(asked.source, frame, metric), found, _baseline(frame, asked.baseline))
+    runs = {i: alike[i] for i in ids - set(without(frame, metric))}
+    full = full_result(asked.source, frame, metric)
+    n_full = len(full_runs(asked.source, frame))
+    return Study(frame, metric, runs, left_out, full, n_full, found, _baseline(frame, asked.baseline))
+
+
+def _unfinished(records: Iterable[Document]) -> int:
+    """How many runs of active learning no record completed; attempts that were continued are one run with what completed it."""
+    keys: dict[bool, set[str]] = {True: set(), False: set()}
+    for record in records:
+        if record["command"] == "main":
+            keys[record["status"] == "COMPLETED"].add(run_key(f"{record['experiment']['name']}-main", record["config"]))
+    return len(keys[False] - keys[True])
 
 
 def _baseline(frame: pd.DataFrame, asked: str) -> str:

@@ -57,6 +57,9 @@ def load(
             known = {known for curve in reader.curves(chosen, None, {}).values() for known in curve}
             raise ValueError(f"no run has metric {name!r}.{suggestion(name, known)}")
     chosen = [stored for stored in chosen if stored.run_id in curves]
+    if not chosen:
+        _report(damaged)
+        raise ValueError(f"all runs that match are damaged: {', '.join(sorted(damaged, key=lambda name: (len(name), name)))}")
     _refuse_mixed_budgets(chosen, curves)
     _report(damaged)
     frame = _long(chosen, curves)
@@ -121,6 +124,8 @@ def _choose(
         if records and name not in known:
             raise ValueError(f"no run has option {name!r}.{suggestion(name, known)}")
     asked = dict(options) | ({"dataset": dataset} if dataset is not None else {})
+    for name, wanted in options.items():
+        _refuse_unknown_values(name, wanted, [s.config[name] for s in records if name in s.config and task in (None, s.task)])
     of_kind = [s for s in records if s.command == command and task in (None, s.task) and _matches(s.config, asked)]
     chosen = [s for s in of_kind if (statuses is None or s.status in statuses) and (ids is None or s.run_id in ids)]
     described = "any status" if statuses is None else f"status {' or '.join(statuses)}"
@@ -140,7 +145,7 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        raise ConnectionError(f"MongoDB does not answer: {str(error)[:120]}") from error
+        raise ConnectionError(f"MongoDB does not answer, or refuses: {str(error)[:120]}") from error
 
 
 def _without_duplicates(chosen: Sequence[Stored], newest: bool) -> list[Stored]:
@@ -203,6 +208,14 @@ def _long(chosen: Sequence[Stored], curves: Mapping[int, Curves]) -> pd.DataFram
         {"n_labelled": np.array(steps, "int64"), "metric": np.array(names, "str"), "value": np.array(values, "float64")}
     )
     return pd.concat([frame, measured], axis=1)
+
+
+def _refuse_unknown_values(name: str, wanted: Any, there: Sequence[Any]) -> None:
+    """One wrong value in a list would quietly leave a strategy out."""
+    for value in wanted if isinstance(wanted, list | tuple | set | range) else []:
+        if there and value not in there:
+            known = sorted({str(other) for other in there})
+            raise ValueError(f"no run has {name}={value!r}.{suggestion(str(value), known)} Known: {', '.join(known)}")
 
 
 def _matches(config: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:

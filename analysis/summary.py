@@ -2,7 +2,8 @@
 
 SOURCE is a runs folder (runs by default) or a mongodb:// address. The table is Markdown: one row per strategy, best area first, mean ±
 sample standard deviation over its runs at every budget, and the area under the budget curve. With --target also the labels that a run
-needs for it; where runs never reach it, they count with the last budget, so that the mean is a lower bound, and are counted. With
+needs for it; runs that never reach it count with the last budget and make the mean a lower bound, runs that begin there make it an
+upper one. With
 --baseline random every other strategy is compared with that one, paired by run, and a verdict says what the runs allow to say.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,20 +22,15 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from analysis.comparisons import pairwise, verdict
-from analysis.curves import Curves, areas, curves_of, label_saving, labels_needed
+from analysis.costs import costs_of, read_costs
+from analysis.curves import Curves, areas, curves_of, label_saving, labels_needed, over_cost
 from analysis.figures import draw_curves
 from analysis.plots import write_figure
-from analysis.provenance import documents, same_recipe
-from analysis.runs import load
+from analysis.runs import load, load_picks
+from analysis.study import full_result, higher_is_better, main_metric, only_study, without
 from analysis.wording import interval, number, saved
-from heuristics.registry import suggestion
 
-LOWER_IS_BETTER = {"hd95", "object_hausdorff", "nll", "ece", "train_loss", "train_seconds", "test_seconds", "query_seconds", "loader_share"}
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is better; distances, losses and times are the others."""
-    return metric.removeprefix("mc_") not in LOWER_IS_BETTER
+MOST = 8  # budgets in a table of curves that have more than twice as many, as those over costs have
 
 
 def chosen_options(words: Sequence[str]) -> dict[str, Any]:
@@ -55,63 +52,18 @@ def _value(text: str) -> Any:
         return text
 
 
-def only_study(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame, if its runs are of one task and one dataset; else a ValueError that names them."""
-    for column in ("task", "dataset"):
-        found = sorted(set(frame[column]))
-        if len(found) > 1:
-            several = ", ".join(found)
-            raise ValueError(f"these runs are of several {column}s ({several}): choose one with --{column}")
-    return frame
-
-
-def main_metric(frame: pd.DataFrame) -> str:
-    """The metric that the runs were asked to report. ValueError where it is not the same for all."""
-    names = sorted(frame["option_metric"].dropna().unique()) if "option_metric" in frame else []
-    if len(names) != 1:
-        raise ValueError(f"the runs name {', '.join(names) or 'no'} main metric: choose one with --metric")
-    return names[0]
-
-
-def split_by(frame: pd.DataFrame, options: Sequence[str]) -> pd.DataFrame:
-    """The frame with strategies divided by the values of options: `box_entropy, pseudo_labels` beside `box_entropy`.
-
-    ValueError for an unknown option.
-    """
-    for name in options:
-        if name not in frame:
-            raise ValueError(f"no run has option {name!r}.{suggestion(name, list(frame))}")
-    names = frame["heuristic"].astype(str)
-    for option in options:
-        names = names + frame[option].map(lambda v, name=option: "" if v is False else f", {name}" if v is True else f", {name}={v}")
-    split = frame.assign(heuristic=names)
-    split.attrs = frame.attrs
-    return split
-
-
-def full_result(source: str | Path, frame: pd.DataFrame, metric: str) -> float | None:
-    """Mean of `metric` over the completed runs of `supervised` with the data and the training of the frame's runs; None without any."""
-    stored = documents(source)
-    ids = set(frame["run_id"])
-    ours = [stored[i]["config"] for i in ids if i in stored]
-    same = {i for i, d in stored.items() if d["command"] == "supervised" and d["status"] == "COMPLETED"}
-    same = {i for i in same if stored[i]["experiment"]["name"] in set(frame["task"]) and same_recipe(stored[i]["config"], ours)}
-    if not same:
-        return None
-    rows = load(source, command="supervised", ids=same, newest=True, metrics=[metric])
-    return float(rows["value"].to_numpy().mean())
-
-
 def table(curves: Curves, target: float | None = None, more_is_better: bool = True) -> str:
     """Mean ± standard deviation at every budget as Markdown, best area first."""
     area = areas(curves)
     order = [str(name) for name in area.mean().sort_values(ascending=not more_is_better, kind="stable").index]
-    head = ["strategy", "runs", *(f"{budget:g}" for budget in curves[order[0]].columns), "area"]
+    columns = curves[order[0]].columns
+    shown = np.linspace(0, len(columns) - 1, MOST).round().astype(int) if len(columns) > 2 * MOST else slice(None)
+    head = ["strategy", "runs", *(f"{budget:g}" for budget in columns[shown]), "area"]
     head += [] if target is None else [f"labels for {target:g}"]
     lines = [head, ["---"] * len(head)]
     for name in order:
         values = curves[name].to_numpy(np.float64)
-        cells = [spread(column) for column in [*values.T, area[name].dropna().to_numpy()]]
+        cells = [spread(column) for column in [*values.T[shown], area[name].dropna().to_numpy()]]
         cells += [] if target is None else [_needed(curves[name], target, more_is_better)]
         lines.append([f"`{name}`".replace("|", "\\|"), str(len(values)), *cells])
     return markdown(lines)
@@ -124,11 +76,15 @@ def spread(values: Float[ndarray, " runs"], write: Callable[[float], str] = "{:.
 
 
 def _needed(runs: pd.DataFrame, target: float, more_is_better: bool) -> str:
+    """Mean ± standard deviation of the labels that runs need, as a bound where some begin at the target or never get there."""
     needed = np.array([labels_needed(runs.columns, row, target, more_is_better) for row in runs.to_numpy(np.float64)])
-    never = int(np.isinf(needed).sum())
-    if not never:
-        return spread(needed, "{:.1f}".format)
-    return f"> {np.minimum(needed, runs.columns[-1]).mean():.1f} ({never} of {len(needed)} never)"
+    early, never = int((needed <= runs.columns[0]).sum()), int(np.isinf(needed).sum())
+    mean = np.minimum(needed, runs.columns[-1]).mean()
+    if early and never:
+        return f"unknown ({early} at once and {never} never, of {len(needed)})"
+    if early or never:
+        return f"≤ {mean:.1f} ({early} of {len(needed)} at once)" if early else f"> {mean:.1f} ({never} of {len(needed)} never)"
+    return spread(needed, "{:.1f}".format)
 
 
 def versus(curves: Curves, baseline: str, more_is_better: bool = True) -> str:
@@ -166,10 +122,10 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
 def chosen_runs(asked: argparse.Namespace) -> pd.DataFrame:
     """The frame of the runs that the arguments choose, strategies divided as asked."""
     where = chosen_options(asked.where)
-    clash = [name for name in where if name in ("task", "dataset", "command", "statuses", "ids", "newest", "metrics")]
+    clash = [name for name in where if name in ("source", "task", "dataset", "command", "statuses", "ids", "newest", "metrics")]
     if clash:
         raise ValueError(f"--where {clash[0]}=...: this is no option of a run; use --task, --dataset or --newest")
-    return split_by(only_study(load(asked.source, task=asked.task, dataset=asked.dataset, newest=asked.newest, **where)), asked.by)
+    return only_study(load(asked.source, task=asked.task, dataset=asked.dataset, newest=asked.newest, **where), asked.by)
 
 
 def main() -> None:
@@ -177,18 +133,24 @@ def main() -> None:
     add_choices(parser)
     parser.add_argument("--target", type=float, help="value of the metric for which the labels needed are counted")
     parser.add_argument("--baseline", help="strategy that all others are compared with")
+    parser.add_argument("--costs", type=Path, metavar="FILE.csv", help="of columns file,cost: curves over what labels cost")
     parser.add_argument("--out", type=Path, help="PNG to draw")
     asked = parser.parse_args()
     try:
         frame = chosen_runs(asked)
         metric = asked.metric or main_metric(frame)
-        curves = curves_of(frame, metric)
+        if lacking := without(frame, metric):
+            print(f"warning: left out, without {metric}: runs {', '.join(map(str, lacking))}", file=sys.stderr)
+        curves, what = curves_of(frame, metric), "labelled images"
+        if asked.costs:
+            picks = load_picks(asked.source, ids=frame["run_id"].unique().tolist())
+            curves, what = over_cost(curves, costs_of(frame, picks, read_costs(asked.costs))), "cost of the labels"
         print(table(curves, asked.target, higher_is_better(metric)))
         if asked.baseline:
             print(f"\n{versus(curves, asked.baseline, higher_is_better(metric))}")
         if asked.out:
             title = f"{frame['dataset'].iloc[0]}: mean and standard deviation over runs"
-            print(write_figure(draw_curves(curves, metric, title, full_result(asked.source, frame, metric)), asked.out))
+            print(write_figure(draw_curves(curves, metric, title, full_result(asked.source, frame, metric), x_label=what), asked.out))
     except (ValueError, OSError) as error:
         raise SystemExit(f"{error}") from None
 

@@ -22,9 +22,9 @@ def interval(low: float, high: float, write: Callable[[float], str] = number) ->
     return "–" if np.isnan(low) else f"{write(low)} to {write(high)}"
 
 
-def labels(value: float, last: float) -> str:
-    """A number of labels; inf is more than the last budget."""
-    return f"> {last:g}" if np.isinf(value) else f"{value:.0f}"
+def labels(value: float, first: float, last: float) -> str:
+    """A number of labels; inf is more than the last budget, and where a curve begins at its target nobody knows how few would do."""
+    return f"> {last:g}" if np.isinf(value) else f"≤ {first:g}" if value <= first else f"{value:.0f}"
 
 
 def saved(value: float) -> str:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ CHOOSING = frozenset(
     "heuristic heuristic_options n_initial initial n_query n_cycles start "
     "pool_subset mc_samples aggregate empty_score select beta balance then candidates query_batch_size".split()
 )
+OWN_FOLDERS = frozenset({"folder", "coco", "voc"})  # datasets that are whatever lies in the user's folder: another folder, other data
+HELD: dict[Path, TextIO] = {}  # lock files of the runs that this process holds
 
 
 @dataclass
@@ -58,7 +60,7 @@ def run_key(command: str, options: Mapping[str, Any]) -> str:
     supervised = command.endswith("supervised")
     ignored = WHERE | CHOOSING if supervised else WHERE
     decisive = {name: value for name, value in options.items() if name not in ignored}
-    if options["dataset"] == "folder":  # other people's folders are other datasets
+    if options["dataset"] in OWN_FOLDERS:
         decisive["data_root"] = str(folder_of(options["data_root"]).resolve())
     digest = hashlib.sha256(json.dumps([command, decisive], sort_keys=True, default=str).encode()).hexdigest()[:12]
     chosen_by = "" if supervised else f"-{options['heuristic']}"
@@ -76,6 +78,18 @@ def data_digest(*parts: Images | None) -> str:
     for part in parts:
         digest.update(b"none" if part is None else part.fingerprint.encode() + part.rows.tobytes())
     return digest.hexdigest()[:12]
+
+
+def check_unchanged(state: State, data: str, resume: str) -> None:
+    """ValueError where the data, or (unless resume=force) the code, changed under a run."""
+    if state.data != data:
+        change = f"then {state.data}, now {data}"
+        raise ValueError(f"the data or their division changed under this run ({change}); use resume=fresh to start again")
+    if state.code != code_digest() and resume != "force":
+        raise ValueError(
+            f"the code changed under this unfinished run (then {state.code}, now {code_digest()}); "
+            "use resume=force to continue all the same, or resume=fresh to start again"
+        )
 
 
 def code_digest() -> str:
@@ -131,6 +145,7 @@ class Checkpoint:
     """The folder of one run's state, `<runs>/resume/<key>/`."""
 
     def __init__(self, runs: Path, key: str):
+        self.runs = runs
         self.folder = runs / "resume" / key
         self.state_file = self.folder / "state.json"
         self.training_file = self.folder / "training.pt"
@@ -138,9 +153,23 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold this run for this process; ValueError names the process that holds it already. A killed process frees it."""
+        """Hold this run during the block, or go on holding it until its end, see `hold`."""
+        self.hold()
+        try:
+            yield
+        finally:
+            HELD.pop(self.folder).close()
+
+    def hold(self) -> None:
+        """Hold this run for this process until the end of its `lock`; ValueError names the process that holds it already.
+
+        A process that ends in any way frees what it holds.
+        """
+        if self.folder in HELD:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "a+") as file:
+        with contextlib.ExitStack() as unless_held:
+            file = unless_held.enter_context(open(self.folder / "lock", "a+"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -152,7 +181,8 @@ class Checkpoint:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-            yield
+            HELD[self.folder] = file
+            unless_held.pop_all()
 
     def load(self) -> State | None:
         """The saved state, or None where there is none."""
@@ -165,6 +195,14 @@ class Checkpoint:
             return State(**saved)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"cannot read {self.state_file} ({error}); start again with resume=fresh") from error
+
+    def is_completed(self, state: State) -> bool:
+        """Whether Sacred's record says that the run is complete; one that cannot be read, as after a power cut, does not."""
+        try:
+            record = json.loads((self.runs / state.finished_by / "run.json").read_text())
+            return bool(state.finished_by) and record["status"] == "COMPLETED"
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def save(self, state: State) -> None:
         """Write the state atomically; floats survive to the last digit."""

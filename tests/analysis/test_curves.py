@@ -92,6 +92,16 @@ def test_frame_to_tables_by_run():
     assert finals(found)["random"].tolist() == [0.7, 0.8] and np.isnan(finals(found).loc[1, "bald"])
 
 
+def test_areas_are_in_the_order_of_the_runs_and_name_what_is_missing():
+    columns = pd.Index([4, 8, 16], name="n_labelled")
+    found = {"bald": pd.DataFrame([[1, 1, 1], [2, 2, 2]], index=[7, 3], columns=columns)}
+    assert areas(found)["bald"].to_dict() == {3: 2, 7: 1} and areas(found).index.tolist() == [3, 7]
+    found["hausdorff"] = pd.DataFrame([[1, 1, 1], [2, np.nan, 2]], index=[7, 3], columns=columns)
+    for refused in (areas, lambda curves: summary(curves, np.random.default_rng(0))):
+        with pytest.raises(ValueError, match="hausdorff run 3 is nan at n_labelled 8: an area needs finite values; choose another metric"):
+            refused(found)
+
+
 def test_other_column_of_the_frame():
     frame = tidy(STUDY)
     frame["cost"] = 3.0 * frame["n_labelled"]
@@ -118,6 +128,8 @@ def test_interval_is_the_percentile_bootstrap_of_scipy():
     assert np.array_equal(again, (low, high))
     assert np.isnan(bootstrap_interval(values[:1], np.random.default_rng(0))).all() and np.isnan(sample_std(values[:1])).all()
     assert sample_std(values) == pytest.approx(pd.DataFrame(values).std())
+    inner_low, inner_high = bootstrap_interval(values, np.random.default_rng(1), level=0.5)
+    assert (inner_low > low).all() and (inner_high < high).all()
 
 
 def test_labels_needed_by_hand():
@@ -161,6 +173,44 @@ def test_saving_by_hand_and_its_paired_interval():
     assert worse["needed"] == np.inf and worse["saving"] == worse["low"] == worse["high"] == -np.inf
 
 
+def test_saving_of_curves_that_fall_or_lack_runs():
+    fall = {"random": table([[0, 0.5, 0.4]] * 2), "x": table([[0, 0.4, 0.8]] * 2)}
+    saved = label_saving(fall, "x", "random", np.random.default_rng(0))
+    assert (saved["target"], saved["needed"], saved["needed_baseline"]) == pytest.approx((0.4, 10, 8))  # the last value, not the best
+    losses = label_saving({name: -t for name, t in fall.items()}, "x", "random", np.random.default_rng(0), higher_is_better=False)
+    assert (losses["needed"], losses["needed_baseline"]) == pytest.approx((10, 8))
+    unequal = {"random": table([[0, 0.2, 0.4], [0, 0.1, 0.2]], runs=[1, 2]), "x": table([[9, 9, 9], [0, 0.4, 0.6]], runs=[0, 1])}
+    assert label_saving(unequal, "x", "random", np.random.default_rng(0))["needed"] == pytest.approx(10)
+    mixed = {"random": table([[0, 0.2, 0.4]] * 4), "x": table([[0, 0.4, 0.6]] * 3 + [[0, 0, 0]])}
+    assert label_saving(mixed, "x", "random", np.random.default_rng(0))["low"] == -np.inf  # some resamples never arrive
+
+
+def test_interval_of_a_saving_against_a_slow_bootstrap():
+    noise = np.random.default_rng(4)
+    study = {
+        name: table(np.c_[np.zeros(9), noise.normal(mean, 0.03, 9), noise.normal(mean + 0.2, 0.03, 9)])
+        for name, mean in (("random", 0.3), ("x", 0.4))
+    }
+    saved = label_saving(study, "x", "random", np.random.default_rng(0), target=0.45, n_resamples=500)
+    drawn = [
+        [labels_needed([0, 10, 20], w @ study[name].to_numpy() / 9, 0.45) for name in ("random", "x")]
+        for w in np.random.default_rng(0).multinomial(9, np.full(9, 1 / 9), size=500)
+    ]
+    expected = np.quantile([theirs - ours for theirs, ours in drawn], [0.025, 0.975], method="inverted_cdf")
+    assert (saved["low"], saved["high"]) == pytest.approx(tuple(expected))
+    narrow = label_saving(study, "x", "random", np.random.default_rng(0), target=0.45, level=0.5)
+    assert saved["low"] < narrow["low"] < narrow["saving"] < narrow["high"] < saved["high"]
+
+
+def test_saving_is_unknown_where_both_begin_at_the_target():
+    study = {"random": table([[0.5, 0.6, 0.7], [0.6, 0.6, 0.7]]), "x": table([[0.5, 0.7, 0.8], [0.6, 0.7, 0.8]])}
+    saved = label_saving(study, "x", "random", np.random.default_rng(0), target=0.5)
+    assert (saved["needed"], saved["needed_baseline"], saved["undefined"]) == (0, 0, 1)
+    assert all(np.isnan(saved[name]) for name in ("saving", "relative", "low", "high"))
+    late = {"random": study["random"] - [0.2, 0, 0], "x": study["x"]}
+    assert label_saving(late, "x", "random", np.random.default_rng(0), target=0.5)["saving"] > 0  # one alone is there: at least so many
+
+
 def test_saving_where_nobody_arrives_or_runs_are_few():
     study = {"random": table([[0, 0.2, 0.4]]), "bald": table([[0.1, 0.3, 0.5], [9, 9, 9]], runs=[0, 7])}
     saved = label_saving(study, "bald", "random", np.random.default_rng(0))
@@ -183,6 +233,14 @@ def test_cost_instead_of_counts():
     paid = over_cost(study, costs, n_points=4)["a"]
     assert paid.columns.tolist() == [1, 2, 3, 4]
     assert paid.to_numpy() == pytest.approx(np.array([[0.2, 0.25, 0.3, 0.35], [0, 0.2, 0.4, 0.8]]))
+    again = over_cost(study, {"a": costs["a"].iloc[::-1]}, n_points=4)["a"]
+    assert again.equals(paid)  # by run, not by place
+    with pytest.raises(ValueError, match="costs must rise from budget to budget, but those of a run 1 do not: 40 follows 50"):
+        over_cost(study, {"a": table([[0, 1, 5], [0, 50, 40]])})
+    with pytest.raises(ValueError, match="those of a run 0 do not: nan follows 0"):
+        over_cost(study, {"a": table([[0, np.nan, 5], [0, 1, 5]])})
+    steep, paid = {"a": table([[0, 0.9, 1.0]])}, {"a": table([[0, 1, 100]])}
+    assert areas(over_cost(steep, paid))["a"].tolist() == pytest.approx([aubc([0, 1, 100], [0, 0.9, 1.0])], abs=2e-3)
     with pytest.raises(ValueError, match="no range of costs is common"):
         over_cost(study, {"a": table([[0, 1, 2], [3, 4, 5]])})
 
@@ -196,6 +254,10 @@ def test_seconds_leave_out_the_query_that_is_not_asked():
     parts = {"train_seconds": [1, 2, 6], "test_seconds": [1, 1, 1], "query_seconds": [2, 4, 0]}
     frame = pd.concat([tidy({("bald", 0): values}, name) for name, values in parts.items()])
     assert seconds_per_cycle(frame).loc["bald"].to_dict() == {"train": 3, "test": 1, "query": 3, "total": 7}
+    gap = pd.concat([tidy({("bald", 0): values}, name) for name, values in (parts | {"test_seconds": [1, np.nan, 3]}).items()])
+    assert seconds_per_cycle(gap).loc["bald", "test"] == 2  # over the cycles that know it
+    once = pd.concat([tidy({("bald", 0): [2]}, name, budgets=[4]) for name in parts])
+    assert seconds_per_cycle(once).loc["bald", "query"] == 2
 
 
 def test_summary_has_the_best_first_and_counts_who_arrived():
@@ -209,3 +271,14 @@ def test_summary_has_the_best_first_and_counts_who_arrived():
     assert found.loc["bald", "labels_for_target"] == pytest.approx((7.5 + 15) / 2)
     assert found.loc["bald", "reached_95_of_full"] == 1
     assert summary(study, np.random.default_rng(0), higher_is_better=False).index.tolist() == ["random", "bald"]
+
+
+def test_summary_where_less_is_better():
+    study = {"x": table([[9, 5, 3.0], [9, 7, 6], [9, 8, 4], [9, 9, 4.2]])}
+    row = summary(study, np.random.default_rng(0), target=5.0, full=3.9, higher_is_better=False).loc["x"]
+    needed = [10, np.inf, 17.5, 10 + 10 * 4 / 4.8]
+    assert row["labels_for_target"] == pytest.approx(np.median(needed)) and row["reached_target"] == 3  # a mean would be inf
+    assert row["reached_95_of_full"] == 2  # 3.9 / 0.95 is 4.11: 3 and 4 are there, 4.2 is not
+    assert row["final_std"] == pytest.approx(np.std([3, 6, 4, 4.2], ddof=1))
+    low, high = bootstrap_interval(areas(study).to_numpy(), np.random.default_rng(0))
+    assert (row["aubc_low"], row["aubc_high"]) == pytest.approx((low[0], high[0]))

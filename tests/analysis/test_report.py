@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import shlex
 from html.parser import HTMLParser
 
@@ -83,7 +84,7 @@ def phantom_study(tmp_path):
     runs, images = tmp_path / "runs", glands(12, 4)
     for i, name in enumerate(["random", "bald"]):
         picks = [("initial", 0, images.names[0]), (0, 1 + i, images.names[1 + i]), (0, 3, images.names[3]), (1, 5, images.names[5])]
-        store(runs, i, name, 0, [0.5, 0.6, 0.7 + i / 10], dataset="phantom", phantom_pool=12, phantom_test=4, picks=picks)
+        store(runs, i, name, 0, [0.5, 0.6, 0.7 + i / 10], (1, 3, 4), dataset="phantom", phantom_pool=12, phantom_test=4, picks=picks)
     return runs, images
 
 
@@ -119,12 +120,12 @@ def test_page_says_what_was_found(tmp_path, reported):
     with pytest.warns(UserWarning, match="92"):
         said = Page(reported(runs, "--dataset", "glas")).text
     assert "segment · glas · dice" in said and "3 strategies in 9 runs, 4 to 12 labelled images" in said
-    assert "Cannot decide: with 3 runs the smallest possible p is 0.25" in said and "Against random alone: Cannot decide" in said
+    assert "Cannot decide: with 3 runs the smallest possible p is 0.25" in said and "against random alone. Cannot decide" in said
     assert "0.800 ± 0.000" in said and "0.510 ± 0.010" in said  # the last value of the third; the first of all
     assert "All labels with the same training reach 0.900" in said
-    assert "Too few runs for a claim, which takes at least 5" in said and "at least 7 runs of each" in said and "one baseline 7" not in said
+    assert "Too few runs for a claim, which takes at least 6" in said and "at least 7 runs of each" in said and "one baseline 7" not in said
     assert "Short recipe: each model is trained for 200 steps (preset glas_quick)" in said
-    assert "1 run on this dataset did not end well" in said and "Run 92 is damaged and left out" in said
+    assert "did not end well or are not over, and are left out: 1" in said and "Run 92 is damaged and left out" in said
     assert "not shown: the dataset glas was not found" in said and "no_data" not in said
     assert "numpy 2.4.6" in " ".join(said.split()) and "A & B" in said and "0123456789" in said
 
@@ -170,6 +171,34 @@ def test_classes_of_the_picks(phantom_study, reported):
     assert "picked by" in found.text and f"{share:.1%}" in found.text
     assert len(found.pictures()) == 3  # curves, classes, times: one run has no ranks
     assert "Ranks need two strategies that share two runs" in found.text and "needs two common runs of every pair" in found.text
+
+
+def test_classes_of_a_cut_record_are_not_shown(phantom_study, reported):
+    runs, _ = phantom_study
+    record = runs / "1" / "picks.csv"
+    record.write_text("\n".join(record.read_text().splitlines()[:3]))
+    assert "The classes of the picks are not shown: run 1 has 4 labels, but a record of 2 picks." in Page(reported(runs)).text
+
+
+def test_attempts_that_were_continued_are_no_lost_runs(tmp_path, reported):
+    """One attempt of run 0 was continued by what completed it; run 5 was never completed, in two attempts."""
+    runs = study(tmp_path / "runs", ["random", "bald"])
+    for number, run in ((50, 0), (51, 5), (52, 5)):
+        store(runs, number, "bald", run, [0.5, 0.6, 0.7], status="INTERRUPTED")
+    assert "did not end well or are not over, and are left out: 1." in Page(reported(runs)).text
+
+
+def test_foreign_records_and_runs_without_the_metric(tmp_path, reported):
+    runs = study(tmp_path / "runs", ["random", "bald"])
+    for number, record, config in ((60, {}, {}), (61, {"status": "COMPLETED"}, []), (62, {"experiment": "vae", "status": 1}, {})):
+        (runs / str(number)).mkdir()
+        (runs / str(number) / "run.json").write_text(json.dumps(record))
+        (runs / str(number) / "config.json").write_text(json.dumps(config))
+    metrics = runs / "2" / "metrics.json"
+    metrics.write_text(metrics.read_text().replace('"dice"', '"slice"'))
+    with pytest.warns(UserWarning, match="damaged"):
+        said = Page(reported(runs)).text
+    assert "Run 2 did not measure dice and is left out." in said and "in 5 runs" in said
 
 
 def test_classes_of_another_dataset_are_not_shown(phantom_study):

@@ -105,6 +105,8 @@ def test_mistakes_are_one_sentence(runs, tmp_path):
         load(runs, statuses=["COMPLETE"])
     with pytest.raises(ValueError, match="no run has option 'heuristc'. Did you mean 'heuristic'"):
         load(runs, heuristc="bald")
+    with pytest.raises(ValueError, match="no run has heuristic='blad'. Did you mean 'bald'\\? Known: bald, "):
+        load(runs, heuristic=["bald", "blad"])
     with pytest.raises(ValueError, match="no run has metric 'dicee'. Did you mean 'dice'"):
         load(runs, dataset="glas", metrics=["dicee"])
     with pytest.raises(ValueError, match="heuristic='bald', run=1.* there are 1 FAILED"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from analysis.curves import curves_of
 from analysis.runs import load
-from analysis.summary import chosen_options, full_result, higher_is_better, main, split_by, table
+from analysis.study import full_result, higher_is_better, split_by
+from analysis.summary import chosen_options, main, table
 from tests.analysis.stored_runs import store
 
 TWO = (4, 8)
@@ -47,6 +49,9 @@ def test_labels_needed_by_hand(runs):
     assert table(curves, 0.7).splitlines()[0].endswith("| labels for 0.7 |")
     assert [line.split(" | ")[-1] for line in table(curves, 0.7).splitlines()[2:]] == ["6.0 |", "8.0 ± 0.0 |"]
     assert [line.split(" | ")[-1] for line in table(curves, 0.8).splitlines()[2:]] == ["7.0 |", "> 8.0 (2 of 2 never) |"]
+    early = {"x": pd.DataFrame([[0.8, 0.9], [0.7, 0.9]], columns=[4, 8])}
+    assert table(early, 0.8).endswith("| ≤ 5.0 (1 of 2 at once) |")
+    assert table({"x": pd.DataFrame([[0.8, 0.9], [0.5, 0.7]], columns=[4, 8])}, 0.8).endswith("| unknown (1 at once and 1 never, of 2) |")
 
 
 def test_against_a_baseline_by_hand(runs, command):
@@ -74,7 +79,7 @@ def test_strategies_are_divided_by_an_option(runs):
         curves_of(load(runs, dataset="glas"), "dice")
     curves = curves_of(split_by(load(runs, dataset="glas"), ["steps"]), "dice")
     assert {name: len(table) for name, table in curves.items()} == {"bald, steps=200": 1, "bald, steps=900": 1, "random, steps=200": 2}
-    with pytest.raises(ValueError, match="no run has option 'step'. Did you mean 'steps'"):
+    with pytest.raises(ValueError, match="no run has option 'step' to divide by. Did you mean 'steps'"):
         split_by(load(runs, dataset="glas"), ["step"])
 
 
@@ -111,6 +116,9 @@ def test_command_line(runs, command):
         ([], "several datasets \\(glas, phantom\\): choose one with --dataset"),
         (["--dataset", "glas", "--metric", "dise"], "no run has metric 'dise'"),
         (["--dataset", "glas", "--where", "dataset=glas"], "use --task, --dataset"),
+        (["--dataset", "glas", "--where", "source=runs"], "use --task, --dataset"),
+        (["--dataset", "glas", "--where", "heuristic=bald,rendom"], "no run has heuristic='rendom'. Did you mean 'random'"),
+        (["--dataset", "glas", "--by", "heuristic"], "no run has option 'heuristic' to divide by"),
     ],
 )
 def test_mistakes_are_one_sentence(runs, command, words, sentence):

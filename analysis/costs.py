@@ -1,0 +1,57 @@
+"""What the labels of runs cost: from a price for each image to the cumulative cost of every run at every budget."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.curves import annotation_cost
+from heuristics.registry import suggestion
+
+
+def read_costs(file: Path) -> dict[str, float]:
+    """Cost of every image, by its name in picks.csv, from a csv file with columns `file` and `cost` (any unit, >= 0).
+
+    Raises FileNotFoundError without the file, ValueError for missing columns or a cost that is no number >= 0.
+    """
+    with open(file, newline="") as lines:
+        table = csv.DictReader(lines)
+        missing = {"file", "cost"} - set(table.fieldnames or ())
+        if missing:
+            raise ValueError(f"{file} lacks column {' and '.join(sorted(missing))}; expected a csv with columns file,cost")
+        costs = {}
+        for row in table:
+            try:
+                costs[row["file"]] = float(row["cost"])
+            except (TypeError, ValueError):
+                costs[row["file"]] = math.nan
+            if not 0 <= costs[row["file"]] < math.inf:
+                raise ValueError(f"{file}, line {table.line_num}: the cost of {row['file']} is {row['cost']!r}, expected a number >= 0")
+    return costs
+
+
+def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float]) -> dict[str, pd.DataFrame]:
+    """The cumulative cost of the labels of every run at every budget: strategy -> runs x budgets, tables like those of `curves_of`.
+
+    `frame` and `picks` are those of `analysis.runs.load` and `load_picks`. Raises ValueError for an image without a cost, or a run whose
+    picks are missing.
+    """
+    budgets = sorted(frame["n_labelled"].unique())
+    picked = dict(iter(picks.groupby("run_id", sort=False)["file"]))
+    tables: dict[str, dict[int, np.ndarray]] = {}
+    for run_id, heuristic, run in frame[["run_id", "heuristic", "run"]].drop_duplicates().itertuples(index=False):
+        if run_id not in picked:
+            raise ValueError(f"run {run_id} has no record of its picks, so that their cost is unknown")
+        files = picked[run_id].tolist()
+        for name in files:
+            if name not in costs:
+                raise ValueError(f"no cost is given for {name!r}, which run {run_id} labelled.{suggestion(name, costs)}")
+        each = np.array([costs[name] for name in files], dtype=np.float64)
+        tables.setdefault(str(heuristic), {})[int(run)] = annotation_cost(np.arange(len(files)), each, budgets)
+    columns = pd.Index(budgets, name="n_labelled")
+    return {name: pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("run") for name, rows in tables.items()}

@@ -1,0 +1,72 @@
+"""What labels cost."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from analysis.costs import costs_of, read_costs
+from analysis.curves import curves_of, over_cost
+from analysis.runs import load, load_picks
+from analysis.summary import main
+from tests.analysis.stored_runs import store
+
+TWO = (2, 3)
+PICKS = [("initial", 0, "a.png"), ("initial", 1, "b, c.png"), (0, 2, "d.png")]
+
+
+@pytest.fixture
+def runs(tmp_path):
+    (tmp_path / "resume").mkdir()
+    store(tmp_path, 1, "random", 0, [0.5, 0.7], TWO, picks=PICKS)
+    store(tmp_path, 2, "bald", 0, [0.5, 0.9], TWO, picks=[*PICKS[:2], (0, 5, "e.png")])
+    return tmp_path
+
+
+@pytest.fixture
+def prices(tmp_path):
+    file = tmp_path / "prices.csv"
+    file.write_text('file,cost\na.png,1\n"b, c.png",2.5\nd.png,10\ne.png,2.5\n')
+    return file
+
+
+def test_costs_by_hand(runs, prices):
+    frame, picks = load(runs), load_picks(runs)
+    costs = costs_of(frame, picks, read_costs(prices))
+    assert costs["random"].loc[0].tolist() == [3.5, 13.5] and costs["bald"].loc[0].tolist() == [3.5, 6.0]
+    over = over_cost(curves_of(frame, "dice"), costs)  # 3.5 to 6: all of bald's way, a quarter of random's
+    assert over["bald"].iloc[0, -1] == pytest.approx(0.9) and over["random"].iloc[0, -1] == pytest.approx(0.55)
+
+
+def test_the_command_compares_over_costs(runs, prices, monkeypatch, capsys, tmp_path):
+    words = ["summary", str(runs), "--costs", str(prices), "--out", str(tmp_path / "costs.png")]
+    monkeypatch.setattr("sys.argv", words)
+    main()
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    cells = head.strip("| ").split(" | ")
+    assert cells[2] == "3.5" and cells[-2:] == ["6", "area"] and len(cells) < 12
+    assert rows[0].startswith("| `bald` | 1 | 0.500 |") and rows[0].endswith("| 0.900 | 0.700 |")
+    assert rows[1].startswith("| `random` | 1 | 0.500 |") and rows[1].endswith("| 0.550 | 0.525 |")
+    assert (tmp_path / "costs.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name,cost\n", "lacks column file; expected a csv with columns file,cost"),
+        ("file,cost\na.png,much\n", "line 2: the cost of a.png is 'much', expected a number >= 0"),
+        ("file,cost\na.png,-1\n", "the cost of a.png is '-1'"),
+        ("file,cost\na.png,nan\n", "the cost of a.png is 'nan'"),
+        ("file,cost\na.png,1\nb c.png,1\n", "no cost is given for 'b, c.png', which run 1 labelled. Did you mean 'b c.png'?"),
+    ],
+)
+def test_what_is_refused(runs, prices, text, said):
+    prices.write_text(text)
+    with pytest.raises(ValueError) as refused:
+        costs_of(load(runs), load_picks(runs), read_costs(prices))
+    assert said in str(refused.value)
+
+
+def test_a_run_without_picks_is_named(runs, prices):
+    with pytest.raises(ValueError, match="run 2 has no record of its picks"):
+        costs_of(load(runs), pd.DataFrame(load_picks(runs).query("run_id == 1")), read_costs(prices))
