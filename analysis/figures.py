@@ -1,14 +1,12 @@
 """Figures of a study, as one would put them in a paper: curves, penalty matrix, ranks, class balance of the picks, time against accuracy.
 
-Each `draw_*` returns a figure; `save` writes it as PNG and PDF. A strategy has the same colour in all figures that name the same
-strategies.
+Each `draw_*` returns a figure; `analysis.plots.write_figure` writes it as PNG or PDF. A strategy has the same colour in all figures that
+name the same strategies. Figures grow with the number of strategies and the length of names, so that no text covers or leaves anything.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -18,34 +16,21 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy import ndarray
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from analysis.comparisons import cliques
 from analysis.curves import Curves, sample_std
-from analysis.plots import CLASS_COLOURS, DPI, GREY, INK, PALE, write_figure
+from analysis.plots import CLASS_COLOURS, DPI, GREY, INK, PALE, wrapped
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito (2008), without the yellow no line shows in
 MARKERS = ("o", "s", "^", "D", "v", "P")
 BASELINE = "random"  # black in every figure
-
 LINES = ("-", "--", ":")
-
-
-def save(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Write `path` with the endings .png and .pdf, each whole or not at all; text in the PDF stays text."""
-    path = Path(path)
-    png, pdf = write_figure(figure, path.with_suffix(".png")), path.with_suffix(".pdf")
-    beside = pdf.with_name(f".{pdf.name}.{os.getpid()}.part")
-    try:
-        with mpl.rc_context({"pdf.fonttype": 42}):  # TrueType: journals refuse matplotlib's default, Type 3
-            figure.savefig(beside, format="pdf", metadata={"CreationDate": None})
-        os.replace(beside, pdf)
-    finally:
-        beside.unlink(missing_ok=True)
-    return png, pdf
+WIDE, TALL, ROW, LINE = 4.75, 3.34, 0.185, 0.18  # inches: axes; from one name beside them, or one line of a title, to the next
+TILT = np.radians(50)  # of the names above the axes
 
 
 def styles(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
@@ -63,21 +48,24 @@ def draw_curves(
     bands: Mapping[str, tuple[Float[ndarray, " t"], Float[ndarray, " t"]]] | None = None,
     x_label: str = "labelled images",
 ) -> Figure:
-    """Mean curves over the runs, labelled at their ends, `full` the value with all labels as a dashed line.
+    """Mean curves over the runs, labelled at their last values, `full` the value with all labels as a dashed line.
 
     `bands` holds low and high (T,) by strategy, such as `analysis.curves.bootstrap_interval`; without it they are mean ± one sample
-    standard deviation, and a strategy with a single run has none.
+    standard deviation, and a strategy with a single run has none. Where the mean is NaN the line has a gap.
     """
-    width = 5.8 + max(1.4, 0.085 * max(map(len, curves)))  # room for the longest name
-    figure, axes = _panel((width, 4.4), (0.72 / width, 0.13, 4.75 / width, 0.76), title, x_label, metric)
+    beside = max(1.73, 0.4 + 0.085 * max(map(len, curves)))
+    figure, axes = _panel(title, x_label, metric, tall=max(TALL, ROW * (len(curves) + 1)), beside=beside)
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1))
+    shade = min(0.12, 0.6 / len(curves))  # many bands would end in one grey
     ends = {}
     for name, (colour, marker, line) in styles(list(curves)).items():
         budgets, values = curves[name].columns.to_numpy(np.float64), curves[name].to_numpy(np.float64)
         mean, std = values.mean(axis=0), sample_std(values)
         low, high = bands[name] if bands else (mean - std, mean + std)
         axes.plot(budgets, mean, color=colour, linestyle=line, linewidth=1.8, marker=marker, markersize=4, zorder=3)
-        axes.fill_between(budgets, low, high, color=colour, alpha=0.11, linewidth=0)
-        ends[name] = (budgets[-1], mean[-1], colour)
+        axes.fill_between(budgets, low, high, color=colour, alpha=shade, linewidth=0 if len(budgets) > 1 else 8)
+        last = np.flatnonzero(np.isfinite(mean))[-1:]
+        ends[name] = (budgets[last].item(), mean[last].item(), colour) if last.size else (np.nan, np.nan, colour)
     if full is not None:
         axes.axhline(full, color=GREY, linewidth=1, linestyle="--")
         ends["all labels"] = (axes.get_xlim()[1], full, GREY)
@@ -95,8 +83,13 @@ def draw_penalties(matrix: pd.DataFrame, title: str) -> Figure:
     shown = np.where(np.vstack([np.eye(k, dtype=bool), np.zeros((1, k), dtype=bool)]), np.nan, cells)
     rows = np.r_[np.arange(k), k + 0.25]  # the means stand apart
     longest = max(map(len, names))
-    side, left, top = 0.62 * k, max(1.55, 0.085 * longest), max(1.35, 0.4 + 0.06 * longest)
-    width, height = max(left + side + 0.85, 4.6), top + side + 1.05
+    cell = 0.56 if k < 10 else 0.42
+    side, left = cell * k, 0.3 + 0.078 * max(longest, 5)
+    beside = max(0.25, *(0.3 + 0.055 * len(name) - cell * (k - i - 0.5) for i, name in enumerate(names)))  # the names above are tilted
+    width = max(left + side + beside, 4.6)
+    title = wrapped(title, width - 0.3, 11.0)
+    top = 0.5 + LINE * title.count("\n") + 0.045 * longest + 0.2
+    height = top + side + 1.25 * cell + 0.4
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     figure.text(0.15 / width, 1 - 0.15 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)
     axes = figure.add_axes((left / width, 0.3 / height, side / width, (height - top - 0.3) / height))
@@ -104,8 +97,9 @@ def draw_penalties(matrix: pd.DataFrame, title: str) -> Figure:
     for y, row in zip(rows, shown, strict=True):
         axes.imshow(row[None], cmap=colours, vmin=0, vmax=1, extent=(-0.5, k - 0.5, y + 0.5, y - 0.5), aspect="auto")
         for x, value in enumerate(row):
-            text = "" if np.isnan(value) else f"{value:.2f}"
-            axes.text(x, y, text, ha="center", va="center", fontsize=9, color="white" if value > 0.55 else INK)
+            text = "" if np.isnan(value) else f"{value:.2f}" if value else "0"
+            ink = "white" if value > 0.55 else INK if value else GREY
+            axes.text(x, y, text, ha="center", va="center", fontsize=9, color=ink)
     axes.set_xlim(-0.5, k - 0.5)
     axes.set_ylim(k + 0.75, -0.5)
     axes.set_xticks(range(k), names, rotation=35, ha="left", parse_math=False)
@@ -127,12 +121,15 @@ def draw_ranks(mean_ranks: pd.Series, difference: float, title: str) -> Figure:
     groups = cliques(ordered, difference)
     first = 0.42 + 0.14 * len(groups)  # inches below the axis, as all heights here
     deep = first + 0.27 * half
-    beside = 0.9 + 0.075 * max(len(str(name)) for name in ordered.index)
-    top, width = 0.95, 4.0 + 2 * max(beside, 1.7)
+    beside = max(1.7, 0.9 + 0.075 * max(len(str(name)) for name in ordered.index))
+    wide = max(4.0, 0.22 * k)
+    width = wide + 2 * beside
+    title = wrapped(title, width - 0.4, 11.0)
+    top = 0.95 + LINE * title.count("\n")
     height = top + deep + 0.1
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     figure.text(0.2 / width, 1 - 0.15 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)
-    axes = figure.add_axes((0.5 - 2.0 / width, 0, 4.0 / width, 1))
+    axes = figure.add_axes((beside / width, 0, wide / width, 1))
     axes.set_axis_off()
     axes.set_xlim(1, max(k, 2))
     axes.set_ylim(height, 0)
@@ -141,8 +138,8 @@ def draw_ranks(mean_ranks: pd.Series, difference: float, title: str) -> Figure:
         axes.vlines(rank, top - 0.06, top, color=INK, linewidth=1, clip_on=False)
         axes.text(rank, top - 0.1, str(rank), ha="center", va="bottom", fontsize=8.5, color=GREY)
     right = max(k, 2)
-    axes.hlines(0.62, right - difference, right, color=GREY, linewidth=1.5, clip_on=False)
-    axes.text(right + 0.03 * k, 0.62, f"critical difference {difference:.2f}", ha="left", va="center", fontsize=8.5, color=GREY)
+    axes.hlines(top - 0.33, right - difference, right, color=GREY, linewidth=1.5, clip_on=False)
+    axes.text(right + 0.03 * k, top - 0.33, f"critical difference {difference:.2f}", ha="left", va="center", fontsize=8.5, color=GREY)
     palette = styles([str(name) for name in ordered.index])
     for i, (name, rank) in enumerate(ordered.items()):
         on_left = i < half
@@ -166,24 +163,28 @@ def draw_balance(shares: Mapping[str, ArrayLike], class_names: Sequence[str], po
     """
     columns = min(len(shares), 3)
     lines = -(-len(shares) // columns)
-    width, height = max(2.5 * columns + 0.7, 5.0), 0.9 + 2.0 * lines + 0.25 * (-(-len(class_names) // 5))
+    width = max(2.5 * columns + 0.7, 5.0)
+    abreast = int(np.clip((width - 0.2) / (0.5 + 0.068 * max(map(len, class_names))), 1, 5))  # class names beside each other
+    height = 0.9 + 2.0 * lines + 0.25 * (-(-len(class_names) // abreast))
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     colours = _class_colours(len(class_names))
     for axes, name in zip(grid.flat, shares, strict=False):
         counts = np.asarray(shares[name], dtype=np.float64)
-        x = np.arange(1, len(counts) + 1)
+        x = np.arange(len(counts))
         if pool is not None:
-            counts, x = np.vstack([counts, np.asarray(pool, dtype=np.float64)]), np.r_[x, len(counts) + 1.6]
+            counts, x = np.vstack([counts, np.asarray(pool, dtype=np.float64)]), np.r_[x, len(counts) + 0.6]
         total = counts.sum(axis=1, keepdims=True)
         parts = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
         for c, bottom in enumerate((np.cumsum(parts, axis=1) - parts).T):
-            axes.bar(x, parts[:, c], 0.9, bottom, color=colours[c], edgecolor="white", linewidth=0.4, label=class_names[c])
-        every = -(-len(counts) // 8)
-        ticks = {int(i): str(int(i)) for i in x[: len(x) - (pool is not None)][::every]}
-        axes.set_xticks([*ticks, *([x[-1]] if pool is not None else [])], [*ticks.values(), *(["pool"] if pool is not None else [])])
+            look = {"edgecolor": "white", "linewidth": min(0.4, 8 / len(x)), "label": class_names[c]}
+            axes.bar(x, parts[:, c], 0.9, bottom, color=colours[c], **look)
+        ticks = {float(i): f"{i:g}" for i in x[:: -(-len(x) // 8)]}
+        if pool is not None:  # its name needs room, and stands at no whole number
+            ticks = {i: text for i, text in ticks.items() if x[-1] - i > 0.15 * len(x)} | {float(x[-1]): "pool"}
+        axes.set_xticks(list(ticks), list(ticks.values()))
         axes.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
-        axes.set_title(name, loc="left", fontsize=9.5, color=INK, fontweight="bold", parse_math=False)
+        axes.set_title(wrapped(name, 2.2, 9.5), loc="left", fontsize=9.5, color=INK, fontweight="bold", parse_math=False)
         axes.spines[:].set_visible(False)
         axes.tick_params(labelsize=8, colors=GREY, length=0)
         axes.margins(0.01)
@@ -191,8 +192,11 @@ def draw_balance(shares: Mapping[str, ArrayLike], class_names: Sequence[str], po
     for axes in grid.flat[len(shares) :]:
         axes.set_visible(False)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=5, fontsize=8, frameon=False, handlelength=1, handleheight=1)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK, parse_math=False)
+    look = {"ncols": abreast, "fontsize": 8, "frameon": False, "handlelength": 1, "handleheight": 1}
+    legend = figure.legend(handles, labels, loc="outside lower left", **look)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    figure.suptitle(wrapped(title, width - 0.2, 11.0), x=0.01, ha="left", fontsize=11, color=INK, parse_math=False)
     return figure
 
 
@@ -202,36 +206,40 @@ def draw_times(seconds: pd.Series, scores: pd.DataFrame, metric: str, title: str
     `scores` are runs x strategies (`analysis.curves.areas` or `finals`), `seconds` > 0 by strategy. Raises ValueError for seconds that a
     logarithm does not take.
     """
-    means = scores.mean().sort_values()
-    names = [str(name) for name in means.index]
-    taken = {name: float(seconds.loc[name]) for name in names}
+    means = scores.mean()
+    taken = {str(name): float(seconds.loc[name]) for name in means.index}
     for name, spent in taken.items():
         if not 0 < spent < np.inf:
             raise ValueError(f"{name} takes {spent} seconds: a logarithmic axis needs finite numbers above 0")
-    figure, axes = _panel((6.8, 4.2), (0.12, 0.14, 0.7, 0.68), title, x_label, metric, pad=40)
-    axes.set_xscale("log")
-    palette = styles(names)
-    for name in names:
-        colour, marker, _ = palette[name]
+    longest, wide = max(map(len, taken)), max(WIDE, ROW / np.sin(TILT) * len(taken))
+    above, beside = 0.35 + 0.08 * np.sin(TILT) * longest, 0.2 + 0.08 * np.cos(TILT) * longest
+    figure, axes = _panel(title, x_label, metric, wide, beside=beside, above=above)
+    tips = {}
+    for name, (colour, marker, _) in styles(list(taken)).items():
         (std,) = np.nan_to_num(sample_std(scores[[name]].dropna().to_numpy(np.float64)))
         axes.errorbar(taken[name], means[name], std, color=colour, marker=marker, markersize=7, linewidth=1.3)
-        above = {"rotation": 38, "rotation_mode": "anchor", "xytext": (2, 5 if std else 8), "textcoords": "offset points"}
-        tip = (taken[name], means[name] + std)
-        axes.annotate(name, tip, **above, fontsize=9, color=_dark(colour), annotation_clip=False, parse_math=False)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        tips[name] = (taken[name], means[name] + std, colour)
+    span = max(taken.values()) / min(taken.values())
+    room = span**0.06 if span > 1 else 2.0
+    axes.set_xscale("log")
+    axes.set_xlim(min(taken.values()) / room, max(taken.values()) * room)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 300 else (1,)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(0.08)
+    _label_above(axes, tips)
     return figure
 
 
 def _panel(
-    size: tuple[float, float], place: tuple[float, float, float, float], title: str, x: str, y: str, pad: int = 9
+    title: str, x: str, y: str, wide: float = WIDE, tall: float = TALL, beside: float = 0.3, above: float = 0.1
 ) -> tuple[Figure, Axes]:
-    """A figure with one quiet pair of axes."""
-    figure = Figure(figsize=size, dpi=DPI, facecolor="white")
-    axes = figure.add_axes(place)
-    axes.set_title(title, loc="left", fontsize=11, color=INK, pad=pad, parse_math=False)
+    """A figure with one quiet pair of axes, this `wide` and `tall`, and room for labels `beside` and `above`; inches."""
+    width = 0.75 + wide + beside
+    title = wrapped(title, width - 0.85, 11.0)
+    height = 0.55 + tall + above + 0.3 + LINE * (title.count("\n") + 1)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    axes = figure.add_axes((0.75 / width, 0.55 / height, wide / width, tall / height))
+    figure.text(0.75 / width, 1 - 0.2 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)
     axes.set_xlabel(x, fontsize=9.5, color=INK)
     axes.set_ylabel(y.replace("_", " "), fontsize=9.5, color=INK, parse_math=False)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
@@ -243,23 +251,42 @@ def _panel(
 
 
 def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each name beside the end (x, y, colour) of its line, moved as little as keeps the names apart, with a thin line to it."""
-    names = sorted(ends, key=lambda name: ends[name][1])
+    """Write each name beside the end (x, y, colour) of its line, moved as little as keeps the names apart, with a thin line to it.
+
+    The name of a line without any value, whose end is NaN, stands at the bottom.
+    """
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    heights = _apart(np.array([ends[name][1] for name in names]), 0.055 * (high - low))
-    for name, height in zip(names, heights, strict=True):
-        x, y, colour = ends[name]
-        link = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)}
-        where = {"xycoords": "data", "textcoords": ("axes fraction", "data"), "va": "center", "annotation_clip": False}
-        look = {"color": _dark(colour), "fontsize": 9, "fontweight": "bold", "parse_math": False}
-        axes.annotate(name, (x, y), (1.03, height), arrowprops=link, **where, **look)
+    tall = axes.get_window_extent().height / DPI
+    heights = {name: 0 if np.isnan(y) else tall * (y - low) / (high - low) for name, (_, y, _) in ends.items()}
+    names = sorted(ends, key=heights.__getitem__)
+    for name, height in zip(names, _apart(np.array([heights[name] for name in names]), ROW, tall), strict=True):
+        _label(axes, name, ends[name], (1.03, height / tall), va="center", fontweight="bold")
 
 
-def _apart(heights: Float[ndarray, " n"], gap: float) -> Float[ndarray, " n"]:
-    """The rising heights nearest to `heights` (least squares) of which neighbours keep a gap."""
-    steps = gap * np.arange(len(heights))
-    return isotonic_regression(heights - steps).x + steps
+def _label_above(axes: Axes, tips: Mapping[str, tuple[float, float, str]]) -> None:
+    """Write each name above the axes, with a thin line to its tip (x, y, colour); the names keep the order of the tips."""
+    names = sorted(tips, key=lambda name: tips[name][0])
+    axes.set_ylim(axes.get_ylim())
+    wide = axes.get_window_extent().width / DPI
+    places = axes.transAxes.inverted().transform(axes.transData.transform([tips[name][:2] for name in names]))[:, 0]
+    for name, place in zip(names, _apart(wide * places, ROW / np.sin(TILT), wide), strict=True):
+        tilted = {"rotation": np.degrees(TILT), "rotation_mode": "anchor", "va": "center"}
+        _label(axes, name, tips[name], ((place + 0.05) / wide, 1.03), **tilted)  # half a letter on: the line begins at the lower left
+
+
+def _label(axes: Axes, name: str, end: tuple[float, float, str], place: tuple[float, float], **look: float | str) -> None:
+    """Write a name at a place, in shares of the axes, with a thin line to the end (x, y, colour), where there is one."""
+    x, y, colour = end
+    link = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5 * ("rotation" not in look))}
+    written = {"color": _dark(colour), "fontsize": 9, "annotation_clip": False, "parse_math": False, **look}
+    axes.annotate(name, (x, y), place, textcoords="axes fraction", arrowprops=link if np.isfinite(y) else None, **written)
+
+
+def _apart(places: Float[ndarray, " n"], gap: float, end: float) -> Float[ndarray, " n"]:
+    """The rising places in 0..end nearest to `places` (least squares) of which neighbours keep a gap; `end` has room for them."""
+    steps = gap * np.arange(len(places))
+    return np.clip(isotonic_regression(places - steps).x, 0, end - steps[-1]) + steps
 
 
 def _dark(colour: str) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy import ndarray
 
 from analysis.plots import DPI, GREY, INK, PALE, write_figure
@@ -69,5 +70,6 @@ def _staircase(axes: Axes, curve: Float[ndarray, "points 2"], colour: tuple[floa
     axes.plot(FPS, sensitivities, linestyle="none", marker="o", markersize=5 if last else 3, color=colour, clip_on=False, zorder=3)
     if last:
         for fps, value in zip(FPS, sensitivities, strict=True):
-            label = {"textcoords": "offset points", "fontsize": 8, "color": colour, "ha": "center", "fontweight": "bold"}
+            label = {"textcoords": "offset points", "fontsize": 8, "color": colour, "ha": "center", "fontweight": "bold", "zorder": 4}
+            label["path_effects"] = [withStroke(linewidth=2.5, foreground="white")]  # legible where the curve crosses it
             axes.annotate(f"{value:.2f}", (fps, value), (0, 7), annotation_clip=False, **label)

@@ -6,11 +6,12 @@ Colours are those of Okabe and Ito (2008, Color Universal Design) and perceptual
 
 from __future__ import annotations
 
-import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
@@ -21,6 +22,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 from numpy.typing import ArrayLike
+
+from experiments.checkpoints import atomic
 
 BLUE, VERMILION, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#6E6E6E", "#D9D9D9"
 CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")  # foreground classes 1, 2, ...
@@ -90,6 +93,9 @@ def _curve(axes: Axes, budgets: ndarray, values: ndarray, name: str, large: bool
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.margins(y=0.08)
+    if not known.size:
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no value", ha="center", va="center", fontsize=size, color=GREY, transform=axes.transAxes)
     beside = 0.02 * np.ptp(budgets) or 1.0
     axes.set_xlim(budgets.min() - beside, budgets.max() + beside)
     if large:
@@ -249,13 +255,17 @@ def _quiet(axes: Axes, size: float) -> None:
 
 
 def write_figure(figure: Figure, path: Path) -> Path:
-    """Save beside `path` and rename, so that no reader ever sees half a picture."""
+    """Write what the ending of `path` says, .png or .pdf, whole or not at all; text in a PDF stays text. ValueError for other endings."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        figure.savefig(beside, format="png")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "pdf"):
+        raise ValueError(f"{path}: a figure is written as .png or .pdf")
+    undated = {"CreationDate": None} if kind == "pdf" else None  # equal figures are equal files
+    with atomic(path) as beside, mpl.rc_context({"pdf.fonttype": 42}):  # TrueType: journals refuse matplotlib's default, Type 3
+        figure.savefig(beside, format=kind, metadata=undated)
     return path
+
+
+def wrapped(text: str, inches: float, points: float) -> str:
+    """The text in lines that fit into a width, in letters of this size."""
+    return textwrap.fill(text, max(int(inches / (0.0085 * points)), 8))

@@ -101,7 +101,7 @@ def _curves(study: Study) -> str:
     found = summary(curves, np.random.default_rng(0), full=study.full, higher_is_better=study.higher)
     budgets = next(iter(curves.values())).columns
     head = ["strategy", "runs", "area", "95 % interval", "final"]
-    head += ["labels for 95 % of full", "runs that got there"] if study.full is not None else []
+    head += ["labels for 95 % of full", "reached by"] if study.full is not None else []
     rows = []
     for name, row in found.to_dict("index").items():
         cells = [f"{row['runs']:.0f}", with_spread(row["aubc"], row["aubc_std"]), interval(row["aubc_low"], row["aubc_high"])]

@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--target", type=float, help="value of the metric for which the labels needed are counted")
     parser.add_argument("--baseline", help="strategy that all others are compared with")
     parser.add_argument("--costs", type=Path, metavar="FILE.csv", help="of columns file,cost: curves over what labels cost")
-    parser.add_argument("--out", type=Path, help="PNG to draw")
+    parser.add_argument("--out", type=Path, help="figure to draw, .png or .pdf")
     asked = parser.parse_args()
     try:
         frame = chosen_runs(asked)

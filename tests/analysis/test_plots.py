@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis import plots
-from analysis.plots import BLUE, OUTLINE, VERMILION, save_curve, save_picks
+from analysis.plots import BLUE, OUTLINE, VERMILION, save_curve, save_picks, write_figure
 
 
 def pick(h: int = 24, w: int = 36, classes: int = 2, channels: int = 3, mapped: bool = True, score: float = 0.25) -> plots.PickedImage:
@@ -75,7 +73,7 @@ def test_curve_of_one_point_and_of_missing_values(tmp_path, saved):
     save_curve(tmp_path / "one.png", [4], {"dice": [0.5]}, "one", "dice")
     values = {"dice": [0.5, 0.6, 0.7], "auroc": [float("nan")] * 3, "hd95": [9.0, 8.0, float("nan")]}
     save_curve(tmp_path / "gap.png", [4, 6, 8], values, "gap", "dice")
-    assert "8.000" in texts(saved[1])
+    assert "8.000" in texts(saved[1]) and texts(saved[1]).count("no value") == 1
     assert len({a.get_xlim() for a in saved[1].axes}) == 1  # all panels span the same budgets
 
 
@@ -157,24 +155,33 @@ def test_pick_misuse_is_refused(tmp_path):
         save_picks(tmp_path / "p.png", [pick()], [0.1], [0.1], "", ["gland"])
 
 
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = save_curve(tmp_path / "curve.png", [1, 2], {"dice": [0.1, 0.2]}, "old", "dice")
-    before = path.read_bytes()
-
-    def full_disk(self, file, **kwargs):
-        with open(file, "wb") as half:
-            half.write(b"half")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        save_curve(path, [1, 2], {"dice": [0.3, 0.4]}, "new", "dice")
-    assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["curve.png"]
-
-
 def test_global_state_is_untouched(tmp_path):
     settings = dict(mpl.rcParams)
     save_curve(tmp_path / "curve.png", [1, 2], {"dice": [0.1, 0.2]}, "", "dice")
     save_picks(tmp_path / "picks.png", [pick(8, 8)], [0.1, 0.2], [0.2], "", ["background", "gland"])
     assert dict(mpl.rcParams) == settings
+
+
+@pytest.mark.parametrize("ending", [".png", ".pdf"])
+def test_a_figure_is_written_whole_or_not_at_all(tmp_path, monkeypatch, ending):
+    figure, settings = Figure(figsize=(1, 1)), dict(mpl.rcParams)
+    figure.text(0.1, 0.5, "dice")
+    path = write_figure(figure, tmp_path / "new" / f"curves{ending}")
+    before = path.read_bytes()
+    assert before.startswith({".png": b"\x89PNG", ".pdf": b"%PDF"}[ending]) and b"Type3" not in before and b"CreationDate" not in before
+    assert dict(mpl.rcParams) == settings
+
+    def fails(self, file, **kwargs):
+        file.write_bytes(b"half")
+        raise OSError("the cable was pulled")
+
+    monkeypatch.setattr(Figure, "savefig", fails)
+    with pytest.raises(OSError, match="the cable was pulled"):
+        write_figure(figure, path)
+    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_other_endings_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"curves.svg: a figure is written as .png or .pdf"):
+        write_figure(Figure(), tmp_path / "curves.svg")
+    assert not list(tmp_path.iterdir())
