@@ -12,11 +12,12 @@ from typing import Any
 
 from pymongo.database import Database
 
-from experiments.mongo import plain
+from experiments.mongo import LONGEST_OUTPUT, plain
 
 DEAD_AFTER = 120.0  # s without a heartbeat, which comes every 10 s, after which a run that says RUNNING is taken for dead
 STATUSES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "DEAD")
 PATIENCE = 5000  # ms to wait for MongoDB
+TIMES = ("start_time", "stop_time", "heartbeat")
 BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading a damaged record raises
 
 Curves = dict[str, tuple[list[int], list[float]]]  # metric -> numbers of labelled images, values
@@ -33,6 +34,16 @@ class Stored:
     started: datetime  # UTC, to the millisecond
     config: dict[str, Any]
     picks: Any  # where picks.csv is: a file, or the id of one in GridFS; None where there is none
+
+
+@dataclass(eq=False)
+class Run:
+    """A run as its folder holds it: the entry and metrics in the form that MongoDB stores, and where its artifacts are."""
+
+    folder: Path
+    entry: dict[str, Any]
+    metrics: dict[str, dict[str, list]]
+    artifacts: dict[str, Path]
 
 
 class FolderReader:
@@ -58,6 +69,9 @@ class FolderReader:
             try:
                 columns = json.loads(file.read_bytes()) if file.exists() or stored.status == "COMPLETED" else {}
                 found[stored.run_id] = {name: _curve(columns[name]) for name in columns if names is None or name in names}
+                if not columns and stored.status == "COMPLETED":
+                    damaged[str(stored.run_id)] = "no metrics"
+                    del found[stored.run_id]
             except BROKEN as error:
                 damaged[str(stored.run_id)] = f"metrics.json: {reason_of(error)}"
         return found
@@ -66,9 +80,9 @@ class FolderReader:
         for stored in chosen:
             try:
                 yield stored, stored.picks.read_text()
-            except FileNotFoundError as error:
-                if stored.status == "COMPLETED":
-                    damaged[str(stored.run_id)] = reason_of(error)
+            except BROKEN as error:
+                if stored.status == "COMPLETED" or not isinstance(error, FileNotFoundError):
+                    damaged[str(stored.run_id)] = f"picks.csv: {reason_of(error)}"
 
 
 class DatabaseReader:
@@ -105,7 +119,10 @@ class DatabaseReader:
             pieces[chunk["files_id"]].append((chunk["n"], chunk["data"]))
         for stored in chosen:
             if stored.picks in pieces:
-                yield stored, b"".join(data for _, data in sorted(pieces[stored.picks])).decode()
+                try:
+                    yield stored, b"".join(data for _, data in sorted(pieces[stored.picks])).decode()
+                except UnicodeDecodeError as error:
+                    damaged[str(stored.run_id)] = f"picks.csv: {reason_of(error)}"
             elif stored.status == "COMPLETED":
                 damaged[str(stored.run_id)] = "no picks.csv; python -m analysis.sync sends it"
 
@@ -119,7 +136,7 @@ def run_folders(runs: Path) -> list[Path]:
     """The folders of runs, by number. Raises FileNotFoundError where there is no such folder."""
     if not runs.is_dir():
         raise FileNotFoundError(f"no folder of runs at {runs}; give one, or an address that starts with mongodb://")
-    return sorted((f for f in runs.iterdir() if f.name.isdigit()), key=lambda f: int(f.name))
+    return sorted((f for f in runs.iterdir() if f.name.isdecimal() and f.name.isascii()), key=lambda f: int(f.name))
 
 
 def status_of(status: str, heartbeat: datetime | None, started: datetime) -> str:
@@ -144,6 +161,26 @@ def _curve(columns: Mapping[str, Any]) -> tuple[list[int], list[float]]:
     if len(steps) != len(values):
         raise ValueError(f"{len(steps)} steps, but {len(values)} values")
     return steps, values
+
+
+def read_run(folder: Path) -> Run:
+    """All that a folder holds of its run. Raises one of BROKEN for a record that cannot be read."""
+    run = json.loads((folder / "run.json").read_bytes())
+    artifacts = {name: folder / name for name in run["artifacts"] if (folder / name).is_file()}
+    entry = run | {name: time_of(run.get(name)) for name in TIMES}
+    entry |= {"config": json.loads((folder / "config.json").read_bytes()), "format": "MongoObserver-0.7.0"}
+    entry["host"] = {"stored_in": str(folder.resolve())} | run["host"]
+    output, info, measured = (folder / name for name in ("cout.txt", "info.json", "metrics.json"))
+    entry["captured_out"] = output.read_text(errors="replace")[-LONGEST_OUTPUT:] if output.exists() else ""
+    entry["info"] = json.loads(info.read_bytes()) if info.exists() else {}
+    columns = json.loads(measured.read_bytes()) if measured.exists() or run["status"] == "COMPLETED" else {}
+    metrics = {}
+    for name, column in columns.items():
+        times = [datetime.fromisoformat(time) for time in column["timestamps"]]
+        metrics[name] = {"steps": column["steps"], "values": column["values"], "timestamps": times}
+    if entry["start_time"] is None:
+        raise ValueError("run.json has no start_time")
+    return Run(folder, plain(entry), plain(metrics), artifacts)
 
 
 def time_of(text: str | None) -> datetime | None:

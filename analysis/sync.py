@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import mimetypes
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,28 +21,29 @@ from typing import Any
 
 from gridfs import GridFS
 from gridfs.errors import NoFile
-from pymongo import UpdateOne
+from pymongo import DeleteMany, UpdateOne
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
-from analysis.stored import BROKEN, PATIENCE, is_mongo, reason_of, run_folders, status_of, time_of
+from analysis.stored import BROKEN, PATIENCE, Run, is_mongo, read_run, reason_of, run_folders, status_of, time_of
 from experiments.checkpoints import atomic
 from experiments.mongo import (
-    LONGEST_OUTPUT,
     artifact_name,
     create_indexes,
     identity,
     open_database,
     place_run,
-    plain,
-    store_file,
+    store_files,
     store_sources,
 )
 
-TIMES = ("start_time", "stop_time", "heartbeat")
 DECISIVE = ("status", "result", "stop_time", "heartbeat", "config", "fail_trace", "command")  # where these are equal, so is the rest
 FINAL = ("COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT")
+RUNS_AT_ONCE = 20  # each may have LONGEST_OUTPUT
+FILES_AT_ONCE = 64  # of at most one chunk of GridFS, 255 kB, in memory
+
+Pairs = list[tuple[Run, dict[str, Any]]]  # of a run and what the database has of it
 
 
 @dataclass
@@ -62,99 +63,114 @@ class Report:
 
 
 def to_database(runs: Path, database: Database) -> Report:
-    """Bring the database to the content of the files; the status of a run is written after all else."""
-    report = Report()
+    """Bring the database to the content of the files, some runs at a time; the status of a run is written after all else."""
+    report, folders = Report(), run_folders(runs)
     create_indexes(database)
     lasting, database = database, database.with_options(write_concern=WriteConcern(w=1))  # the journal is waited for once, at the end
-    wanted = dict.fromkeys((*DECISIVE, "start_time", "host.hostname", "host.stored_in", "artifacts"), 1)
-    known = {identity(run): run for run in database["runs"].find({}, wanted)}
-    for folder in run_folders(runs):
-        try:
-            entry, metrics, artifacts = _read(folder)
-        except BROKEN as error:
-            report.damaged[folder.name] = reason_of(error)
-            continue
-        if status_of(entry["status"], entry["heartbeat"], entry["start_time"]) == "RUNNING":
-            report.in_progress.append(folder.name)
-            continue
-        found = known.get(identity(entry))
-        changed = _send(database, runs, entry, metrics, artifacts, found, int(folder.name))
-        (report.added if found is None else report.repaired if changed else report.equal).append(folder.name)
+    sources: dict[str, Any] = {}
+    for part in _parts(folders, RUNS_AT_ONCE):
+        finished = []
+        for folder in part:
+            try:
+                run = read_run(folder)
+            except BROKEN as error:
+                report.damaged[folder.name] = reason_of(error)
+                continue
+            if status_of(run.entry["status"], run.entry["heartbeat"], run.entry["start_time"]) == "RUNNING":
+                report.in_progress.append(folder.name)
+                continue
+            finished.append(run)
+        _send(database, runs, finished, sources, report)
     lasting["runs"].update_one({"_id": "none"}, {"$set": {"status": None}})  # matches nothing; returns when all before it is on disk
     return report
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, list]], dict[str, Path]]:
-    """A run as MongoDB holds it, its metrics and its artifacts."""
-    run = json.loads((folder / "run.json").read_bytes())
-    artifacts = {name: folder / name for name in run["artifacts"] if (folder / name).is_file()}
-    entry = run | {name: time_of(run.get(name)) for name in TIMES}
-    entry |= {"config": json.loads((folder / "config.json").read_bytes()), "format": "MongoObserver-0.7.0"}
-    entry["host"] = {"stored_in": str(folder.resolve())} | run["host"]
-    output, info, measured = (folder / name for name in ("cout.txt", "info.json", "metrics.json"))
-    entry["captured_out"] = output.read_text(errors="replace")[-LONGEST_OUTPUT:] if output.exists() else ""
-    entry["info"] = json.loads(info.read_bytes()) if info.exists() else {}
-    columns = json.loads(measured.read_bytes()) if measured.exists() or run["status"] == "COMPLETED" else {}
-    metrics = {}
-    for name, column in columns.items():
-        times = [datetime.fromisoformat(time) for time in column["timestamps"]]
-        metrics[name] = {"steps": column["steps"], "values": column["values"], "timestamps": times}
-    if entry["start_time"] is None:
-        raise ValueError("run.json has no start_time")
-    return plain(entry), plain(metrics), artifacts
+def _send(database: Database, runs: Path, batch: list[Run], sources: dict[str, Any], report: Report) -> None:
+    """Add or repair these runs; `sources` are the ids of source files that are known to be in the database."""
+    starts = [run.entry["start_time"] for run in batch]
+    wanted = dict.fromkeys((*DECISIVE, "start_time", "host.hostname", "host.stored_in", "artifacts"), 1)
+    there = {identity(found): found for found in database["runs"].find({"start_time": {"$in": starts}}, wanted)}
+    new: dict[tuple, Run] = {}
+    for run in batch:
+        if identity(run.entry) not in there:
+            new.setdefault(identity(run.entry), run)  # a copied folder is the same run
+    there |= dict(zip(new, _begin(database, runs, list(new.values()), sources), strict=True))
+    pairs = [(run, there[identity(run.entry)]) for run in batch]
+    metric_ids, changed = _send_metrics(database, pairs)
+    listed = _send_artifacts(database, pairs)
+    updates = []
+    for run, found in pairs:
+        added = run in new.values()
+        differs = not added and any(_text(run.entry.get(name)) != _text(found.get(name)) for name in DECISIVE)
+        artifacts = listed[found["_id"]]
+        other_files = artifacts != {artifact["name"]: artifact["file_id"] for artifact in found.get("artifacts", [])}
+        if added or differs or other_files or found["_id"] in changed:
+            fixed = ("host", "experiment") if differs else ("host", "experiment", "captured_out")
+            update = {name: value for name, value in run.entry.items() if name not in fixed}
+            update["info"] = run.entry["info"] | {"metrics": [{"name": n, "id": key} for n, key in metric_ids[found["_id"]].items()]}
+            update["artifacts"] = [{"name": name, "file_id": file_id} for name, file_id in artifacts.items()]
+            updates.append(UpdateOne({"_id": found["_id"]}, {"$set": update}))
+            (report.added if added else report.repaired).append(run.folder.name)
+        else:
+            report.equal.append(run.folder.name)
+    if updates:
+        database["runs"].bulk_write(updates)
 
 
-def _send(
-    database: Database,
-    runs: Path,
-    entry: dict[str, Any],
-    metrics: dict[str, dict[str, list]],
-    artifacts: dict[str, Path],
-    found: dict[str, Any] | None,
-    number: int,
-) -> bool:
-    """Add or repair one run; False where nothing differed."""
-    files, changed = GridFS(database), found is None
-    if found is None:
-        sources = store_sources(files, entry["experiment"].get("sources", []), runs)
-        begun = entry | {"status": "RUNNING", "artifacts": [], "experiment": entry["experiment"] | {"sources": sources}}
-        place_run(database["runs"], begun, number)
-        found = begun
-    kept = {metric["name"]: metric for metric in database["metrics"].find({"run_id": found["_id"]})}
-    other = [n for n in metrics if n not in kept or _text({c: kept[n].get(c) for c in metrics[n]}) != _text(metrics[n])]
-    metric_ids = {name: str(kept[name]["_id"]) for name in metrics if name in kept}
-    if other:
-        writes = [UpdateOne({"run_id": found["_id"], "name": name}, {"$set": metrics[name]}, upsert=True) for name in other]
-        done = database["metrics"].bulk_write(writes)
-        metric_ids |= {other[i]: str(key) for i, key in (done.upserted_ids or {}).items()}
-        changed = True
-    if kept.keys() - metrics.keys():
-        database["metrics"].delete_many({"run_id": found["_id"], "name": {"$nin": list(metrics)}})
-        changed = True
-    listed, new_files = _send_artifacts(database, files, found, artifacts)
-    differs = any(_text(entry.get(name)) != _text(found.get(name)) for name in DECISIVE)
-    if changed or new_files or differs:
-        info = entry["info"] | {"metrics": [{"name": name, "id": key} for name, key in metric_ids.items()]}
-        fixed = ("host", "experiment") if differs else ("host", "experiment", "captured_out")
-        update = {name: value for name, value in entry.items() if name not in fixed} | {"info": info, "artifacts": listed}
-        database["runs"].update_one({"_id": found["_id"]}, {"$set": update})
-    return changed or new_files or differs
+def _begin(database: Database, runs: Path, new: list[Run], sources: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give each new run a number, its own where that is free; until all is sent, it says RUNNING."""
+    kept = {kept for run in new for _, kept in run.entry["experiment"].get("sources", [])}
+    sources |= dict(store_sources(GridFS(database), [(name, name) for name in sorted(kept - sources.keys())], runs))
+    begun = []
+    for run in new:
+        own = [[name, sources[kept]] for name, kept in run.entry["experiment"].get("sources", []) if kept in sources]
+        entry = run.entry | {"_id": int(run.folder.name), "status": "RUNNING", "artifacts": []}
+        begun.append(entry | {"experiment": run.entry["experiment"] | {"sources": own}})
+    try:
+        if begun:
+            database["runs"].insert_many(begun, ordered=False)
+    except BulkWriteError as error:  # other runs have these numbers, or somebody has just sent these runs
+        for failed in error.details["writeErrors"]:
+            entry = begun[failed["index"]]
+            place_run(database["runs"], entry, entry["_id"])
+    return begun
 
 
-def _send_artifacts(
-    database: Database, files: GridFS, found: dict[str, Any], artifacts: dict[str, Path]
-) -> tuple[list[dict[str, Any]], bool]:
-    """The artifacts as a run lists them, and whether that differs from what the database had."""
-    there = {artifact["name"]: artifact["file_id"] for artifact in found.get("artifacts", [])}
-    digests = {f["_id"]: f.get("sha256") for f in database["fs.files"].find({"_id": {"$in": list(there.values())}}, {"sha256": 1})}
-    listed = {}
-    for name, file in artifacts.items():
-        content = file.read_bytes()
-        listed[name] = there.get(name)
-        if digests.get(listed[name], "") != hashlib.sha256(content).hexdigest():
-            kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-            listed[name] = store_file(files, artifact_name(found["_id"], name), content, kind)
-    return [{"name": name, "file_id": file_id} for name, file_id in listed.items()], listed != there
+def _send_metrics(database: Database, pairs: Pairs) -> tuple[dict[int, dict[str, str]], set[int]]:
+    """The ids of all metrics of each run by name, and the runs of which some differed."""
+    kept: dict[int, dict[str, Any]] = {found["_id"]: {} for _, found in pairs}
+    for metric in database["metrics"].find({"run_id": {"$in": list(kept)}}):
+        kept[metric["run_id"]][metric["name"]] = metric
+    ids = {found["_id"]: {n: str(m["_id"]) for n, m in kept[found["_id"]].items() if n in run.metrics} for run, found in pairs}
+    writes, written = [], []
+    for run, found in pairs:
+        run_id, old = found["_id"], kept[found["_id"]]
+        for name, columns in run.metrics.items():
+            if name not in old or _text({column: old[name].get(column) for column in columns}) != _text(columns):
+                writes.append(UpdateOne({"run_id": run_id, "name": name}, {"$set": columns}, upsert=True))
+                written.append((run_id, name))
+        if old.keys() - run.metrics.keys():
+            writes.append(DeleteMany({"run_id": run_id, "name": {"$nin": list(run.metrics)}}))
+            written.append((run_id, ""))
+    if writes:
+        for i, key in (database["metrics"].bulk_write(writes, ordered=False).upserted_ids or {}).items():
+            ids[written[i][0]][written[i][1]] = str(key)
+    return ids, {run_id for run_id, _ in written}
+
+
+def _send_artifacts(database: Database, pairs: Pairs) -> dict[int, dict[str, Any]]:
+    """The ids of the files of each run by name."""
+    listed: dict[int, dict[str, Any]] = {found["_id"]: {} for _, found in pairs}
+    wanted = [(found["_id"], name, file) for run, found in pairs for name, file in run.artifacts.items()]
+    for part in _parts(wanted, FILES_AT_ONCE):
+        ids = store_files(database, [(artifact_name(run_id, name), file) for run_id, name, file in part])
+        for (run_id, name, _), file_id in zip(part, ids, strict=True):
+            listed[run_id][name] = file_id
+    return listed
+
+
+def _parts(whole: list, size: int) -> Iterator[list]:
+    return (whole[i : i + size] for i in range(0, len(whole), size))
 
 
 def _text(value: Any) -> str:
@@ -175,8 +191,8 @@ def to_folder(database: Database, runs: Path) -> Report:
             report.damaged[folder.name] = reason_of(error)
             continue
         try:
-            entry, metrics, artifacts = _read(folder)
-            known[identity(place)] = folder, _content(entry["status"], metrics, artifacts)
+            local = read_run(folder)
+            known[identity(place)] = folder, _content(local.entry["status"], local.metrics, local.artifacts)
         except BROKEN:
             known[identity(place)] = folder, ()
     source_names: dict[Any, str] = {}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pymongo
 from bson import ObjectId
 from bson.errors import BSONError
-from gridfs import GridFS
+from gridfs import DEFAULT_CHUNK_SIZE, GridFS
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, DuplicateKeyError, PyMongoError
@@ -43,11 +44,14 @@ def open_database(url: str, patience: int) -> Database:
 
 
 def create_indexes(database: Database) -> None:
-    """What readers and Omniboard look up: metrics of a run, runs by what was asked, by status and by their start."""
+    """What is looked up: metrics of a run, runs by their start, in Omniboard by dataset, strategy and tag; GridFS's own two."""
+    # Omniboard 2.16 sorts, and computes a status, after it has gone through all runs: no index can serve these
     database["metrics"].create_index([("run_id", 1), ("name", 1)])
-    database["runs"].create_index([("experiment.name", 1), ("config.dataset", 1), ("config.heuristic", 1), ("config.run", 1)])
-    database["runs"].create_index([("status", 1)])
-    database["runs"].create_index([("start_time", 1), ("host.hostname", 1)])
+    by_option = ["config.dataset", "config.heuristic", "config.run"]
+    of_runs = (["start_time", "host.hostname"], by_option, ["config.heuristic"], ["omniboard.tags"])
+    database["runs"].create_indexes([pymongo.IndexModel([(name, 1) for name in names]) for names in of_runs])
+    database["fs.files"].create_index([("filename", 1), ("uploadDate", 1)])
+    database["fs.chunks"].create_index([("files_id", 1), ("n", 1)], unique=True)
 
 
 def plain(value: Any) -> Any:
@@ -117,6 +121,32 @@ def store_file(files: GridFS, name: str, content: bytes, content_type: str | Non
     digest = hashlib.sha256(content).hexdigest()
     found = files.find_one({"filename": name, "sha256": digest})
     return found._id if found else files.put(content, filename=name, content_type=content_type, sha256=digest)
+
+
+def store_files(database: Database, wanted: Sequence[tuple[str, Path]]) -> list[ObjectId]:
+    """Keep files under names and digests, once, in few round trips; returns their ids. A file is listed after its content is there."""
+    there = database["fs.files"].find({"filename": {"$in": [name for name, _ in wanted]}}, {"filename": 1, "sha256": 1}).sort("_id", -1)
+    known = {(file["filename"], file.get("sha256")): file["_id"] for file in there}
+    ids, contents, entries = [], [], []
+    for name, path in wanted:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            described = {"filename": name, "sha256": digest, "contentType": mimetypes.guess_type(name)[0] or "application/octet-stream"}
+            size = file.tell()
+            file.seek(0)
+            if (name, digest) in known:
+                ids.append(known[name, digest])
+            elif 0 < size <= DEFAULT_CHUNK_SIZE:
+                ids.append(ObjectId())
+                contents.append({"files_id": ids[-1], "n": 0, "data": file.read()})
+                listed = {"_id": ids[-1], "length": size, "chunkSize": DEFAULT_CHUNK_SIZE, "uploadDate": datetime.now(UTC)}
+                entries.append(listed | described)
+            else:
+                ids.append(GridFS(database).put(file, **described))
+    if entries:
+        database["fs.chunks"].insert_many(contents)
+        database["fs.files"].insert_many(entries)
+    return ids
 
 
 def store_sources(files: GridFS, sources: Iterable[Sequence[str]], folder: Path) -> list[list[Any]]:

@@ -167,3 +167,21 @@ def test_a_real_run(tmp_path):
     assert picks["index"].tolist() == picked["index"].tolist() and picks["file"].tolist() == picked["file"].tolist()
     np.testing.assert_array_equal(picks["score"], picked["score"])
     assert frame["heuristic"].unique().tolist() == ["bald"] and frame["task"].unique().tolist() == ["segment"]
+
+
+def test_unreadable_parts_are_reported_and_not_fatal(runs):
+    """Empty measurements of a completed run, picks that are a folder or no text, and a folder with a digit that is no number."""
+    (runs / "1" / "metrics.json").write_text("{}")
+    (runs / "2" / "picks.csv").unlink()
+    (runs / "2" / "picks.csv").mkdir()
+    (runs / "10" / "picks.csv").write_bytes(b"\xff\x00\xfe" * 50)
+    (runs / "²").mkdir()
+    with pytest.warns(UserWarning, match="run 1 is damaged and left out .no metrics"):
+        assert 1 not in set(load(runs, dataset="glas")["run_id"])
+    with pytest.warns(UserWarning, match="picks.csv: "):
+        picks = load_picks(runs, dataset="glas")
+    assert set(picks.attrs["damaged"]) == {"2", "10"} and not {2, 10} & set(picks["run_id"])
+    for run in (runs / "2", runs / "10"):
+        (run / "metrics.json").write_text("cut")
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="all runs that match are damaged: 1, 2, 10"):
+        load(runs, dataset="glas")
