@@ -153,12 +153,13 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold this run during the block, or go on holding it until its end, see `hold`."""
+        """Hold this run during the block, which ends what `hold` and outer blocks began too."""
         self.hold()
         try:
             yield
         finally:
-            HELD.pop(self.folder).close()
+            if self.folder in HELD:
+                HELD.pop(self.folder).close()
 
     def hold(self) -> None:
         """Hold this run for this process until the end of its `lock`; ValueError names the process that holds it already.
@@ -174,7 +175,7 @@ class Checkpoint:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                holder = file.read().strip()
+                holder = file.read().strip() or "just begun"
                 raise ValueError(f"this run is already in progress ({holder}); stop that process or choose another run") from None
             for left in self.folder.glob(".*"):  # half-written by a process that was killed
                 left.unlink()

@@ -12,7 +12,7 @@ from data.splits import Splits
 from data.store import Images
 from experiments.common import prepare, sentences
 from experiments.loop import MakeBatches, Task
-from experiments.simulation import MoreFiles, Watch, evaluate_saved, identity, simulate
+from experiments.simulation import MoreFiles, Watch, checkpoint_of, evaluate_saved, identity, simulate
 
 Options = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ def add_commands(
     """Give an experiment its commands, made of the functions in which tasks differ, and the gate that checks options first."""
 
     def run_command(command: str, options: Options, run: Any) -> float:
-        with sentences():
+        with sentences(), checkpoint_of(run, command, options).lock():  # held since the gate, and free again if data cannot be loaded
             splits = load_splits(options)
             task = make_task(options, splits.train)
             batches, watch = batches_of(options, splits.train), picture_of_picks(options, task, splits.train)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -21,7 +21,7 @@ from sacred.host_info import HostInfoGetter
 from sacred.observers import FileStorageObserver
 from sacred.utils import SacredError, apply_backspaces_and_linefeeds
 
-from experiments.checkpoints import ROOT, Checkpoint, State, code_digest, run_key
+from experiments.checkpoints import ROOT, Checkpoint, State, check_unchanged, code_digest, run_key
 from experiments.training import OPTIMIZERS, PRECISIONS, SCHEDULES
 from heuristics import aggregating, selecting
 from heuristics import get as get_heuristic
@@ -253,33 +253,23 @@ COMMANDS = ("main", "supervised", "evaluate")
 
 
 def _pass_gate(checkpoint: Checkpoint, options: Mapping[str, Any], identify: Callable[[Mapping[str, Any]], str]) -> None:
-    """Refuse what cannot go on; end quietly where this very run was completed, so that a grid can be started again blindly."""
+    """Refuse what cannot go on; end quietly where this very run was completed, so that a grid can be started again blindly.
+
+    What goes on is held from here to its end, so that nobody else makes a record of it in between.
+    """
     with checkpoint.lock():
         state = checkpoint.load() if options["resume"] != "fresh" else None
-    if state is None:
-        return
-    stored = runs_folder() / state.finished_by
-    record = stored / "run.json"
-    if not state.finished_by or not record.exists() or json.loads(record.read_text())["status"] != "COMPLETED":
-        check_unchanged(state, state.data, options["resume"])
+    if state is None or not checkpoint.is_completed(state):
+        if state is not None:
+            check_unchanged(state, state.data, options["resume"])
+        checkpoint.hold()
         return
     check_unchanged(state, identify(options), "force")
-    print(f"This run was finished before as run {state.finished_by}: {os.path.relpath(stored / 'curve.png')}")
+    curve = runs_folder() / state.finished_by / "curve.png"
+    print(f"This run was finished before as run {state.finished_by}: {os.path.relpath(curve)}")
     if state.code != code_digest():
         print(f"The code has changed since (then {state.code}, now {code_digest()}); resume=fresh runs it again.")
     raise SystemExit(0)
-
-
-def check_unchanged(state: State, data: str, resume: str) -> None:
-    """ValueError where the data, or (unless resume=force) the code, changed under a run."""
-    if state.data != data:
-        change = f"then {state.data}, now {data}"
-        raise ValueError(f"the data or their division changed under this run ({change}); use resume=fresh to start again")
-    if state.code != code_digest() and resume != "force":
-        raise ValueError(
-            f"the code changed under this unfinished run (then {state.code}, now {code_digest()}); "
-            "use resume=force to continue all the same, or resume=fresh to start again"
-        )
 
 
 def open_state(checkpoint: Checkpoint, data: str, resume: str) -> State | None:
@@ -319,6 +309,10 @@ def launch(ex: Experiment) -> None:
     warnings.filterwarnings("ignore", module=r"(sacred|baal|monai|torch|pkg_resources|docopt)(\.|$)")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
+    for word in sys.argv[1:]:  # Sacred asserts this before any check of ours
+        name, _, text = word.partition("=")
+        if name in ("run", "seed") and not re.fullmatch(r"-?(0|[1-9]\d*)", text):
+            sys.exit(f"Refused: {word}: expected a whole number such as {name}=3")
     try:
         ex.run_commandline()
     except KeyboardInterrupt as stop:

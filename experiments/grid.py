@@ -5,16 +5,15 @@ python experiments/grid.py segment with glas_quick heuristic=random,entropy,bald
 python experiments/grid.py segment with glas_quick heuristic=random,entropy,bald run=0..4 --print    # only print the command lines
 python experiments/grid.py segment with glas heuristic=random,bald run=0..4 --slurm --gpus 1 --time 240
 
-`a,b,c` and `0..4` (4 included) stand for several values; commas within brackets or quotes do not separate. All options are checked
-before anything starts, finished runs are named and left alone, and stopped ones continue, so that the same grid can be started again
-at any time.
+`a,b,c` and `0..4` (4 included) stand for several values; commas within brackets or quotes do not separate. Names, values and
+combinations of options are checked before anything starts; what depends on the data (that the files are there, that the pool is large
+enough) each run finds out when it has loaded them. Finished runs are named and left alone, what another process works on is left to
+it, and stopped runs continue, so that the same grid can be started again at any time.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import logging
 import math
 import multiprocessing
@@ -22,25 +21,25 @@ import os
 import re
 import shlex
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, wherever this is started from
 
 from tqdm import tqdm
 
-from experiments.jobs import Job, Outcome, noting_stops, recorded, run_here
+from experiments.jobs import Job, Outcome, noting_stops, recorded, require_address, require_storable, run_here, send_rest, table
 
 tqdm.monitor_interval = 0  # no thread beside the processes that are started
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("main", "supervised")  # those that know a finished run
 MOST = 10_000  # command lines
-AWAY = 30_000  # ms that the end of a grid waits for a MongoDB that is away
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
-ENDS = ("completed", "finished before", "failed", "interrupted", "not started", "in the queue")
+NUMBER = r"\s*[-+.]?\d[\d.e+-]*\s*"
 
 
 def split_values(text: str) -> list[str]:
@@ -72,6 +71,8 @@ def values_of(word: str) -> list[str]:
     values: list[str] = []
     for piece in split_values(text):
         whole = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", piece)
+        if whole is None and re.fullmatch(rf"{NUMBER}\.\.[^/]*|[^/]*\.\.{NUMBER}", piece):
+            raise ValueError(f"{name}={piece} is no range: write whole numbers on both sides, like {name}=0..4, and text in quotes")
         if whole is None:
             values.append(piece)
             continue
@@ -85,7 +86,14 @@ def values_of(word: str) -> list[str]:
 
 
 def expand(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """Every combination of the values of all words; the last word changes fastest."""
+    """Every combination of the values of all words; the last word changes fastest. ValueError for an option that is given twice."""
+    given: dict[str, list[str]] = {}
+    for name, equals, text in (word.partition("=") for word in words):
+        if equals:
+            given.setdefault(name.strip(), []).append(text)
+    for name, texts in given.items():
+        if len(texts) > 1:
+            raise ValueError(f"{name} is given {len(texts)} times; write all its values at once: {name}={','.join(texts)}")
     columns = [values_of(word) for word in words]
     count = math.prod(map(len, columns))
     if count > MOST:
@@ -141,7 +149,7 @@ def examine(script: str, command: str, lines: Sequence[tuple[str, ...]]) -> list
             options[words] = create_run(module.ex, "print_config", updates, presets, force=True).config
             with sentences():
                 module.check(options[words])
-        except (ValueError, SacredError) as error:
+        except (ValueError, SacredError, AssertionError, TypeError) as error:  # Sacred's own mistrust of a seed is an AssertionError
             mistakes.setdefault(str(error), words)
     if mistakes:
         raise ValueError("\n".join(f"{sentence} ({' '.join(words)})" for sentence, words in mistakes.items()))
@@ -150,24 +158,25 @@ def examine(script: str, command: str, lines: Sequence[tuple[str, ...]]) -> list
     for words, key in keys.items():
         if first.setdefault(key, words) != words:
             raise ValueError(f"`{' '.join(first[key])}` and `{' '.join(words)}` are one and the same run: leave one of them out")
-    start = (sys.executable, str(ROOT / "experiments" / f"{script}.py"), *([] if command == "main" else [command]), "with")
-    return [Job(key, words, (*start, *words), runs_folder(), _is_finished(module.ex, command, words)) for words, key in keys.items()]
+    start = (sys.executable, str(ROOT / "experiments" / f"{script}.py"), *([] if command == "main" else [command]))
+    return [
+        Job(key, words, (*start, *(["with", *words] if words else [])), runs_folder(), _is_finished(module, key, options[words]))
+        for words, key in keys.items()
+    ]
 
 
-def _is_finished(ex, command: str, words: Sequence[str]) -> bool:
-    """Whether the script's own gate names a finished run. What else it may refuse (code that changed) is for the run itself to say."""
-    from sacred.arg_parser import get_config_updates
-    from sacred.initialize import create_run
-    from sacred.utils import SacredError
+def _is_finished(module: ModuleType, key: str, options: Mapping[str, Any]) -> bool:
+    """Whether this run was completed on the data that are there now. What is wrong with it otherwise is for the run itself to say."""
+    from experiments.checkpoints import Checkpoint
+    from experiments.common import runs_folder
+    from experiments.simulation import identity
 
+    checkpoint = Checkpoint(runs_folder(), key)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            create_run(ex, command, *get_config_updates(list(words)))
-    except SystemExit:
-        return True
-    except SacredError:
+        state = checkpoint.load() if options["resume"] != "fresh" else None
+        return state is not None and checkpoint.is_completed(state) and state.data == identity(module.load_splits(options))
+    except (ValueError, OSError):
         return False
-    return False
 
 
 def examined(script: str, command: str, lines: Sequence[tuple[str, ...]]) -> list[Job]:
@@ -177,34 +186,19 @@ def examined(script: str, command: str, lines: Sequence[tuple[str, ...]]) -> lis
         return pool.submit(examine, script, command, lines).result()
 
 
-def table(outcomes: dict[Job, Outcome]) -> str:
-    """One line per job, failures with their last error and their log, and the counts below."""
-    columns = list(zip(*(job.words for job in outcomes), strict=True))
-    varying = [i for i, values in enumerate(columns) if len(set(values)) > 1] or range(len(columns))
-    lines = [f"{'status':<16}{'seconds':>9}{'result':>10}{'run':>6}  what"]
-    for job, end in outcomes.items():
-        seconds = "-" if end.seconds is None else f"{end.seconds:.0f}"
-        result = "-" if end.result is None else f"{end.result:.4f}"
-        what = " ".join(job.words[i] for i in varying)
-        lines.append(f"{end.status:<16}{seconds:>9}{result:>10}{end.run or '-':>6}  {what}".rstrip())
-        if end.status == "failed":
-            lines += [f"    {end.reason}", f"    {os.path.relpath(job.log)}"]
-    counts = Counter(end.status for end in outcomes.values())
-    lines.append(", ".join(f"{counts[status]} {status}" for status in ENDS if counts[status]))
-    return "\n".join(lines)
-
-
 def run_grid(jobs: Sequence[Job], options: argparse.Namespace) -> dict[Job, Outcome]:
     """Run what is not finished, here or on Slurm, with a bar of overall progress."""
     outcomes = {job: recorded(job, "finished before") for job in jobs if job.finished}
     left = [job for job in jobs if not job.finished]
+    if left:
+        require_storable(left[0].runs)
     with noting_stops() as stops, tqdm(total=len(left), unit="run", disable=None) as bar:
 
         def done(job: Job, outcome: Outcome) -> None:
             outcomes[job] = outcome
             bar.update(outcome.status in ("completed", "failed"))
             if outcome.status not in ("not started", "in the queue"):
-                bar.write(f"{outcome.status}: {' '.join(job.words)}", file=sys.stderr)
+                bar.write(f"{outcome.status}: {job.title}", file=sys.stderr)
 
         if options.slurm:
             from experiments.slurm import Resources, run_on_slurm
@@ -216,22 +210,6 @@ def run_grid(jobs: Sequence[Job], options: argparse.Namespace) -> dict[Job, Outc
             threads = int(os.environ.get("OMP_NUM_THREADS", max(1, _cores() // slots)))
             run_here(left, slots, threads, stops, done)
     return {job: outcomes[job] or Outcome("finished before") for job in jobs}
-
-
-def send_rest(jobs: Sequence[Job]) -> None:
-    """Send to MongoDB what runs could not because it was away when they ended; waits AWAY ms for it to come back."""
-    from pymongo.errors import PyMongoError
-
-    from analysis.sync import to_database
-    from experiments.mongo import LACKS, open_database
-
-    url = os.environ.get("ALIQUOT_MONGO")
-    if not url or not any(LACKS in job.log.read_text(errors="replace") for job in jobs if job.log.exists()):
-        return
-    try:
-        print("MongoDB was away when runs ended; sending what it lacks:", to_database(jobs[0].runs, open_database(url, AWAY)))
-    except (PyMongoError, OSError, ValueError, KeyboardInterrupt):
-        print("MongoDB lacks parts of these runs; their files are complete, and `python -m analysis.sync` sends them later.")
 
 
 def _cores() -> int:
@@ -269,7 +247,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a grid; returns 0 if all is finished, 1 if something failed or was refused, 130 if it was stopped."""
+    """Run a grid; returns 0 if all is finished, 1 if something failed or was refused, 130 if it was stopped or others hold some of it."""
     options = arguments(words)
     try:
         script, command, described = parse(options.words)
@@ -277,16 +255,17 @@ def main(words: Sequence[str] | None = None) -> int:
             from experiments.slurm import require_slurm
 
             require_slurm()
+        require_address()
         jobs = examined(script, command, expand(described))
         if options.print:
             for job in jobs:
                 if job.finished:
-                    print(f"# finished before: {' '.join(job.words)}", file=sys.stderr)
+                    print(f"# finished before: {job.title}", file=sys.stderr)
                 else:
                     print(shlex.join(["python", os.path.relpath(job.command[1]), *job.command[2:]]))
             return 0
         outcomes = run_grid(jobs, options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print("\n".join(f"Refused: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # while the options are checked; nothing has started

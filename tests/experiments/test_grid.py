@@ -1,12 +1,6 @@
-"""Grids: what the words expand to, what is refused, how the jobs end, and that nothing outlives a grid."""
+"""Grids: what the words expand to, what is refused, and what is printed and returned in the end."""
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from itertools import product
 from pathlib import Path
 
@@ -15,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import experiments.segment as segment
-from experiments import grid, jobs
-from experiments.jobs import Job, Outcome, run_here
-from experiments.mongo import LACKS
+from experiments import grid
+from experiments.checkpoints import Checkpoint
+from experiments.jobs import Job, Outcome
 from tests.experiments.runs import ROOT, run_in_process, status_of
 
 TINY = {"phantom_pool": 14, "phantom_test": 4, "steps": 3, "n_cycles": 1}
@@ -35,7 +29,8 @@ TINY_WORDS = ("tiny", *(f"{name}={value}" for name, value in TINY.items()))
         ("run=2,0..3", ["run=2", "run=0", "run=1", "run=3"]),
         ("heuristic=random,bald,random", ["heuristic=random", "heuristic=bald"]),
         ("data_root=../elsewhere", ["data_root=../elsewhere"]),
-        ("lr=0.1..0.3", ["lr=0.1..0.3"]),
+        ("x=..,../0..4,/a..4,b../4,v1..x", ["x=..", "x=../0..4", "x=/a..4", "x=b../4", "x=v1..x"]),
+        ("data_root='0..'", ["data_root='0..'"]),
         ("heuristic_options.metric=l2,cosine", ["heuristic_options.metric=l2", "heuristic_options.metric=cosine"]),
         ("x=[1,2]", ["x=[1,2]"]),
         ("x=(1,2),(3,)", ["x=(1,2)", "x=(3,)"]),
@@ -74,6 +69,16 @@ REFUSED = [
     (["segment", "with", "run=0..99999999999"], "run=0..99999999999 are 100000000000 values, more than the 10000 of a grid"),
     (["segment", "with", "run=0..999", "n_val=0..99"], "these are 100000 command lines"),
     (["segment", "with", "run=1,,2"], "'1,,2' has an empty value beside a comma"),
+    (["segment", "with", "run=0.."], "run=0.. is no range: write whole numbers on both sides, like run=0..4, and text in quotes"),
+    (["segment", "with", "run=1,..4"], "run=..4 is no range"),
+    (["segment", "with", "run=0..x"], "run=0..x is no range"),
+    (["segment", "with", "run=x..4"], "run=x..4 is no range"),
+    (["segment", "with", "run=0...4"], "run=0...4 is no range"),
+    (["segment", "with", "lr=0.1..0.3"], "lr=0.1..0.3 is no range"),
+    (["segment", "with", "lr=1e-3..2"], "lr=1e-3..2 is no range"),
+    (["segment", "with", "tiny", "run=0:4"], "Seed has to be integer but was '0:4'.*\\(tiny run=0:4\\)"),
+    (["segment", "with", "tiny", "run=0", "lr=1", "run=1,2"], "run is given 2 times; write all its values at once: run=0,1,2"),
+    (["segment", "with", "tiny", "heuristic=random", "heuristic =bald"], "heuristic is given 2 times.*: heuristic=random,bald"),
     (["segment", "with", "x=[1,2"], "'\\[1,2' lacks a closing \\]"),
     (["segment", "with", "x='1,2"], "'1,2\" lacks a closing '"),
     (["segment", "with", "tinny"], "unknown preset 'tinny'. Did you mean 'tiny'\\?"),
@@ -125,9 +130,42 @@ def test_print_names_what_is_finished_and_prints_the_rest(here, capsys, monkeypa
     assert err == f"# finished before: {' '.join(TINY_WORDS)} run=1\n"
 
 
+def test_a_grid_of_defaults_is_a_line_without_with(here, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert grid.main(["segment", "--print"]) == 0 and capsys.readouterr().out == "python experiments/segment.py\n"
+    assert grid.main(["segment", "supervised", "with", "--print"]) == 0
+    assert capsys.readouterr().out == "python experiments/segment.py supervised\n"
+
+
+def test_a_folder_that_takes_no_runs_is_one_sentence(here, capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ALIQUOT_RUNS", str(tmp_path / "file" / "runs"))
+    assert grid.main(["segment", "with", *TINY_WORDS]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"Refused: runs cannot be stored in {tmp_path / 'file' / 'runs'} (Not a directory); ALIQUOT_RUNS")
+    assert err.count("\n") == 1
+
+
+def test_no_address_of_mongodb_is_said_before_anything_is_imported(capsys, monkeypatch):
+    monkeypatch.setenv("ALIQUOT_MONGO", "mongo://127.0.0.1")
+    monkeypatch.setattr(grid, "examined", None)
+    assert grid.main(["segment", "with", "tiny"]) == 1
+    assert capsys.readouterr().err.startswith("Refused: ALIQUOT_MONGO is not the address of a MongoDB server")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"status": "COMPL'])
+def test_a_damaged_record_is_not_finished(here, capsys, text):
+    """As a power cut leaves it; the run continues from its state."""
+    folder = run_in_process(segment.ex, **TINY, run=1)
+    (folder / "run.json").write_text(text)
+    capsys.readouterr()
+    assert grid.main(["segment", "with", *TINY_WORDS, "run=1", "--print"]) == 0
+    assert capsys.readouterr().out.count("run=1\n") == 1
+
+
 def test_another_option_or_resume_fresh_is_not_finished(here, capsys):
     run_in_process(segment.ex, **TINY, run=1)
-    for more, lines in (([], 0), (["steps=4"], 1), (["resume=fresh"], 1), (["workers=1"], 0)):
+    for more, lines in (([], 0), (["lr=0.5"], 1), (["resume=fresh"], 1), (["workers=1"], 0)):
         capsys.readouterr()
         assert grid.main(["segment", "with", *TINY_WORDS, "run=1", *more, "--print"]) == 0
         assert len(capsys.readouterr().out.splitlines()) == lines, more
@@ -150,179 +188,29 @@ def test_a_real_grid(capsys, monkeypatch):
     assert grid.main(words) == 0 and "\n2 finished before\n" in capsys.readouterr().out
 
 
-def stub(folder, name, code, record=False):
-    """A job that runs some Python; with `record`, the files of a completed run are there."""
-    if record:
-        times = {"start_time": "2020-01-01T00:00:00", "stop_time": "2020-01-01T00:01:30.5"}
-        for file, content in {
-            folder / "resume" / name / "state.json": {"finished_by": name},
-            folder / name / "run.json": {"status": "COMPLETED", "result": 0.75, **times},
-        }.items():
-            file.parent.mkdir(parents=True)
-            file.write_text(json.dumps(content))
-    return Job(name, ("tiny", f"run={name}"), (sys.executable, "-c", code), folder, False)
-
-
-def run_all(todo, slots=2, threads=1, stops=()):
-    outcomes = {}
-    run_here(todo, slots, threads, stops, lambda job, outcome: outcomes.update({job: outcome}))
-    return outcomes
-
-
-def test_how_jobs_end(tmp_path):
-    code = "print('warning: x: y'); print('Failed after 0:00:01!'); print('Refused: lr=9 is too much'); print('bye'); raise SystemExit(1)"
-    todo = [
-        stub(tmp_path, "1", "pass", record=True),
-        stub(tmp_path, "2", code),
-        stub(tmp_path, "3", "raise KeyError('nothing')"),
-        stub(tmp_path, "4", "pass"),
-        stub(tmp_path, "5", "import os; os.kill(os.getpid(), 9)"),
-        stub(tmp_path, "6", "import os; os.kill(os.getpid(), 15)"),
-        stub(tmp_path, "7", "raise SystemExit(3)"),
-    ]
-    outcomes = run_all(todo, 4)
-    ends = [outcomes[job] for job in todo]
-    assert ends[0] == Outcome("completed", 90.5, 0.75, "1")
-    assert [end.status for end in ends[1:]] == ["failed", "failed", "failed", "failed", "interrupted", "failed"]
-    reasons = [end.reason for end in ends]
-    assert reasons[1] == "Refused: lr=9 is too much" and reasons[2] == "KeyError: 'nothing'"
-    assert reasons[3] == "it ended without a completed run" and reasons[4].startswith("killed by SIGKILL")
-    assert reasons[6].startswith("$ "), "a run that says nothing leaves its command line"
-
-
-def test_the_table_of_failures(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    todo = [stub(tmp_path, "1", "pass", record=True), stub(tmp_path, "2", "raise ValueError('no data')")]
-    ends = run_all(todo)
-    text = grid.table({job: ends[job] for job in todo} | {stub(tmp_path, "3", ""): Outcome("not started")})
-    lines = text.splitlines()
-    assert lines[1].split() == ["completed", "90", "0.7500", "1", "run=1"]
-    assert lines[2].split()[::2] == ["failed", "-", "run=2"] and lines[3:5] == ["    ValueError: no data", "    grid/2.log"]
-    assert lines[5].split() == ["not", "started", "-", "-", "-", "run=3"]
-    assert lines[6] == "1 completed, 1 failed, 1 not started"
-    assert "$ " in todo[1].log.read_text() and "Traceback" in todo[1].log.read_text()
-
-
 @pytest.mark.parametrize(
-    ("ends", "code"), [(["completed", "finished before"], 0), (["completed", "failed"], 1), (["failed", "interrupted"], 130)]
+    ("ends", "code"),
+    [
+        (["completed", "finished before"], 0),
+        (["completed", "failed"], 1),
+        (["failed", "interrupted"], 130),
+        (["completed", "in another process"], 130),
+    ],
 )
 def test_exit_codes(monkeypatch, tmp_path, ends, code):
-    outcomes = {stub(tmp_path, str(i), ""): Outcome(end) for i, end in enumerate(ends)}
+    outcomes = {Job(str(i), (), (), tmp_path, False): Outcome(end) for i, end in enumerate(ends)}
     monkeypatch.setattr(grid, "examined", lambda *_: list(outcomes))
     monkeypatch.setattr(grid, "run_grid", lambda *_: outcomes)
     assert grid.main(["segment", "with", "tiny"]) == code
 
 
-SAVES = """
-import os, signal, sys, time
-def save(*_):
-    time.sleep(.3)
-    print("saved", flush=True)
-    sys.exit(130)
-signal.signal(signal.SIGTERM, save)
-print("pid", os.getpid(), flush=True)
-time.sleep(60)
-"""
-WAITS = "import os,time; print('pid', os.getpid(), os.environ['OMP_NUM_THREADS'], flush=True)\n"
-DEAF = "import os,signal,time; signal.signal(15, signal.SIG_IGN); print('pid', os.getpid(), flush=True); time.sleep(60)"
-
-
-def pids(todo):
-    """Process ids that stubs wrote to their logs."""
-    texts = [job.log.read_text() for job in todo if job.log.exists()]
-    return [int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith("pid ")]
-
-
-def alive(pid):
-    """Whether a process runs; one that ended and that nobody asked about does not."""
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def until(sign, seconds=30):
-    end = time.monotonic() + seconds
-    while not sign():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.02)
-
-
-def test_a_stop_lets_runs_save_and_starts_no_other(tmp_path):
-    todo, stops = [stub(tmp_path, str(i), SAVES) for i in range(3)], []
-    stopper = threading.Thread(target=lambda: (until(lambda: len(pids(todo)) == 2), stops.append(15)))
-    stopper.start()
-    outcomes = run_all(todo, 2, 1, stops)
-    stopper.join()
-    assert [outcomes[job].status for job in todo] == ["interrupted", "interrupted", "not started"]
-    assert all("saved" in job.log.read_text() for job in todo[:2]) and not todo[2].log.exists()
-
-
-def test_slots_and_threads(tmp_path):
-    """Three of five start and wait for a word; no fourth does until one has ended."""
-    word, seen = tmp_path / "word", []
-    code = f"{WAITS}while not os.path.exists({str(word)!r}): time.sleep(.02)"
-    todo = [stub(tmp_path, str(i), code) for i in range(5)]
-
-    def watch():
-        until(lambda: len(pids(todo)) == 3)
-        time.sleep(0.5)
-        seen.append(len(pids(todo)))
-        word.touch()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    run_all(todo, slots=3, threads=7)
-    watcher.join()
-    assert seen == [3] and len(pids(todo)) == 5
-    assert all(job.log.read_text().splitlines()[-1].endswith(" 7") for job in todo)
-
-
-@pytest.mark.parametrize("patience", ["second signal", "time"])
-def test_a_run_that_does_not_hear_is_ended(tmp_path, monkeypatch, patience):
-    todo, stops = [stub(tmp_path, "1", DEAF)], []
-    monkeypatch.setattr(jobs, "GRACE", 60.0 if patience == "second signal" else 0.3)
-    stopper = threading.Thread(target=lambda: (until(lambda: pids(todo)), stops.extend([2] * (1 + (patience == "second signal")))))
-    stopper.start()
-    began = time.monotonic()
-    assert run_all(todo, 1, 1, stops)[todo[0]].status == "interrupted" and time.monotonic() - began < 20
-    stopper.join()
-    assert not alive(*pids(todo))
-
-
-GRID = """
-import sys
-from pathlib import Path
-from experiments.jobs import Job, noting_stops, run_here
-with noting_stops() as stops:
-    todo = [Job(str(i), (), (sys.executable, "-c", {code!r}), Path({folder!r}), False) for i in range(3)]
-    run_here(todo, 2, 1, stops, lambda job, outcome: print(outcome.status, flush=True))
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_no_run_outlives_a_grid_that_is_killed(tmp_path, number):
-    if number == signal.SIGKILL and sys.platform != "linux":
-        pytest.skip("only Linux tells a process that its parent was killed")
-    todo = [stub(tmp_path, str(i), SAVES) for i in range(2)]
-    code = GRID.format(code=SAVES, folder=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    until(lambda: len(pids(todo)) == 2)
-    assert all(map(alive, pids(todo)))
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=30)
-    if number != signal.SIGKILL:
-        assert out.split("\n")[:3] == ["interrupted", "interrupted", "not started"] and process.returncode == 0
-    until(lambda: not any(map(alive, pids(todo))))
-    assert all("saved" in job.log.read_text() for job in todo), "every run was let save itself"
-
-
-def test_a_server_that_stays_away_is_told_once(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(grid, "AWAY", 50)
-    monkeypatch.setenv("ALIQUOT_MONGO", "mongodb://127.0.0.1:1/sacred")
-    whole, lacking = (Job(name, (), (), tmp_path, False) for name in ("whole", "lacking"))
-    for job, said in ((whole, "done"), (lacking, f"warning: {LACKS}; its files are complete")):
-        job.log.parent.mkdir(exist_ok=True)
-        job.log.write_text(said)
-    grid.send_rest([whole])
-    assert capsys.readouterr().out == ""
-    grid.send_rest([whole, lacking])
-    assert "lacks parts of these runs; their files are complete" in capsys.readouterr().out
+def test_two_grids_at_once_share_the_work(here, capsys):
+    """What the other process holds is named; there is one sentence, exit code 130 and no record of it."""
+    runs = Path(os.environ["ALIQUOT_RUNS"])
+    (job,) = grid.examine("segment", "main", [TINY_WORDS])
+    with Checkpoint(runs, job.key).lock():
+        assert grid.main(["segment", "with", *TINY_WORDS]) == 130
+    out = capsys.readouterr().out
+    assert f"this run is already in progress (process {os.getpid()} on " in out
+    assert "1 in another process\nThe same command continues" in out
+    assert not list(runs.glob("[0-9]*"))

@@ -233,7 +233,8 @@ def test_a_grid_that_is_left_and_taken_up_again(start, runs):
 
 
 def test_failures_and_what_slurm_refuses(start, runs):
-    out, err, code = outcome(start(*WORDS, "n_cycles=99"))
+    words = [word for word in WORDS if not word.startswith("n_cycles=")]
+    out, err, code = outcome(start(*words, "n_cycles=99"))
     assert code == 1 and "1 failed" in out and "Refused: n_initial=4 + n_cycles=99 x n_query=3 are 301 labels" in out and ".log" in out
     out, err, code = outcome(start(*WORDS, "--partition", "nowhere"))
     assert code == 1 and "Refused: Slurm took no job: sbatch: error:" in err and "nvalid partition" in err and "Traceback" not in err

@@ -70,6 +70,13 @@ def test_mistakes_that_only_the_data_or_the_training_show(options, sentence):
         run_in_process(segment.ex, **options)
 
 
+@pytest.mark.parametrize("word", ["run=abc", "seed=007", "run=1.5"])
+def test_a_run_is_a_whole_number(word):
+    process = command_line("with", "tiny", word)
+    name = word.split("=")[0]
+    assert process.returncode == 1 and process.err.strip() == f"Refused: {word}: expected a whole number such as {name}=3"
+
+
 def test_on_the_command_line_a_mistake_is_one_line_and_exit_code_1():
     process = command_line("with", "tiny", "heuristic=bold")
     assert process.returncode == 1

@@ -1,6 +1,7 @@
 """A run killed at any moment continues with the same command to the identical curve and picks."""
 
 import errno
+import fcntl
 import os
 import random
 import signal
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 
 import experiments.segment as segment
+from data import classification as data_classification
+from data import detection as data_detection
+from data import segmentation as datasets
 from data import splits as data_splits
 from data.phantoms import glands
-from experiments import checkpoints, common, loop, simulation, training
+from experiments import checkpoints, loop, simulation, training
 from experiments.common import Refused
 from tests.experiments.runs import command_line, curve_of, picks_of, run_in_process, status_of
 
@@ -75,19 +79,83 @@ def test_changed_code_is_noticed_in_the_first_training(monkeypatch):
         stop_at(patch, training, "autocast", 3)
         with pytest.raises(Killed):
             run_in_process(segment.ex, **OPTIONS)
-    for module in (common, simulation):
+    for module in (checkpoints, simulation):
         monkeypatch.setattr(module, "code_digest", lambda: "changed")
     with pytest.raises(Refused, match="the code changed under this unfinished run"):
         run_in_process(segment.ex, **OPTIONS)
 
 
-def test_a_run_that_died_after_its_last_save_is_recorded_again(monkeypatch, whole):
-    """The state says finished, but Sacred's record does not: the next start replays it."""
+def test_a_run_that_died_after_its_last_save_is_recorded_again(whole):
+    """The state says finished, but Sacred's record does not, or cannot be read: the next start replays it."""
     folder = run_in_process(segment.ex, **OPTIONS)
-    record = folder / "run.json"
-    record.write_text(record.read_text().replace("COMPLETED", "RUNNING"))
-    again = run_in_process(segment.ex, **OPTIONS)
-    assert again != folder and (curve_of(again), picks_of(again)) == whole and status_of(again) == "COMPLETED"
+    for text in ((folder / "run.json").read_text().replace("COMPLETED", "RUNNING"), "", "{}", "null"):
+        (folder / "run.json").write_text(text)
+        again = run_in_process(segment.ex, **OPTIONS)
+        assert again != folder and (curve_of(again), picks_of(again)) == whole and status_of(again) == "COMPLETED"
+        folder = again
+    with pytest.raises(SystemExit):
+        run_in_process(segment.ex, **OPTIONS)
+
+
+def taken(folder):
+    """Whether someone holds the run."""
+    with open(folder / "lock", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_a_run_is_held_from_the_gate_to_its_end(monkeypatch):
+    """While Sacred makes its record and data are loaded too, so that a second process makes no record that fails."""
+    seen, real = [], datasets.load
+
+    def load(*args):
+        (folder,) = (Path(os.environ["ALIQUOT_RUNS"]) / "resume").iterdir()
+        seen.append((folder, taken(folder)))
+        if len(seen) == 1:
+            raise OSError("no data")
+        return real(*args)
+
+    monkeypatch.setattr(datasets, "load", load)
+    with pytest.raises(Refused, match="no data"):
+        run_in_process(segment.ex, **OPTIONS)
+    ((folder, held),) = seen
+    assert held and not taken(folder), "a run that fails early is free"
+    run_in_process(segment.ex, **OPTIONS)
+    assert not taken(folder)
+    with pytest.raises(SystemExit):
+        run_in_process(segment.ex, **OPTIONS)
+    assert seen[1:] == [(folder, True), (folder, False)], "a finished run is not held while its data are compared"
+
+
+OLD = {"heuristic": "bald", "run": 3, "lr": 0.1}
+KEYS = [
+    ("segment", "folder", "/a", "segment-main-folder-bald-3-3be87ced31bb"),
+    ("detect", "bccd", "/a", "detect-main-bccd-bald-3-856f307763f8"),
+    ("detect", "busi", "/b", "detect-main-busi-bald-3-36f6f9f369e2"),
+    ("detect", "deeplesion", "", "detect-main-deeplesion-bald-3-949c76f28cb2"),
+    ("segment", "glas", "/a", "segment-main-glas-bald-3-6e14ce57abd4"),
+]
+
+
+@pytest.mark.parametrize(("task", "dataset", "root", "key"), KEYS)
+def test_keys_stay_what_they_were(task, dataset, root, key):
+    """So that runs of older versions are found; the digests are theirs."""
+    assert checkpoints.run_key(f"{task}-main", {**OLD, "dataset": dataset, "data_root": root}) == key
+
+
+@pytest.mark.parametrize("dataset", ["folder", "coco", "voc", "bccd"])
+def test_another_folder_is_another_run_where_it_is_the_dataset(dataset):
+    roots = ["/a", "/b", "/a/../a"]
+    a, b, again = (checkpoints.run_key("detect-main", {**OLD, "dataset": dataset, "data_root": root}) for root in roots)
+    assert a == again and (a != b) == (dataset != "bccd")
+
+
+def test_own_folders_are_datasets_of_the_scripts():
+    known = {**datasets.LOADERS, **data_classification.LOADERS, **data_detection.LOADERS}
+    assert all(name in known for name in checkpoints.OWN_FOLDERS)
 
 
 def test_changed_data_or_division_is_refused(tmp_path):
@@ -139,7 +207,7 @@ def test_changed_code_is_refused_until_forced(monkeypatch, whole):
         with pytest.raises(Killed):
             run_in_process(segment.ex, **OPTIONS)
     then = checkpoints.code_digest()
-    for module in (common, simulation):
+    for module in (checkpoints, simulation):
         monkeypatch.setattr(module, "code_digest", lambda: "changed")
     with pytest.raises(Refused, match=f"the code changed under this unfinished run \\(then {then}, now changed\\).*resume=force"):
         run_in_process(segment.ex, **OPTIONS)
