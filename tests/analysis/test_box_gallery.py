@@ -37,19 +37,6 @@ def detections(scores: list[float], size: tuple[int, int] = (48, 64)) -> dict:
     return {**found, "proposals": boxes + np.array([-0.5, -1, 0.5, 1], dtype=np.float32)}
 
 
-@pytest.fixture
-def saved(monkeypatch):
-    """The figures that were written, to be looked into."""
-    figures, original = [], Figure.savefig
-
-    def savefig(self, *args, **kwargs):
-        figures.append(self)
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return figures
-
-
 def texts(drawn: Figure | Axes) -> list[str]:
     return [text.get_text() for text in drawn.texts]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from analysis.froc_plot import save_froc
 from experiments.froc import FPS, convention
@@ -12,19 +11,6 @@ from experiments.froc import FPS, convention
 CONVENTION = convention("iou", 0.5, "ignored", True)
 LOW = np.array([[0, 0], [0, 0.1], [0.5, 0.25], [3, 0.5], [3, 0.5]])
 HIGH = np.array([[0, 0], [0.25, 0.5], [1, 0.75], [40, 1.0]])
-
-
-@pytest.fixture
-def saved(monkeypatch):
-    """The figures that were written, to be looked into."""
-    figures, original = [], Figure.savefig
-
-    def savefig(self, *args, **kwargs):
-        figures.append(self)
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return figures
 
 
 def test_curves_points_and_conventions_are_drawn(tmp_path, saved):

@@ -22,19 +22,6 @@ def thumbnail(number: int = 0, wrong: bool = False, score: float = 0.25, channel
     }
 
 
-@pytest.fixture
-def saved(monkeypatch):
-    """The figures that were written, to be looked into."""
-    figures, original = [], Figure.savefig
-
-    def savefig(self, *args, **kwargs):
-        figures.append(self)
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return figures
-
-
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.texts]
 

@@ -34,19 +34,6 @@ def pixels(path, colour: str) -> int:
     return int((np.abs(seen - to_rgb(colour)).max(-1) < 0.05).sum())
 
 
-@pytest.fixture
-def saved(monkeypatch):
-    """The figures that were written, to be looked into."""
-    figures, original = [], Figure.savefig
-
-    def savefig(self, *args, **kwargs):
-        figures.append(self)
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return figures
-
-
 def texts(figure: Figure) -> str:
     """All that is written in a figure, except ticks."""
     written = [text.get_text() for text in figure.texts]
