@@ -63,9 +63,9 @@ def code(lines: Sequence[str]) -> str:
     return f"<pre><code>{escape(chr(10).join(lines))}</code></pre>"
 
 
-def folded(title: str, part: str) -> str:
-    """A part that opens at a touch."""
-    return f"<details><summary>{escape(title)}</summary>{part}</details>"
+def folded(title: str, *parts: str) -> str:
+    """Parts that open at a touch."""
+    return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"
 
 
 def section(title: str, *parts: str) -> str:

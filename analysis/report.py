@@ -16,8 +16,8 @@ import pandas as pd
 
 from analysis import page
 from analysis.caveats import caveats
-from analysis.comparisons import critical_difference, friedman, pairwise, penalty_matrix, ranks, runs_needed, verdict
-from analysis.curves import SECONDS, Curves, areas, curves_of, label_saving, seconds_per_cycle, summary
+from analysis.comparisons import critical_difference, friedman, pairwise, pairwise_per_budget, penalty_matrix, ranks, runs_needed, verdict
+from analysis.curves import SECONDS, Curves, areas, bootstrap_interval, curves_of, label_saving, seconds_per_cycle, summary
 from analysis.figures import BASELINE, draw_balance, draw_curves, draw_penalties, draw_ranks, draw_times
 from analysis.picked import Balance, class_balance
 from analysis.provenance import Document, command_line, documents, environments
@@ -110,6 +110,8 @@ def _curves(study: Study) -> str:
             cells += [labels(row["labels_for_95_of_full"], float(budgets[0]), float(budgets[-1])), f"{row['reached_95_of_full']:.0f}"]
         rows.append([name, *cells])
     values = [[name, *(with_spread(*pair) for pair in zip(c.mean(), c.std(ddof=1), strict=True))] for name, c in curves.items()]
+    rng, budget_head = np.random.default_rng(0), ["labelled images", *(f"{budget:g}" for budget in budgets)]
+    bounds = [[name, *map(interval, *bootstrap_interval(c.to_numpy(np.float64), rng))] for name, c in curves.items()]
     note = "Area under the curve over the label budget, divided by its width; final at the last budget. ± is the sample standard deviation "
     note += "over runs, the interval a percentile bootstrap of the mean."
     note += f" All labels with the same training reach {study.full:.3f}; labels are medians over runs." if study.full is not None else ""
@@ -118,7 +120,8 @@ def _curves(study: Study) -> str:
         page.picture(draw_curves(curves, study.metric, title, study.full), f"Curves of {study.metric} over labelled images; values below."),
         page.table(head, rows),
         page.paragraph(note, "note"),
-        page.table(["labelled images", *(f"{budget:g}" for budget in budgets)], values),
+        page.table(budget_head, values),
+        page.folded("95 % bootstrap intervals of the means", page.table(budget_head, bounds)),
     )
 
 
@@ -154,7 +157,20 @@ def _pairs(study: Study) -> str:
     note = "Areas under the curve, paired by run: exact Wilcoxon signed-rank test, corrected for all pairs."
     table = page.table(head, rows)
     title = _count(len(rows), "pair")
-    return page.section("Pairs", page.folded(title, table) if len(rows) > MOST_PAIRS else table, page.paragraph(note, "note"))
+    parts = [page.folded(title, table) if len(rows) > MOST_PAIRS else table, page.paragraph(note, "note")]
+    if study.baseline in {name for row in found.to_dict("records") for name in (row["a"], row["b"])}:
+        parts.append(page.folded(f"p against {study.baseline} at each budget", *_per_budget(study)))
+    return page.section("Pairs", *parts)
+
+
+def _per_budget(study: Study) -> list[str]:
+    """The test of every strategy against the baseline, budget by budget."""
+    found = pairwise_per_budget(study.curves, study.baseline, study.higher)
+    budgets = sorted(found["n_labelled"].unique())
+    cells = {(r["a"], r["n_labelled"]): f"{r['difference']:+.3f} (p {r['p_holm']:.2g})" for r in found.to_dict("records")}
+    rows = [[name, *(cells[name, budget] for budget in budgets)] for name in dict.fromkeys(found["a"])]
+    note = "Mean difference and p, corrected by Holm within a budget and not over budgets: for exploring, not for claims."
+    return [page.table(["labelled images", *(f"{budget:g}" for budget in budgets)], rows), page.paragraph(note, "note")]
 
 
 def _ranks(study: Study) -> str:

@@ -16,27 +16,12 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.analysis.conftest import save_picture
 from tests.experiments.runs import ROOT, command_line
 from tests.mongo_server import mongo, mongo_server  # noqa: F401
 
 pytestmark = pytest.mark.browser
 PATIENCE = 120  # s
-WINDOW = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --window-size=1440,1250".split()
-
-
-@pytest.fixture
-def browser():
-    webdriver = pytest.importorskip("selenium.webdriver")
-    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
-    if not driver or not chromium:
-        pytest.skip("no chromium with chromedriver on the PATH: see tests/omniboard_install.sh")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for word in WINDOW:
-        options.add_argument(word)
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield window
-    window.quit()
 
 
 @pytest.fixture
@@ -91,12 +76,6 @@ def table(window):
     """The rows of the run table, each a dictionary from header to text."""
     headers, *rows = (row.text.split("\n") for row in window.find_elements("css selector", ".fixedDataTableRowLayout_main"))
     return [dict(zip(headers, (cell.strip() for cell in row[1:]), strict=True)) for row in rows]  # the first cell opens the run
-
-
-def save_picture(window, name, tmp_path):
-    folder = Path(os.environ.get("ALIQUOT_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    assert window.save_screenshot(str(folder / name))
 
 
 def test_a_user_sees_runs_and_opens_one(runs, omniboard, browser, tmp_path):

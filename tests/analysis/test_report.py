@@ -18,6 +18,7 @@ from analysis.provenance import command_line, documents, environments
 from analysis.report import main
 from analysis.runs import load_picks
 from data.phantoms import glands
+from tests.analysis.conftest import save_picture
 from tests.analysis.stored_runs import store
 
 HOSTILE = "<script>alert('$x_1')</script>&\"quoted\""
@@ -127,6 +128,8 @@ def test_page_says_what_was_found(tmp_path, reported):
     assert "Short recipe: each model is trained for 200 steps (preset glas_quick)" in said
     assert "did not end well or are not over, and are left out: 1" in said and "Run 92 is damaged and left out" in said
     assert "not shown: the dataset glas was not found" in said and "no_data" not in said
+    assert "p against random at each budget" in said and "+0.053 (p 0.5)" in said  # 0.05 + 0.003 (0 + 1 + 2) / 3; 0.25 in two comparisons
+    assert "95 % bootstrap intervals of the means" in said and "0.500 to 0.520" in said
     assert "numpy 2.4.6" in " ".join(said.split()) and "A & B" in said and "0123456789" in said
 
 
@@ -243,3 +246,20 @@ def test_pieces_are_escaped():
     )
     assert not [tag for tag in Page(made).tags if len(tag) == 1 and tag not in "p"]
     assert caveats.SHORT > 0
+
+
+@pytest.mark.browser
+def test_in_a_browser_it_fits_a_phone_and_asks_for_nothing(tmp_path, reported, browser):
+    reported(study(tmp_path / "runs"))
+    for width in (360, 1200):
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        )
+        browser.get((tmp_path / "out" / "index.html").as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        images = browser.execute_script("return [...document.images].map(image => [image.complete, image.naturalWidth])")
+        assert len(images) >= 3 and all(complete and wide > 100 for complete, wide in images)
+        asked = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert not [name for name in asked if not name.startswith("data:")]
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    save_picture(browser, "report.png", tmp_path)
