@@ -180,7 +180,7 @@ def read_run(folder: Path) -> Run:
         metrics[name] = {"steps": column["steps"], "values": column["values"], "timestamps": times}
     if entry["start_time"] is None:
         raise ValueError("run.json has no start_time")
-    return Run(folder, plain(entry), plain(metrics), artifacts)
+    return Run(folder, plain(entry), {name: plain(column) for name, column in metrics.items()}, artifacts)
 
 
 def time_of(text: str | None) -> datetime | None:

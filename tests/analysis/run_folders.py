@@ -28,7 +28,7 @@ def store(runs, number, status="COMPLETED", values=(0.5, 0.7), budgets=(4, 8), a
     columns = {"dice": list(values), "hd95": [float("nan"), *values[1:]], "n_labelled": list(budgets), "n_validation": [0] * len(values)}
     times = [started.isoformat()] * len(values)
     metrics = {name: {"steps": list(budgets), "values": column, "timestamps": times} for name, column in columns.items()}
-    metrics["score_max"] = {"steps": list(budgets[:-1]), "values": list(values[:-1]), "timestamps": times[:-1]}
+    metrics["froc_at_0.5"] = {"steps": list(budgets[:-1]), "values": list(values[:-1]), "timestamps": times[:-1]}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "cout.txt").write_text("läuft\n")
     np.save(folder / "curve.npy", np.array(list(zip(budgets, values, strict=True)), dtype=[("n_labelled", "f8"), ("dice", "f8")]))

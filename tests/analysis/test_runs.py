@@ -41,7 +41,7 @@ def test_frame_by_hand(runs):
     assert (row["value"], row["task"], row["heuristic"], row["run"], row["seed"], row["lr"]) == (0.8, "segment", "random", 1, 1, 0.01)
     assert row["option_metric"] == "dice" and row["heuristic_options"] == "{}"
     assert frame.loc[frame["run_id"] == 10, "heuristic_options"].unique().tolist() == ['{"metric": "cosine"}']
-    assert len(frame) == 3 * (2 + 2 + 2 + 1)  # dice, hd95, n_validation, score_max; n_labelled is a column
+    assert len(frame) == 3 * (2 + 2 + 2 + 1)  # dice, hd95, n_validation, froc_at_0.5; n_labelled is a column
     assert math.isnan(frame[(frame["metric"] == "hd95") & (frame["n_labelled"] == 4)]["value"].iloc[0])
     assert frame.dtypes[["run_id", "run", "n_labelled", "value"]].tolist() == ["int64", "int64", "int64", "float64"]
 

@@ -32,6 +32,7 @@ def main(_run):
     print("begun", file=sys.stderr, flush=True)
     for i in range(1, int(points) + 1):
         _run.log_scalar("dice", i / points, i)
+        _run.log_scalar("froc_at_0.5", i, i)
         _run.log_scalar("hd95", float("nan") if i == 1 else np.float64(i), i)
         if i == int(points) // 2:
             files_dir = Path(_run.observers[0].dir)
