@@ -33,7 +33,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: str = "step"  # none | step | cosine
-    lr_step_at: float = 0.667  # share of the steps after which the rate drops to a tenth
+    lr_step_at: float = 0.667  # share of the steps, rounded to whole ones, after which the rate drops to a tenth
     warmup: int = 0  # steps of linear warm-up
     clip: float = 0.0  # largest norm of the gradient, 0 for none
     val_every: int = 0  # steps between validations, 0 for none
@@ -46,10 +46,10 @@ OPTIMIZERS: dict[str, Callable[[Any, Recipe], torch.optim.Optimizer]] = {
     "sgd": lambda p, r: torch.optim.SGD(p, r.lr, r.momentum, weight_decay=r.weight_decay, nesterov=r.momentum > 0),
     "adamw": lambda p, r: torch.optim.AdamW(p, r.lr, weight_decay=r.weight_decay),
 }
-SCHEDULES: dict[str, Callable[[float, Recipe], float]] = {
-    "none": lambda done, r: 1.0,
-    "step": lambda done, r: 0.1 if done >= r.lr_step_at else 1.0,
-    "cosine": lambda done, r: 0.5 * (1 + math.cos(math.pi * done)),
+SCHEDULES: dict[str, Callable[[int, Recipe], float]] = {  # step -> share of the rate
+    "none": lambda step, r: 1.0,
+    "step": lambda step, r: 0.1 if step >= round(r.lr_step_at * r.steps) else 1.0,
+    "cosine": lambda step, r: 0.5 * (1 + math.cos(math.pi * (step / r.steps))),
 }
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -194,7 +194,7 @@ def fit(
 
 def learning_rate(recipe: Recipe, step: int) -> float:
     """The rate of a step: linear warm-up, then the schedule."""
-    return recipe.lr * SCHEDULES[recipe.schedule](step / recipe.steps, recipe) * min(1, (step + 1) / (recipe.warmup + 1))
+    return recipe.lr * SCHEDULES[recipe.schedule](step, recipe) * min(1, (step + 1) / (recipe.warmup + 1))
 
 
 def _keep_best(training: Training, validate: Callable[[nn.Module], float]) -> None:
