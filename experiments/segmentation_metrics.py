@@ -29,8 +29,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
 from scipy.spatial import KDTree
-
-EIGHT_CONNECTED = np.ones((3, 3), dtype=int)
+from skimage.measure import label
 
 
 class SegmentationScores:
@@ -63,9 +62,9 @@ class SegmentationScores:
             raise ValueError("instances must be given for all images of a test set or for none")
 
         counts = class_counts(predicted, truth)
-        for label, count in counts.items():
-            self._pooled[label] = self._pooled.get(label, np.zeros(3, dtype=np.int64)) + count
-        distances = [hausdorff95(predicted == label, truth == label) for label in counts]
+        for c, count in counts.items():
+            self._pooled[c] = self._pooled.get(c, np.zeros(3, dtype=np.int64)) + count
+        distances = [hausdorff95(predicted == c, truth == c) for c in counts]
         self._per_image.append((_mean_dice(counts), _mean_iou(counts), float(np.mean(distances)) if distances else 0.0))
 
         if instances is not None:
@@ -100,7 +99,7 @@ def class_counts(predicted: Int[ndarray, "h w"], truth: Int[ndarray, "h w"]) -> 
     """Foreground class -> pixels in both, in the prediction, in the truth; only classes that occur in one of them."""
     n = int(max(predicted.max(), truth.max())) + 1
     table = np.stack([np.bincount(labels.ravel(), minlength=n) for labels in (truth[predicted == truth], predicted, truth)], axis=1)
-    return {label: table[label] for label in range(1, n) if table[label].any()}
+    return {c: table[c] for c in range(1, n) if table[c].any()}
 
 
 def _mean_dice(counts: dict[int, Int[ndarray, " 3"]]) -> float:
@@ -133,8 +132,7 @@ def hausdorff95(a: Bool[ndarray, "h w"], b: Bool[ndarray, "h w"]) -> float:
 
 def components(mask: Bool[ndarray, "h w"], min_size: int) -> Int[ndarray, "h w"]:
     """8-connected components of at least `min_size` pixels, as labels 1.. with gaps where a component was dropped."""
-    labels = np.zeros(mask.shape, dtype=np.int64)
-    ndimage.label(mask, structure=EIGHT_CONNECTED, output=labels)
+    labels = np.asarray(label(mask, connectivity=2))
     small = np.bincount(labels.ravel()) < min_size
     return np.where(small[labels], 0, labels)
 
