@@ -16,15 +16,17 @@ def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, "
     balanced_accuracy     mean of the per-class accuracies (recalls)
     worst_class_accuracy  the lowest of them
     macro_f1              mean F1 over the classes that occur among targets or predictions, as scikit-learn's
-    macro_auroc           mean area under the ROC curve of each class against the rest, ties counted half; 0.5 where no class has
-                          both positives and negatives
-    nll                   mean -ln p(target), nats, each p at least 1e-38
+    macro_auroc           mean area under the ROC curve of each class against the rest, ties counted half; of two
+                          classes the area for the difference of their logits; 0.5 where no class has both positives
+                          and negatives
+    nll                   mean -ln p(target), nats, each p at least the smallest normal number of the type of `probs`
     ece                   expected calibration error in 15 equal bins of confidence (Guo et al., 2017, eq. 3), 0..1
     per_class_accuracy    C values; NaN for a class that does not occur in targets
 
     Classes that do not occur in targets are left out of balanced_accuracy, worst_class_accuracy and macro_auroc; every number except
     those of per_class_accuracy is finite. Raises ValueError for no example, probabilities that do not sum to 1, unknown targets.
     """
+    least = np.finfo(probs.dtype).tiny
     probs = _checked(probs, targets)
     predicted = probs.argmax(1)
     correct = predicted == targets
@@ -33,7 +35,7 @@ def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, "
     present = n_per_class > 0
     per_class = np.full(len(n_per_class), np.nan)
     per_class[present] = n_correct[present] / n_per_class[present]
-    likelihood = np.maximum(probs[np.arange(len(targets)), targets], 1e-38)  # float32 softmax underflows to 0
+    likelihood = np.maximum(probs[np.arange(len(targets)), targets], least)  # a softmax underflows to 0
     return {
         "accuracy": float(correct.mean()),
         "balanced_accuracy": float(per_class[present].mean()),
@@ -54,13 +56,19 @@ def expected_calibration_error(confidence: Float[ndarray, " n"], correct: Bool[n
 
 
 def _macro_auroc(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> float:
-    """Mean over classes of the Mann-Whitney statistic: the chance that a positive ranks above a negative."""
+    """Mean over classes of the Mann-Whitney statistic: the chance that a positive ranks above a negative.
+
+    Above one half, ranks of p are taken from what the other classes have: p near 1 are rounded to one number, their rest
+    is not.
+    """
     n_positive = np.bincount(targets, minlength=probs.shape[1])
     n_negative = len(targets) - n_positive
     defined = (n_positive > 0) & (n_negative > 0)
     if not defined.any():
         return 0.5
-    ranks = rankdata(probs, axis=0)  # equal probabilities share their mean rank
+    rest = np.sort(probs, axis=1)[:, :-1].sum(axis=1, keepdims=True)  # only the largest can be above one half
+    scores = np.where(probs > 0.5, 1 / np.maximum(rest, np.finfo(np.float64).tiny), probs)
+    ranks = rankdata(scores, axis=0)  # equal scores share their mean rank
     rank_sums = np.bincount(targets, weights=ranks[np.arange(len(targets)), targets], minlength=probs.shape[1])
     wins = rank_sums - n_positive * (n_positive + 1) / 2
     return float((wins[defined] / (n_positive * n_negative)[defined]).mean())

@@ -112,9 +112,9 @@ def make_task(options, images: Images) -> Task:
         smoothing = options["label_smoothing"]
         return torch.nn.functional.cross_entropy(logits.float(), classes, class_weights, label_smoothing=smoothing)
 
-    def evidence(model, pictures, wanted, mc_samples, masks_seed=0):
+    def evidence(model, pictures, wanted, mc_samples, masks_seed=0, dtype=torch.float32):
         with autocast(device, precision):
-            return from_logits(model, pictures.contiguous(memory_format=layout), wanted, mc_samples, masks_seed)
+            return from_logits(model, pictures.contiguous(memory_format=layout), wanted, mc_samples, masks_seed, dtype)
 
     def evaluate(model, test, cycle):
         wanted = {"": "probs"} | ({"mc_": "mc_mean"} if options["eval_samples"] else {})
@@ -123,7 +123,7 @@ def make_task(options, images: Images) -> Task:
         for number, positions in enumerate(equal_size_batches(test.shapes, options["eval_batch_size"])):
             pictures = torch.stack([test.image(int(i)) for i in positions]).to(device)
             with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
-                found = evidence(model, pictures, frozenset(wanted.values()), options["eval_samples"])
+                found = evidence(model, pictures, frozenset(wanted.values()), options["eval_samples"], dtype=torch.float64)
             for prefix, name in wanted.items():
                 probs[prefix].append(found[name].cpu().numpy())
             targets += [int(test.target(int(i))) for i in positions]

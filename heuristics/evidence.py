@@ -85,8 +85,11 @@ def from_logits(
     wanted: frozenset[str],
     mc_samples: int,
     masks_seed: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, Tensor]:
     """The wanted evidence on one batch for a model with `model(images) -> logits (B, C, *S)`.
+
+    Probabilities are of `dtype`: heuristics get float32; metrics ask for float64, which keeps certain predictions apart.
 
     `embeddings` asks for `model.features(images) -> (B, D)`. `mc_probs` uses the same dropout masks for every image (drawn from
     `masks_seed`), so that joint probabilities across the pool are those of one set of weights per pass.
@@ -95,10 +98,10 @@ def from_logits(
     if "embeddings" in wanted:
         found["embeddings"] = model.features(images).float()  # type: ignore[operator] - a method of every model of ours
     if "probs" in wanted:
-        found["probs"] = probabilities(model(images))
+        found["probs"] = probabilities(model(images), dtype)
     if wanted & MC:
         running, kept = RunningMC(wanted), []
-        for probs in _passes(model, images, mc_samples, masks_seed if "mc_probs" in wanted else None):
+        for probs in _passes(model, images, mc_samples, masks_seed if "mc_probs" in wanted else None, dtype):
             running.add(probs)
             if "mc_probs" in wanted:
                 kept.append(probs)
@@ -110,16 +113,20 @@ def from_logits(
     return found
 
 
-def probabilities(logits: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *s"]:
-    """Softmax over the classes in float32, whatever precision the network ran in."""
-    return logits.float().softmax(1)
+def probabilities(logits: Float[Tensor, "b c *s"], dtype: torch.dtype = torch.float32) -> Float[Tensor, "b c *s"]:
+    """Softmax over the classes in this precision, whatever precision the network ran in."""
+    if dtype == torch.float64 and logits.device.type == "mps":  # which has no float64
+        logits = logits.cpu()
+    return logits.to(dtype).softmax(1)
 
 
-def _passes(model: nn.Module, images: Tensor, mc_samples: int, masks_seed: int | None) -> Iterator[Tensor]:
+def _passes(model: nn.Module, images: Tensor, mc_samples: int, masks_seed: int | None, dtype: torch.dtype) -> Iterator[Tensor]:
     """Probabilities of the stochastic passes, with fresh masks for every image, or with shared ones where a seed is given."""
     if masks_seed is None:
         with mc_dropout(model):
-            yield from map(probabilities, mc_logits(model, images, mc_samples))
+            for logits in mc_logits(model, images, mc_samples):
+                yield probabilities(logits, dtype)
     else:
         with shared_masks(model, masks_seed) as set_pass:
-            yield from map(probabilities, mc_logits(model, images, mc_samples, set_pass))
+            for logits in mc_logits(model, images, mc_samples, set_pass):
+                yield probabilities(logits, dtype)

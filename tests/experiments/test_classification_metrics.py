@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest import approx, raises
+from pytest import approx, mark, raises
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -19,8 +19,9 @@ from experiments.classification_metrics import classification_metrics, expected_
 def predictions(seed: int, n: int = 200, c: int = 4, ties: bool = True) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     targets = rng.integers(c, size=n)
-    logits = rng.normal(size=(n, c)).round(1 if ties else 9) + np.eye(c)[targets]
-    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True), targets
+    logits = rng.normal(size=(n, c)) + np.eye(c)[targets]
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return (probs[rng.integers(n, size=n)] if ties else probs), targets
 
 
 def test_by_hand():
@@ -70,8 +71,49 @@ def test_bins_of_the_calibration_error_share_their_examples():
 
 def test_certain_and_wrong_stays_finite():
     metrics = classification_metrics(np.array([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32), np.array([1, 0]))
-    assert metrics["nll"] == approx(-math.log(1e-38) / 2) and metrics["ece"] == approx(0.5)
+    assert metrics["nll"] == approx(-math.log(np.finfo(np.float32).tiny) / 2) and metrics["ece"] == approx(0.5)
     assert metrics["macro_auroc"] == 0.5  # all tied
+
+
+def test_equal_probabilities_stay_tied_whatever_the_other_classes_have():
+    other = [0.1, 0.2, 0.05, 0.03]  # of which the sum depends on the order in its last bit
+    probs = np.array([[0.62, *other], [0.62, *other[::-1]]])
+    assert classification_metrics(probs, np.array([0, 1]))["macro_auroc"] == approx((0.5 + 0) / 2)
+
+
+def softmax(logits: np.ndarray, dtype: type = np.float64) -> np.ndarray:
+    """Of rows, computed in this precision."""
+    return torch.softmax(torch.from_numpy(logits.astype(dtype)), 1).numpy()
+
+
+@mark.parametrize("dtype", [np.float32, np.float64])
+@mark.parametrize("sure_of", [0, 1])
+def test_of_two_classes_the_auroc_is_that_of_the_logits(dtype, sure_of):
+    """Rare positives far from the threshold, of which float32 makes p = 1."""
+    rng = np.random.default_rng(0)
+    targets = (rng.random(4000) < 0.02).astype(int)
+    gap = rng.normal(np.where(targets, -17.0, -22.0), 2.5)
+    probs = softmax(np.stack([np.zeros(4000), gap], 1), dtype)[:, [sure_of, 1 - sure_of]]
+    assert (probs == 1).any(axis=None) == (dtype is np.float32)
+    expected = roc_auc_score(targets, gap)
+    given = targets if sure_of == 0 else 1 - targets
+    assert classification_metrics(probs, given)["macro_auroc"] == approx(expected, abs=1e-6)
+    assert expected == approx(0.897, abs=5e-4)
+
+
+def test_of_more_classes_too_certain_predictions_keep_their_ranks():
+    """Against the same areas from logits: z_k - logsumexp of the others orders images as p_k does."""
+    rng = np.random.default_rng(1)
+    targets = rng.integers(3, size=500)
+    logits = rng.normal(scale=6, size=(500, 3)) + 45 * np.eye(3)[rng.integers(3, size=500)] + 9 * np.eye(3)[targets]
+    others = np.stack([np.logaddexp(*np.delete(logits, k, 1).T) for k in range(3)], 1)
+    expected = np.mean([roc_auc_score(targets == k, logits[:, k] - others[:, k]) for k in range(3)])
+    probs = softmax(logits)
+    assert (probs == 1).sum() > 100
+    assert classification_metrics(probs, targets)["macro_auroc"] == approx(expected, abs=1e-12)
+    nll = (np.logaddexp.reduce(logits, 1) - logits[np.arange(500), targets]).mean()
+    assert classification_metrics(probs, targets)["nll"] == approx(nll, rel=1e-12)
+    assert classification_metrics(softmax(2 * logits), targets)["nll"] > -math.log(1e-38) / 2  # not cut at float32's end
 
 
 def test_one_class_only():

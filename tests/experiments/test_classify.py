@@ -203,11 +203,24 @@ def test_evaluation_is_that_of_one_image_at_a_time(images):
     model, test = task.make_model().eval(), images.part("test")
     row = task.evaluate(model, test, 0)
     with torch.no_grad():
-        probs = torch.cat([model(test.image(i)[None]).softmax(1) for i in range(len(test))]).numpy()
+        probs = torch.cat([model(test.image(i)[None]).double().softmax(1) for i in range(len(test))]).numpy()
     expected = classification_metrics(probs, np.array([int(test.target(i)) for i in range(len(test))]))
     assert row.keys() == expected.keys() and len(row["per_class_accuracy"]) == 9
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, abs=1e-5), name
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_metrics_see_float64_and_heuristics_float32(images, precision, monkeypatch):
+    seen = []
+    monkeypatch.setattr(classify, "classification_metrics", lambda probs, targets: seen.append(probs) or {})
+    task = classify.make_task({**options_of("tiny"), "eval_samples": 2, "precision": precision}, images)
+    model = task.make_model().eval()
+    with torch.no_grad():
+        task.evaluate(model, images.part("test"), 0)
+        found = task.evidence(model, images.image(0)[None], frozenset({"probs", "mc_mean", "mc_entropy"}), 2, 0)
+    assert [probs.dtype for probs in seen] == [np.float64, np.float64] and all(e.dtype == torch.float32 for e in found.values())
+    assert all(np.abs(probs.sum(1) - 1).max() < 1e-14 for probs in seen)
 
 
 def test_batches_are_augmented_only_in_training_and_weighted_by_the_labelled_set(images):
