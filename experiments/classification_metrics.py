@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import f1_score
 
 
-def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> dict[str, float | list[float]]:
+def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> dict[str, float | list]:
     """The metrics of N predictions over C classes. The predicted class is the most probable one, the first of equals.
 
     accuracy              share of correct predictions
@@ -22,6 +22,7 @@ def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, "
     nll                   mean -ln p(target), nats, each p at least the smallest normal number of the type of `probs`
     ece                   expected calibration error in 15 equal bins of confidence (Guo et al., 2017, eq. 3), 0..1
     per_class_accuracy    C values; NaN for a class that does not occur in targets
+    confusion             C x C numbers of examples; rows are targets, columns predicted classes
 
     Classes that do not occur in targets are left out of balanced_accuracy, worst_class_accuracy and macro_auroc; every number except
     those of per_class_accuracy is finite. Raises ValueError for no example, probabilities that do not sum to 1, unknown targets.
@@ -30,11 +31,12 @@ def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, "
     probs = _checked(probs, targets)
     predicted = probs.argmax(1)
     correct = predicted == targets
-    n_per_class = np.bincount(targets, minlength=probs.shape[1])
-    n_correct = np.bincount(targets[correct], minlength=probs.shape[1])
+    n_classes = probs.shape[1]
+    confusion = np.bincount(targets * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
+    n_per_class = confusion.sum(1)
     present = n_per_class > 0
-    per_class = np.full(len(n_per_class), np.nan)
-    per_class[present] = n_correct[present] / n_per_class[present]
+    per_class = np.full(n_classes, np.nan)
+    per_class[present] = confusion.diagonal()[present] / n_per_class[present]
     likelihood = np.maximum(probs[np.arange(len(targets)), targets], least)  # a softmax underflows to 0
     return {
         "accuracy": float(correct.mean()),
@@ -45,7 +47,18 @@ def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, "
         "nll": float(-np.log(likelihood).mean()),
         "ece": expected_calibration_error(probs.max(1), correct),
         "per_class_accuracy": per_class.tolist(),
+        "confusion": confusion.tolist(),
     }
+
+
+def trivial_metrics(targets: Int[ndarray, " n"], n_classes: int) -> dict[str, float]:
+    """The metrics of a prediction that looks at no image: how often each class occurs, and so the commonest one.
+
+    Accuracy is the share of that class, macro_auroc 0.5. A class alone has no such value: its recall is 1 or 0.
+    """
+    shares = np.bincount(targets, minlength=n_classes) / len(targets)
+    metrics = classification_metrics(np.tile(shares, (len(targets), 1)), targets)
+    return {name: value for name, value in metrics.items() if isinstance(value, float)}
 
 
 def expected_calibration_error(confidence: Float[ndarray, " n"], correct: Bool[ndarray, " n"], n_bins: int = 15) -> float:

@@ -5,6 +5,7 @@ python experiments/classify.py with pneumonia_quick heuristic=badge run=3  # rea
 python experiments/classify.py print_named_configs                       # what else there is
 """
 
+import csv
 import sys
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from analysis.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
 from data import classification as datasets
 from data.store import ROOT, Images
 from data.transforms import AUGMENTATIONS
-from experiments.checkpoints import folder_of
-from experiments.classification_metrics import classification_metrics
+from experiments.checkpoints import atomic, folder_of
+from experiments.classification_metrics import classification_metrics, trivial_metrics
 from experiments.classification_presets import PRESETS
 from experiments.commands import add_commands, add_presets
 from experiments.common import device_of, launch, loop_options, under_root, validate
 from experiments.loop import Task
+from experiments.metric_names import by_class
 from experiments.querying import equal_size_batches
 from experiments.randomness import torch_seeded
 from experiments.simulation import recipe_of, splits_of
@@ -96,7 +98,7 @@ def _check_network(options):
 
 
 def make_task(options, images: Images) -> Task:
-    """Classification as four functions."""
+    """Classification as a record of functions."""
     device, precision = device_of(options["device"]), options["precision"]
     layout = torch.channels_last if options["channels_last"] else torch.contiguous_format
     weights = options["weights"] if options["weights"] in WEIGHTS else under_root(options["weights"])
@@ -123,14 +125,24 @@ def make_task(options, images: Images) -> Task:
         for number, positions in enumerate(equal_size_batches(test.shapes, options["eval_batch_size"])):
             pictures = torch.stack([test.image(int(i)) for i in positions]).to(device)
             with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
-                found = evidence(model, pictures, frozenset(wanted.values()), options["eval_samples"], dtype=torch.float64)
+                names, n_passes = frozenset(wanted.values()), options["eval_samples"]
+                found = evidence(model, pictures, names, n_passes, dtype=torch.float64)
             for prefix, name in wanted.items():
                 probs[prefix].append(found[name].cpu().numpy())
             targets += [int(test.target(int(i))) for i in positions]
         rows = {prefix: classification_metrics(np.concatenate(parts), np.array(targets)) for prefix, parts in probs.items()}
+        for row in rows.values():
+            row |= by_class("accuracy", test.classes, row.pop("per_class_accuracy"))
         return {f"{prefix}{name}": value for prefix, row in rows.items() for name, value in row.items()}
 
-    return Task(make_model, loss, evidence, evaluate)
+    def trivial(test):
+        targets = np.array([int(test.target(i)) for i in range(len(test))])
+        words = f"always {test.classes[np.bincount(targets).argmax()]}"
+        prefixes = ("", "mc_") if options["eval_samples"] else ("",)
+        metrics = trivial_metrics(targets, len(test.classes))
+        return {f"{prefix}{name}": (value, words) for prefix in prefixes for name, value in metrics.items()}
+
+    return Task(make_model, loss, evidence, evaluate, trivial)
 
 
 def batches_of(options, train: Images):
@@ -193,6 +205,18 @@ def picture_of_picks(options, task, train: Images):
     return watch
 
 
+def confusion_file(state, folder, options, test: Images):
+    """Write confusion.csv: how often the last model took test images of each class (rows) for each class (columns)."""
+    name = "mc_confusion" if options["metric"].startswith("mc_") else "confusion"
+    if name not in state.curve[-1]:  # a run that older code finished
+        return []
+    with atomic(folder / "confusion.csv") as temporary, open(temporary, "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["truth", *test.classes])
+        table.writerows([truth, *row] for truth, row in zip(test.classes, state.curve[-1][name], strict=True))
+    return [folder / "confusion.csv"]
+
+
 def load_splits(options):
     """The dataset, divided."""
     images = datasets.load(options["dataset"], folder_of(options["data_root"]), options["image_size"] or None, **options["dataset_options"])
@@ -206,7 +230,7 @@ def load_splits(options):
     return splits_of(images, options)
 
 
-add_commands(ex, check, load_splits, make_task, batches_of, picture_of_picks)
+add_commands(ex, check, load_splits, make_task, batches_of, picture_of_picks, confusion_file)
 
 if __name__ == "__main__":
     launch(ex)

@@ -23,10 +23,11 @@ from data.store import ROOT, Images
 from experiments.checkpoints import atomic, folder_of
 from experiments.commands import add_commands, add_presets
 from experiments.common import device_of, launch, loop_options, under_root, validate
-from experiments.detection_metrics import DetectionScores
+from experiments.detection_metrics import DetectionScores, trivial_detections
 from experiments.detection_presets import PRESETS
 from experiments.froc import CRITERIA, FPS, SECOND_HITS, sensitivity_at
 from experiments.loop import Task
+from experiments.metric_names import by_class
 from experiments.pseudo_labels import MeanTeacher, find, network_of, pseudo_labels, quality, thresholds_of
 from experiments.querying import WithoutTargets, equal_size_batches
 from experiments.simulation import recipe_of, splits_of
@@ -136,7 +137,7 @@ def make_network(options, num_classes, channels):
 
 
 def make_task(options, images: Images) -> Task:
-    """Detection as four functions."""
+    """Detection as a record of functions."""
     device, precision = device_of(options["device"]), options["precision"]
     layout = torch.channels_last if options["channels_last"] else torch.contiguous_format
     decay, burn_in = options["ema_decay"], options["burn_in"]
@@ -169,8 +170,9 @@ def make_task(options, images: Images) -> Task:
         with autocast(device, precision):
             return from_detector(network_of(model), pictures, wanted, mc_samples, masks_seed)
 
+    rules = {name: options[name] for name in ("criterion", "iou", "second_hit", "by_class", "size_edges")}
+
     def evaluate(model, test, cycle):
-        rules = {name: options[name] for name in ("criterion", "iou", "second_hit", "by_class", "size_edges")}
         scores = DetectionScores(len(test.classes), **rules)
         network = network_of(model).eval()
         for positions in equal_size_batches(test.shapes, options["eval_batch_size"]):
@@ -178,10 +180,20 @@ def make_task(options, images: Images) -> Task:
             with torch.no_grad(), autocast(device, precision):
                 found = detect(network, pictures)
             scores.add(found, [test.target(int(i)) for i in positions])
-        curve = scores.curve()
-        return scores.summary() | {"froc_curve": sensitivity_at(curve, DRAWN.tolist()).tolist(), "convention": scores.convention}
+        row, curve = scores.summary(), scores.curve()
+        row |= by_class("sensitivity", test.classes, row.pop("per_class_sensitivity"))
+        return row | {"froc_curve": sensitivity_at(curve, DRAWN.tolist()).tolist(), "convention": scores.convention}
 
-    return Task(make_model, loss, evidence, evaluate)
+    def trivial(test):
+        targets = [test.target(i) for i in range(len(test))]
+        found = trivial_detections(targets, test.shapes)
+        scores = DetectionScores(len(test.classes), **rules)
+        scores.add(found, targets)
+        words = f"one box of {test.classes[int(found[0]['labels'])]} of mean place and size in every image"
+        values = {name: value for name, value in scores.summary().items() if isinstance(value, float)}
+        return {name: (value, words) for name, value in values.items() if not np.isnan(value)}
+
+    return Task(make_model, loss, evidence, evaluate, trivial)
 
 
 def batches_of(options, train: Images):
@@ -261,7 +273,7 @@ def picture_of_picks(options, task, train: Images):
     return watch
 
 
-def froc_files(state, folder, options):
+def froc_files(state, folder, options, test: Images):
     """Write froc.npy (cycle x operating point) and froc.png."""
     table = np.array([[row[f"froc_at_{x:g}"] for x in FPS] for row in state.curve])
     with atomic(folder / "froc.npy") as temporary, open(temporary, "wb") as file:

@@ -1,4 +1,4 @@
-"""The active-learning loop. One for all tasks: a task is a record of four functions."""
+"""The active-learning loop. One for all tasks: a task is a record of functions."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from experiments.randomness import torch_seeded
 from experiments.training import Batch, TrainingBatches, fit
 from heuristics.registry import Heuristic
 
+# A prediction that looks at no image: metric -> its value, and the prediction in words.
+Trivial = dict[str, tuple[float, str]]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -31,6 +34,7 @@ class Task:
     loss: Callable[[nn.Module, Batch], Float[Tensor, ""]]
     evidence: Callable[[nn.Module, Tensor, frozenset[str], int, int], dict[str, Any]]  # model, images, wanted, mc_samples, masks_seed
     evaluate: Callable[[nn.Module, Images, int], dict[str, Any]]  # model, images with targets, cycle -> metrics
+    trivial: Callable[[Images], Trivial]  # images with targets -> the yardstick of their metrics
 
 
 # The training batches of a cycle from the labelled indices, the cycle and the model of the cycle before (for pseudo-labels).

@@ -22,6 +22,7 @@ Where the test set has no object on one side, the mean of the other side stands 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,11 @@ from numpy import ndarray
 from scipy import ndimage
 from scipy.spatial import KDTree
 from skimage.measure import label
+
+from experiments.metric_names import by_class
+
+DISTANCES = ("hd95", "object_hausdorff")  # of which less is better
+Truth = tuple[str, Int[ndarray, "h w"], Int[ndarray, "h w"] | None]  # part of the test set, classes, ids of the objects
 
 
 class SegmentationScores:
@@ -42,6 +48,7 @@ class SegmentationScores:
         self.min_size = min_size
         self._per_image: list[tuple[float, float, float]] = []  # Dice, IoU, Hausdorff
         self._pooled: dict[int, Int[ndarray, " 3"]] = {}  # class -> pixels in both, predicted, true
+        self._by_class: dict[int, list[float]] = {}  # class -> Dice of each image that contains it
         self._detections: list[tuple[int, int, int]] = []  # TP, FP, FN of an image
         self._predicted_objects: list[ndarray] = []  # rows of area, Dice, Hausdorff
         self._true_objects: list[ndarray] = []
@@ -64,6 +71,7 @@ class SegmentationScores:
         counts = class_counts(predicted, truth)
         for c, count in counts.items():
             self._pooled[c] = self._pooled.get(c, np.zeros(3, dtype=np.int64)) + count
+            self._by_class.setdefault(c, []).append(_mean_dice({c: count}))
         distances = [hausdorff95(predicted == c, truth == c) for c in counts]
         self._per_image.append((_mean_dice(counts), _mean_iou(counts), float(np.mean(distances)) if distances else 0.0))
 
@@ -93,6 +101,78 @@ class SegmentationScores:
             object_dice, object_hausdorff = np.mean(means, axis=0) if means else (1.0, 0.0)
             scores |= {"object_dice": float(object_dice), "object_hausdorff": float(object_hausdorff)}
         return scores
+
+    def dice_of_classes(self, n_classes: int) -> Float[ndarray, " c"]:
+        """Dice of each foreground class, the mean over the images whose prediction or truth contains it; NaN without any."""
+        return np.array([np.mean(self._by_class.get(c, np.nan)) for c in range(1, n_classes)])
+
+
+class PartScores:
+    """Scores of a test set and, where it has several parts, of each part: `dice`, `dice_testB`.
+
+    With several foreground classes `dice[name]`, `dice_testB[name]` are those of one class.
+    """
+
+    def __init__(self, parts: Iterable[str], classes: Sequence[str], min_size: int = 0):
+        several = sorted(set(parts))
+        names = ["", *several] if len(several) > 1 else [""]
+        self.classes = classes
+        self.of = {name: SegmentationScores(min_size) for name in names}
+
+    def add(
+        self,
+        part: str,
+        predicted: Int[ndarray, "h w"],
+        truth: Int[ndarray, "h w"],
+        instances: Int[ndarray, "h w"] | None = None,
+    ) -> None:
+        """Add one image of this part, as `SegmentationScores.add` does."""
+        for name in dict.fromkeys(("", part)):
+            if name in self.of:
+                self.of[name].add(predicted, truth, instances)
+
+    def summary(self) -> dict[str, float]:
+        """The scores by name."""
+        found = {}
+        for part, scores in self.of.items():
+            found |= {f"{name}{_of(part)}": value for name, value in scores.summary().items()}
+        if len(self.classes) > 2:
+            for part, scores in self.of.items():
+                found |= by_class(f"dice{_of(part)}", self.classes[1:], scores.dice_of_classes(len(self.classes)))
+        return found
+
+
+def _of(part: str) -> str:
+    return f"_{part}" if part else ""
+
+
+def trivial_scores(
+    images: Callable[[], Iterable[Truth]],
+    classes: Sequence[str],
+    min_size: int = 0,
+) -> dict[str, tuple[float, str]]:
+    """The scores of predictions that look at no image, and which prediction that is, such as "all gland".
+
+    Every pixel is of the commonest class, or of the commonest foreground class, whichever makes a score better; Dice of
+    one class is that of calling all pixels so. `images()` gives the truths of the test set, one at a time, each time anew.
+    """
+    parts = [part for part, _, _ in images()]
+    counts = np.array([np.bincount(truth.ravel(), minlength=len(classes)) for _, truth, _ in images()])
+    pixels, found = counts.sum(0), {}
+    for c in dict.fromkeys((int(pixels.argmax()), 1 + int(pixels[1:].argmax()))):
+        scores = PartScores(parts, classes, min_size)
+        for part, truth, instances in images():
+            scores.add(part, np.full_like(truth, c), truth, instances)
+        for name, value in scores.summary().items():
+            less = name.startswith(DISTANCES)
+            if name not in found or (value < found[name][0] if less else value > found[name][0]):
+                found[name] = value, f"all {classes[c]}"
+    dice = 2 * counts / (counts + counts.sum(1, keepdims=True))  # of predicting a class everywhere
+    for part in scores.of if len(classes) > 2 else ():
+        means = dice[[part in ("", own) for own in parts]].mean(0)
+        values = by_class(f"dice{_of(part)}", classes[1:], means[1:])
+        found |= {name: (value, f"all {c}") for (name, value), c in zip(values.items(), classes[1:], strict=True)}
+    return found
 
 
 def class_counts(predicted: Int[ndarray, "h w"], truth: Int[ndarray, "h w"]) -> dict[int, Int[ndarray, " 3"]]:

@@ -21,7 +21,8 @@ from data.splits import Splits, initial, make_splits, read_splits
 from data.store import Images
 from experiments.checkpoints import Checkpoint, State, atomic, code_digest, data_digest, load_weights, run_key
 from experiments.common import device_of, open_state, runs_folder, stored_folder, under_root
-from experiments.loop import Budget, MakeBatches, Task, active_learning
+from experiments.loop import Budget, MakeBatches, Task, Trivial, active_learning
+from experiments.metric_names import is_of_class
 from experiments.querying import Answer, Asking, WithoutTargets, embed
 from experiments.randomness import generator, torch_seeded
 from experiments.training import Recipe
@@ -30,7 +31,7 @@ from heuristics.initial import STARTS
 from heuristics.registry import Heuristic
 
 Watch = Callable[[Path, int, nn.Module, ndarray, Answer], Path]  # folder, cycle, model, pool, answer -> the picture it drew
-MoreFiles = Callable[[State, Path, Mapping[str, Any]], list[Path]]  # what a task delivers beside the files of all tasks
+MoreFiles = Callable[[State, Path, Mapping[str, Any], Images], list[Path]]  # what one task alone delivers
 CONTENT_TYPES = {".png": "image/png", ".csv": "text/csv", ".npy": "application/octet-stream"}
 
 
@@ -117,8 +118,10 @@ def simulate(
             task, make_batches, splits, heuristic_of(options), state, asking_of(options), budget, options["seed"], checkpoint,
             record=lambda row: _record(run, row), draw=draw,
         )  # fmt: skip
+        trivial = task.trivial(splits.test)
+        run.info["trivial"] = {name: value for name, (value, _) in trivial.items()}
         files = deliver(state, splits, checkpoint.outputs, options)
-        files += more_files(state, checkpoint.outputs, options) if more_files else []
+        files += more_files(state, checkpoint.outputs, options, splits.test) if more_files else []
         for file in files:
             run.add_artifact(str(file), content_type=CONTENT_TYPES[file.suffix])
         if options["results_dir"]:
@@ -130,6 +133,7 @@ def simulate(
     result = aubc(*_column(state, options["metric"]))
     _print_table(state, options["metric"])
     print(f"area under the curve of {options['metric']}: {result:.4f}")
+    print(beside_trivial(options["metric"], state.curve[-1][options["metric"]], trivial))
     print("\n".join(os.path.relpath(stored_folder(run) / file.name) for file in files))
     return result
 
@@ -152,8 +156,20 @@ def evaluate_saved(run: Run, options: Mapping[str, Any], splits: Splits, task: T
     row = task.evaluate(model.eval(), images, 0)
     _record(run, {"n_labelled": 0, **row})  # a saved model does not say on how many labels it was trained
     print(f"{file} on {len(images)} images ({options['split']})")
-    print("\n".join(f"{name:>28}  {value:.4f}" for name, value in row.items() if isinstance(value, float)))
+    measured, trivial = {n: v for n, v in row.items() if isinstance(v, float)}, task.trivial(images)
+    width = max(28, *map(len, measured))
+    print(f"{'':>{width}}  {'value':>9}  {'trivial':>9}")
+    for name, value in measured.items():
+        print(f"{name:>{width}}  {value:>9.4f}" + (f"  {trivial[name][0]:>9.4f}" if name in trivial else ""))
+    print(beside_trivial(options["metric"], row[options["metric"]], trivial))
     return row[options["metric"]]
+
+
+def beside_trivial(metric: str, value: float, trivial: Trivial) -> str:
+    """What a value of the main metric, of which more is better, has to be read beside, in words."""
+    least, words = trivial[metric]
+    line = f"trivial prediction: {metric} {least:.4f} ({words})"
+    return line if value > least else f"{line}\nThe model's {metric} of {value:.4f} is no better than that."
 
 
 def _last_model(checkpoint: Checkpoint) -> Path:
@@ -208,7 +224,8 @@ def deliver(state: State, splits: Splits, folder: Path, options: Mapping[str, An
             table.writerows([cycle, rows[i], names[i], s] for i, s in zip(picks.tolist(), scores, strict=True))
     title = f"{options['dataset']}, {options['heuristic']}, run {options['run']}"
     aside = ("n_labelled", "n_validation", "train_seconds", "test_seconds", "query_seconds", "loader_share")
-    metrics = {c: curve[c].tolist() for c in columns if c not in aside and not c.startswith("score_") and not np.isnan(curve[c]).all()}
+    drawn = [c for c in columns if c not in aside and not c.startswith("score_") and not is_of_class(c)]
+    metrics = {c: curve[c].tolist() for c in drawn if not np.isnan(curve[c]).all()}
     save_curve(files[3], curve["n_labelled"].tolist(), metrics, title, options["metric"])
     return files + sorted(folder.glob("maps/*.png"))
 
@@ -233,7 +250,9 @@ def _save_result(folder: Path, stem: str, values: ndarray) -> Path:
 
 
 def _print_table(state: State, metric: str) -> None:
-    shown = [metric] + [c for c in state.curve[0] if c not in (metric, "n_labelled") and isinstance(state.curve[0][c], float)]
+    first = state.curve[0]
+    others = [c for c in first if c not in (metric, "n_labelled") and isinstance(first[c], float)]
+    shown = [metric, *(c for c in others if not is_of_class(c))]
     shown = shown[: max(1, (os.get_terminal_size().columns if os.isatty(1) else 100) // 14 - 1)]
     print("\n" + "".join(f"{c:>14.13}" for c in ["n_labelled", *shown]))
     for row in state.curve:

@@ -120,8 +120,14 @@ def probabilities(logits: Float[Tensor, "b c *s"], dtype: torch.dtype = torch.fl
     return logits.to(dtype).softmax(1)
 
 
-def _passes(model: nn.Module, images: Tensor, mc_samples: int, masks_seed: int | None, dtype: torch.dtype) -> Iterator[Tensor]:
-    """Probabilities of the stochastic passes, with fresh masks for every image, or with shared ones where a seed is given."""
+def _passes(
+    model: nn.Module,
+    images: Tensor,
+    mc_samples: int,
+    masks_seed: int | None,
+    dtype: torch.dtype,
+) -> Iterator[Tensor]:
+    """Probabilities of the stochastic passes, with fresh masks for every image, or with shared ones for a seed."""
     if masks_seed is None:
         with mc_dropout(model):
             for logits in mc_logits(model, images, mc_samples):

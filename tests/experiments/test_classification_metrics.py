@@ -13,7 +13,8 @@ from pytest import approx, mark, raises
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from experiments.classification_metrics import classification_metrics, expected_calibration_error
+from experiments.classification_metrics import classification_metrics, expected_calibration_error, trivial_metrics
+from experiments.metric_names import by_class, is_of_class
 
 
 def predictions(seed: int, n: int = 200, c: int = 4, ties: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -30,6 +31,7 @@ def test_by_hand():
     assert metrics["accuracy"] == 0.5
     assert metrics["per_class_accuracy"][:2] == [0.5, 0.5] and math.isnan(metrics["per_class_accuracy"][2])
     assert metrics["balanced_accuracy"] == metrics["worst_class_accuracy"] == 0.5
+    assert metrics["confusion"] == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
     # F1: class 0 has precision 1, recall 1/2; class 1 precision 1/2, recall 1/2; class 2 zero
     assert metrics["macro_f1"] == approx((2 / 3 + 1 / 2 + 0) / 3)
     # class 0: positives .7 .4 against .1 .3, all won; class 1: positives .8 .1 against .2 .5, two of four won
@@ -76,9 +78,9 @@ def test_certain_and_wrong_stays_finite():
 
 
 def test_equal_probabilities_stay_tied_whatever_the_other_classes_have():
-    other = [0.1, 0.2, 0.05, 0.03]  # of which the sum depends on the order in its last bit
-    probs = np.array([[0.62, *other], [0.62, *other[::-1]]])
-    assert classification_metrics(probs, np.array([0, 1]))["macro_auroc"] == approx((0.5 + 0) / 2)
+    there, back = [0.7, 0.05, 0.1, 0.15], [0.7, 0.15, 0.1, 0.05]
+    assert sum(there[1:]) != sum(back[1:])  # in the last bit
+    assert classification_metrics(np.array([there, back]), np.array([0, 1]))["macro_auroc"] == (0.5 + 1) / 2
 
 
 def softmax(logits: np.ndarray, dtype: type = np.float64) -> np.ndarray:
@@ -126,8 +128,28 @@ def test_permuted_examples_change_nothing_and_values_are_plain():
     probs, targets = predictions(0)
     order = np.random.default_rng(1).permutation(len(targets))
     metrics, permuted = classification_metrics(probs, targets), classification_metrics(probs[order], targets[order])
-    assert {k: approx(v) for k, v in metrics.items()} == permuted
+    assert metrics["confusion"] == permuted["confusion"]
+    numbers = {name: value for name, value in metrics.items() if name != "confusion"}
+    assert {name: permuted[name] for name in numbers} == {name: approx(value) for name, value in numbers.items()}
     assert json.loads(json.dumps(metrics)) == metrics
+
+
+def test_the_trivial_prediction_by_hand():
+    """Three of four are of class 1, which is what is always predicted, with probabilities that are right on average."""
+    trivial = trivial_metrics(np.array([1, 0, 1, 1]), 3)
+    assert trivial == approx(
+        {
+            "accuracy": 0.75, "balanced_accuracy": 0.5, "worst_class_accuracy": 0.0, "macro_f1": (6 / 7 + 0) / 2,
+            "macro_auroc": 0.5, "nll": -0.75 * math.log(0.75) - 0.25 * math.log(0.25), "ece": 0.0,
+        }
+    )  # fmt: skip
+    assert all(type(value) is float for value in trivial.values())
+
+
+def test_metrics_of_a_class_carry_its_name_whatever_it_is():
+    names = by_class("accuracy", ["normal mucosa", "St. Elmo [b]", "normal_mucosa"], [0.5, 1, 0])
+    assert names == {"accuracy[normal mucosa]": 0.5, "accuracy[St. Elmo [b]]": 1.0, "accuracy[normal_mucosa]": 0.0}
+    assert all(map(is_of_class, names)) and not is_of_class("worst_class_accuracy")
 
 
 def test_refusals():

@@ -155,14 +155,23 @@ def test_mistakes_that_only_the_data_or_the_training_show(options, sentence):
         run(**{"steps": 1, **options})
 
 
-def test_deliverables(tmp_path):
+def test_deliverables(tmp_path, images):
     options = {"heuristic": "bald", "save_maps": True, "eval_samples": 2, "results_dir": str(tmp_path / "out"), "metric": "macro_auroc"}
     folder = run(**options)
     curve = np.load(folder / "curve.npy")
     assert curve["n_labelled"].tolist() == [18, 24, 30]
     measured = {*classify.METRICS, "nll", "ece"}
     assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(curve.dtype.names)
-    assert not [name for name in curve.dtype.names if "per_class" in name]
+    by_class = [np.stack([curve[f"{m}accuracy[{c}]"] for c in images.classes]) for m in ("", "mc_")]
+    n_test = np.bincount(images.part("test").groups, minlength=9)
+    for values, prefix in zip(by_class, ("", "mc_"), strict=True):
+        assert np.allclose(n_test @ values / n_test.sum(), curve[f"{prefix}accuracy"])
+        assert np.allclose(values.min(0), curve[f"{prefix}worst_class_accuracy"])
+    table = list(csv.reader((folder / "confusion.csv").read_text().splitlines()))
+    assert table[0] == ["truth", *images.classes] and [row[0] for row in table[1:]] == list(images.classes)
+    confusion = np.array([row[1:] for row in table[1:]], dtype=int)
+    assert confusion.sum(1).tolist() == n_test.tolist()
+    assert np.allclose(confusion.diagonal() / n_test, by_class[0][:, -1])
     picks = picks_of(folder)
     rows = list(csv.DictReader((folder / "picks.csv").read_text().splitlines()))
     assert [int(r["index"]) for r in rows] == picks and len(set(picks)) == 30
@@ -171,7 +180,25 @@ def test_deliverables(tmp_path):
     for picture in ("curve.png", "cycle_00.png", "cycle_01.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     assert np.load(tmp_path / "out" / "bald_0.npy").tolist() == curve["macro_auroc"].tolist()
-    assert set(json.loads((folder / "metrics.json").read_text())) >= measured
+    recorded = json.loads((folder / "metrics.json").read_text())
+    assert set(recorded) >= measured | {f"accuracy[{c}]" for c in images.classes}
+    trivial = json.loads((folder / "info.json").read_text())["trivial"]
+    assert trivial["macro_auroc"] == trivial["mc_macro_auroc"] == 0.5
+    assert trivial["accuracy"] == pytest.approx(n_test.max() / n_test.sum())
+
+
+def test_a_run_says_what_its_result_is_beside_the_trivial_prediction(capsys):
+    folder = run(**SHORT, metric="worst_class_accuracy")
+    out = capsys.readouterr().out
+    assert curve_of(folder)["worst_class_accuracy"][-1] == 0
+    assert re.search(r"trivial prediction: worst_class_accuracy 0.0000 \(always .+\)\n.* of 0.0000 is no better", out)
+    folder = run(**SHORT, metric="macro_auroc")
+    out = capsys.readouterr().out
+    assert curve_of(folder)["macro_auroc"][-1] > 0.5
+    assert "trivial prediction: macro_auroc 0.5000 (always" in out and "no better" not in out
+    classify.ex.run("evaluate", config_updates={**SHORT, "metric": "macro_auroc"}, named_configs=["tiny"])
+    out = capsys.readouterr().out
+    assert re.search(r"macro_auroc +0\.\d+ +0\.5000\n", out) and re.search(r"accuracy\[.+\] +\d\.\d{4}\n", out)
 
 
 def test_pictures_of_a_selector_have_no_scores_and_change_nothing():
@@ -196,7 +223,7 @@ def test_supervised_trains_on_everything_and_evaluate_measures_the_saved_model()
 
 
 def test_evaluation_is_that_of_one_image_at_a_time(images):
-    """Batches, their last short one and the order of the images leave the metrics as they are; the per-class list is among them."""
+    """Batches, their last short one and the order of the images leave all metrics as they are."""
     options = options_of("tiny")
     task = classify.make_task({**options, "eval_batch_size": 7}, images)
     torch.manual_seed(0)
@@ -205,7 +232,9 @@ def test_evaluation_is_that_of_one_image_at_a_time(images):
     with torch.no_grad():
         probs = torch.cat([model(test.image(i)[None]).double().softmax(1) for i in range(len(test))]).numpy()
     expected = classification_metrics(probs, np.array([int(test.target(i)) for i in range(len(test))]))
-    assert row.keys() == expected.keys() and len(row["per_class_accuracy"]) == 9
+    of_classes = zip(test.classes, expected.pop("per_class_accuracy"), strict=True)
+    expected |= {f"accuracy[{c}]": value for c, value in of_classes}
+    assert row.keys() == expected.keys() and row.pop("confusion") == expected.pop("confusion")
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, abs=1e-5), name
 
@@ -213,7 +242,8 @@ def test_evaluation_is_that_of_one_image_at_a_time(images):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_metrics_see_float64_and_heuristics_float32(images, precision, monkeypatch):
     seen = []
-    monkeypatch.setattr(classify, "classification_metrics", lambda probs, targets: seen.append(probs) or {})
+    measured = classify.classification_metrics
+    monkeypatch.setattr(classify, "classification_metrics", lambda *given: seen.append(given[0]) or measured(*given))
     task = classify.make_task({**options_of("tiny"), "eval_samples": 2, "precision": precision}, images)
     model = task.make_model().eval()
     with torch.no_grad():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from experiments.detection_metrics import DetectionScores
+from experiments.detection_metrics import DetectionScores, trivial_detections
 from experiments.froc import FPS
 
 
@@ -134,6 +134,23 @@ def test_half_precision_on_the_graph_is_taken():
     image |= {name: image[name].half().requires_grad_() for name in ("boxes", "scores")}
     scores.add([image], [true((1, 1, 9, 9, 0))])
     assert scores.summary()["ap"] == pytest.approx(1)
+
+
+def test_the_trivial_prediction_is_one_mean_box_of_the_commonest_class():
+    targets = [true((0, 0, 10, 20, 1), (20, 10, 40, 20, 1)), true((10, 10, 20, 30, 0)), true()]
+    got = trivial_detections(targets, np.full((3, 2), 50))
+    for image in got:
+        assert image["boxes"].tolist() == [pytest.approx([10, 20 / 3, 70 / 3, 70 / 3], rel=1e-5)]
+        assert image["labels"].tolist() == [1] and image["scores"].tolist() == [1]
+    # Twice the size, half the width: means are shares of each image.
+    double = trivial_detections([targets[0], 2 * targets[1], targets[2]], np.array([[50, 50], [100, 100], [50, 25]]))
+    assert double[1]["boxes"].tolist() == [pytest.approx([20, 40 / 3, 140 / 3, 140 / 3], rel=1e-5)]
+    assert double[2]["boxes"].tolist() == [pytest.approx([5, 20 / 3, 35 / 3, 70 / 3], rel=1e-5)]
+    scores = DetectionScores(2)
+    scores.add(trivial_detections(targets[1:2], np.array([[50, 50]])), targets[1:2])
+    assert scores.summary()["froc"] == 1
+    with pytest.raises(ValueError, match="no image has a box"):
+        trivial_detections([true()], np.array([[50, 50]]))
 
 
 def test_misuse_is_refused():

@@ -31,7 +31,7 @@ def task_with(evidence=from_logits):
     def unused(*_):
         raise NotImplementedError
 
-    return Task(unused, unused, evidence, unused)
+    return Task(unused, unused, evidence, unused, unused)
 
 
 def ask(heuristic, model, images, asking, task=None, known=None, pool=None):

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from jaxtyping import TypeCheckError
 from scipy.spatial.distance import cdist
 
-from experiments.segmentation_metrics import SegmentationScores, components, hausdorff95
+from experiments.segmentation_metrics import PartScores, SegmentationScores, components, hausdorff95, trivial_scores
 
 
 def blank(h: int = 20, w: int = 30) -> np.ndarray:
@@ -252,6 +252,61 @@ def test_dice_and_iou_agree_with_monai_where_every_class_is_present():
     got = scores(predicted, truth)
     assert got["dice"] == pytest.approx(compute_dice(*one_hot, include_background=False).mean().item())
     assert got["iou"] == pytest.approx(compute_iou(*one_hot, include_background=False).mean().item())
+
+
+def test_dice_of_each_class_is_over_the_images_that_contain_it():
+    gathered = SegmentationScores()
+    gathered.add(square(2, 2, 4, label=1), square(2, 2, 4, label=1))
+    gathered.add(square(2, 2, 4, label=1), square(2, 2, 4, label=2))
+    assert gathered.dice_of_classes(4) == pytest.approx([0.5, 0, np.nan], nan_ok=True)
+    assert gathered.summary()["dice"] == (1 + 0) / 2
+
+
+def test_parts_stand_beside_the_whole_test_set():
+    classes, images = ("background", "cell", "St. Elmo"), [("A", 4), ("A", 0), ("B", 2)]
+    gathered = PartScores([part for part, _ in images], classes)
+    for part, side in images:
+        gathered.add(part, square(0, 0, 4), square(0, 0, side))
+    got, dice = gathered.summary(), [1, 0, 2 * 4 / (16 + 4)]
+    assert (got["dice"], got["dice_A"], got["dice_B"]) == pytest.approx((np.mean(dice), 0.5, 0.4))
+    assert (got["dice[cell]"], got["dice_B[cell]"]) == pytest.approx((np.mean(dice), 0.4))
+    assert np.isnan(got["dice[St. Elmo]"]) and not [name for name in got if "background" in name]
+    alone = PartScores(["B"], classes[:2])
+    alone.add("B", square(0, 0, 4), square(0, 0, 2))
+    assert set(alone.summary()) == {"dice", "dice_pooled", "iou", "hd95"}  # the one class is all that dice is of
+
+
+def test_the_trivial_prediction_is_the_better_of_all_foreground_and_the_commonest_class():
+    # 20x30 pixels. Part A: half of the image is gland; part B: 4 of 600 pixels, and an image without any.
+    half = blank()
+    half[:10] = 1
+    truths = [("A", half, half), ("B", square(0, 0, 2), square(0, 0, 2)), ("B", blank(), blank())]
+    got = trivial_scores(lambda: iter(truths), ("background", "gland"))
+    everything = [2 * 300 / 900, 2 * 4 / 604, 0]  # Dice of each image if all is gland; if nothing is: 0, 0, 1
+    assert got["dice"] == (pytest.approx(np.mean([0, 0, 1])), "all background")
+    assert got["dice_A"] == (pytest.approx(everything[0]), "all gland") and got["dice_B"] == (0.5, "all background")
+    assert got["dice_pooled"] == (pytest.approx(2 * 304 / (304 + 1800)), "all gland")
+    better = {"hd95": min, "object_hausdorff": min}
+    constants = []
+    for c in (0, 1):
+        scores = PartScores(["A", "B"], ("background", "gland"))
+        for part, truth, instances in truths:
+            scores.add(part, np.full_like(truth, c), truth, instances)
+        constants.append(scores.summary())
+    for name, (value, words) in got.items():
+        values = [scores[name] for scores in constants]
+        assert value == better.get(name.removesuffix("_A").removesuffix("_B"), max)(values), name
+        assert value == values[words == "all gland"], name
+
+
+def test_the_trivial_dice_of_a_class_is_that_of_calling_everything_so():
+    truth = square(10, 0, 6, label=2, on=square(0, 0, 10))
+    got = trivial_scores(lambda: iter([("A", truth, None), ("A", blank(), None)]), ("background", "a b", "c.d"))
+    for c, name in ((1, "a b"), (2, "c.d")):
+        gathered = SegmentationScores()
+        for image in (truth, blank()):
+            gathered.add(np.full_like(truth, c), image)
+        assert got[f"dice[{name}]"] == (pytest.approx(gathered.dice_of_classes(3)[c - 1]), f"all {name}")
 
 
 def test_misuse_is_refused():
