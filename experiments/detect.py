@@ -25,7 +25,7 @@ from experiments.commands import add_commands, add_presets
 from experiments.common import device_of, launch, loop_options, under_root, validate
 from experiments.detection_metrics import DetectionScores, trivial_detections
 from experiments.detection_presets import PRESETS
-from experiments.froc import CRITERIA, FPS, SECOND_HITS, sensitivity_at
+from experiments.froc import CONVENTIONS, CRITERIA, FPS, SECOND_HITS, check_conventions, sensitivity_at
 from experiments.loop import Task
 from experiments.metric_names import by_class
 from experiments.pseudo_labels import MeanTeacher, find, network_of, pseudo_labels, quality, thresholds_of
@@ -62,6 +62,7 @@ def detection():
     augment = "flips_rot90"  # of training images, by name: none | hflip | flips_rot90 | strong
     eval_batch_size = 16  # images tested at once
 
+    convention = "one_to_one"  # a box finds one lesion at most | deeplesion: as its published evaluation counts
     criterion = "iou"  # what hits a lesion: iou | centre (of the detection within its box)
     iou = 0.5  # least overlap of a hit
     second_hit = "ignored"  # a second detection of a lesion: ignored | false (counts as a false positive)
@@ -98,11 +99,12 @@ def check(options):
     """Refuse what cannot work, before data are loaded."""
     defaults = {name: value for scope in ex.configurations for name, value in scope().items()}
     choices = {"model": DETECTORS, "augment": AUGMENTATIONS, "metric": METRICS, "aggregate": BOX_AGGREGATIONS, "criterion": CRITERIA}
-    choices |= {"second_hit": SECOND_HITS, "teacher": ("previous", "ema")}
+    choices |= {"second_hit": SECOND_HITS, "convention": CONVENTIONS, "teacher": ("previous", "ema")}
     ranges = {"scale": (0.01, 1), "score_threshold": (0, 0.999), "max_detections": (1, 1e4), "nms": (0.01, 1), "iou": (0.01, 1)}
     ranges |= {"eval_batch_size": (1, 1e5), "empty_score": (-1e9, 1e9), "pseudo_threshold": (0, 1), "pseudo_weight": (0, 1e3)}
     ranges |= {"ema_decay": (0, 1), "burn_in": (0, 1e9)}
     heuristic = validate(options, defaults, choices, ranges)
+    check_conventions(*(options[name] for name in ("criterion", "iou", "second_hit", "convention")))
     check_options(datasets.LOADERS, options["dataset"], options["dataset_options"])
     if not heuristic.wants <= EVIDENCE:
         lacking = ", ".join(sorted(heuristic.wants - EVIDENCE))
@@ -170,7 +172,7 @@ def make_task(options, images: Images) -> Task:
         with autocast(device, precision):
             return from_detector(network_of(model), pictures, wanted, mc_samples, masks_seed)
 
-    rules = {name: options[name] for name in ("criterion", "iou", "second_hit", "by_class", "size_edges")}
+    rules = {name: options[name] for name in ("convention", "criterion", "iou", "second_hit", "by_class", "size_edges")}
 
     def evaluate(model, test, cycle):
         scores = DetectionScores(len(test.classes), **rules)
@@ -189,7 +191,7 @@ def make_task(options, images: Images) -> Task:
         found = trivial_detections(targets, test.shapes)
         scores = DetectionScores(len(test.classes), **rules)
         scores.add(found, targets)
-        words = f"one box of {test.classes[int(found[0]['labels'])]} of mean place and size in every image"
+        words = f"one {test.classes[int(found[0]['labels'])]} of mean place and size in every image"
         values = {name: value for name, value in scores.summary().items() if isinstance(value, float)}
         return {name: (value, words) for name, value in values.items() if not np.isnan(value)}
 

@@ -22,14 +22,14 @@ from experiments.froc import (
     Lesions,
     Matches,
     check_conventions,
-    convention,
     found_within,
     froc_curve,
-    match,
+    match_by,
     sensitivity_at,
     sensitivity_by_group,
     size_groups,
 )
+from experiments.froc import convention as in_words
 
 SIZES = ("small", "medium", "large")
 
@@ -46,14 +46,15 @@ class DetectionScores:
         by_class: bool = True,
         size_edges: Sequence[float | int] = (32, 96),
         fps_of_groups: float = 4.0,
+        convention: str = "one_to_one",
     ):
-        """`n_classes` counts the foreground; `by_class`: a hit must have the right class.
+        """`n_classes` counts the foreground; `by_class`: a hit must have the right class; `convention`: see froc.py.
 
         `size_edges`: square roots of the areas, in pixels, at which small lesions end and large ones begin (COCO's by default).
         `fps_of_groups`: false positives per image, of all classes together, at which sensitivity by size and by class is taken.
         Raises ValueError for unknown conventions and values out of range.
         """
-        check_conventions(criterion, iou, second_hit)
+        check_conventions(criterion, iou, second_hit, convention)
         if n_classes < 1:
             raise ValueError(f"n_classes={n_classes} must be 1 or more")
         if len(size_edges) != 2 or not 0 < size_edges[0] < size_edges[1]:
@@ -62,13 +63,14 @@ class DetectionScores:
             raise ValueError(f"fps_of_groups={fps_of_groups} must be a number of false positives per image, 0 or more")
         self.n_classes, self.size_edges, self.fps_of_groups = n_classes, size_edges, fps_of_groups
         self._rules: dict[str, Any] = {"criterion": criterion, "iou": iou, "second_hit": second_hit, "by_class": by_class}
+        self._rules["convention"] = convention
         self._detections: list[Detections] = []
         self._lesions: list[Lesions] = []
 
     @property
     def convention(self) -> str:
         """What counts as a hit and what becomes of second hits, in words."""
-        return convention(**self._rules)
+        return in_words(**self._rules)
 
     def add(self, detections: Sequence[Mapping[str, Tensor]], targets: Sequence[Float[Tensor, "_ 5"]]) -> None:
         """Add B images: `boxes`, `scores` and `labels` of what was found in each, and its boxes with their class, rows of a dataset.
@@ -121,7 +123,7 @@ class DetectionScores:
         return sensitivity_at(self.curve())
 
     def _matches(self) -> Matches:
-        return match(self._detections, self._lesions, **self._rules)
+        return match_by(self._detections, self._lesions, **self._rules)
 
 
 def trivial_detections(targets: Sequence[Float[Tensor, "_ 5"]], shapes: Int[ndarray, "n 2"]) -> list[dict[str, Tensor]]:

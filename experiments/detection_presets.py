@@ -8,8 +8,8 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "deeplesion": (
         "The published setting of DeepLesion: 400 key slices, 200 more per cycle, 3 cycles, Faster R-CNN from ImageNet weights; "
         "for lung lesions alone dataset_options.lesion_type=lung. Published orientation at IoU 0.5 with all labels: sensitivity "
-        ".569 / .673 / .756 / .816 / .858 / .887 at 0.5 / 1 / 2 / 4 / 8 / 16 false positives per image. For a GPU, not run "
-        "here.",
+        ".569 / .673 / .756 / .816 / .858 / .887 at 0.5 / 1 / 2 / 4 / 8 / 16 false positives per image, counted as "
+        "convention=deeplesion does. For a GPU, not run here.",
         {
             "dataset": "deeplesion", "dataset_options": {"context": 1}, "model": "fasterrcnn_resnet50", "weights": "imagenet",
             "anchor_sizes": [16, 32, 64, 128, 256], "n_initial": 400, "n_query": 200, "n_cycles": 3, "n_val": 200, "steps": 5000,

@@ -13,6 +13,9 @@ history and variants Chakraborty, 2013, A brief history of free-response receive
 Sensitivity at x is the largest over all thresholds that leave at most x false positives per image: the curve is a staircase, and
 nothing is interpolated. Without detections it is 0. Beyond the end of the curve it stays at its last value, so a detector should
 return its boxes down to low scores. The operating points are those of Yan et al., 2018, DeepLesion, J. Med. Imaging 5:036501.
+
+That is the convention "one_to_one". DeepLesion's published sensitivities follow a kinder one, "deeplesion": one pixel
+is added to the sides of boxes in the IoU, one box may find several lesions, and second hits are ignored.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from heuristics.registry import suggestion
 FPS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # operating points, false positives per image
 CRITERIA = ("iou", "centre")
 SECOND_HITS = ("ignored", "false")
+CONVENTIONS = ("one_to_one", "deeplesion")
 PAIRS_AT_ONCE = 65_536  # of a detection and a lesion: bounds the memory to some tens of MB and keeps it near the processor
 
 
@@ -101,6 +105,54 @@ def match(
     return Matches(len(detections), found_at, np.sort(scores[false]).astype(np.float64))
 
 
+def match_deeplesion(
+    detections: Sequence[Detections],
+    lesions: Sequence[Lesions],
+    iou: float = 0.5,
+    by_class: bool = False,
+) -> Matches:
+    """Match as the public evaluation code of DeepLesion does (Yan et al., 2018; 3DCE, MULAN and ULDor report with it).
+
+    A box from x1 to x2 is x2 - x1 + 1 wide, and likewise high. A lesion is found by the box of highest score that has
+    an IoU of at least `iou` with it, whatever else that box finds; false is a box that has it with no lesion. That code
+    knows one class (`by_class` asks for the right one), and interpolates sensitivity linearly between detections where
+    it is read from the staircase here, which moves an operating point by one false positive at most.
+    Raises ValueError as `match` does.
+    """
+    check_conventions("iou", iou, "ignored")
+    _check_shapes(detections, lesions)
+    boxes, scores, labels = (np.concatenate(arrays) for arrays in zip(*detections, strict=True))
+    true_boxes, true_labels = (np.concatenate(arrays) for arrays in zip(*lesions, strict=True))
+    edges, true_edges = (array.T.astype(np.float64, order="C") for array in (boxes, true_boxes))
+    _check_values(edges, scores, true_edges)
+    edges[2:] += 1
+    true_edges[2:] += 1
+    found_at, false = np.full(len(true_boxes), -np.inf), np.ones(len(scores), dtype=bool)
+    for detection, lesion in _pairs([len(d.boxes) for d in detections], [len(t.boxes) for t in lesions]):
+        hit = _iou(edges[:, detection], true_edges[:, lesion]) >= iou
+        if by_class:
+            hit &= labels[detection] == true_labels[lesion]
+        np.maximum.at(found_at, lesion[hit], scores[detection[hit]])
+        false[detection[hit]] = False
+    return Matches(len(detections), found_at, np.sort(scores[false]).astype(np.float64))
+
+
+def match_by(
+    detections: Sequence[Detections],
+    lesions: Sequence[Lesions],
+    criterion: str = "iou",
+    iou: float = 0.5,
+    second_hit: str = "ignored",
+    by_class: bool = True,
+    convention: str = "one_to_one",
+) -> Matches:
+    """`match` or `match_deeplesion`, as the convention says; ValueError for rules that it does not know."""
+    check_conventions(criterion, iou, second_hit, convention)
+    if convention == "deeplesion":
+        return match_deeplesion(detections, lesions, iou, by_class)
+    return match(detections, lesions, criterion, iou, second_hit, by_class)
+
+
 def froc_curve(matches: Matches) -> Float[ndarray, "points 2"]:
     """Corners of the staircase, rows of false positives per image and sensitivity in 0..1, from (0, 0) to where no threshold is left."""
     n_false, n_lesions = len(matches.false), len(matches.found_at)
@@ -135,19 +187,30 @@ def size_groups(boxes: Float[ndarray, "g 4"], edges: Sequence[float | int] = (32
     return np.digitize(areas, np.square(edges))
 
 
-def convention(criterion: str, iou: float, second_hit: str, by_class: bool) -> str:
+def convention(criterion: str, iou: float, second_hit: str, by_class: bool, convention: str = "one_to_one") -> str:
     """The conventions in words, to stand beside every number."""
     hit = f"IoU of at least {iou:g}" if criterion == "iou" else "centre in the lesion"
-    return f"hit: {hit}{', right class' if by_class else ''}; second hits {'ignored' if second_hit == 'ignored' else 'count as false'}"
+    if convention == "deeplesion":
+        hit += " with sides longer by a pixel"
+    second = "ignored" if second_hit == "ignored" else "count as false"
+    several = ", one box may find several lesions" if convention == "deeplesion" else ""
+    return f"hit: {hit}{', right class' if by_class else ''}; second hits {second}{several}"
 
 
-def check_conventions(criterion: str, iou: float, second_hit: str) -> None:
+def check_conventions(criterion: str, iou: float, second_hit: str, convention: str = "one_to_one") -> None:
     """Raise ValueError for a convention that is not defined here."""
-    for name, value, known in (("criterion", criterion, CRITERIA), ("second_hit", second_hit, SECOND_HITS)):
+    known_values = {"criterion": CRITERIA, "second_hit": SECOND_HITS, "convention": CONVENTIONS}
+    for (name, known), value in zip(known_values.items(), (criterion, second_hit, convention), strict=True):
         if value not in known:
             raise ValueError(f"unknown {name} {value!r}.{suggestion(value, known)} Known: {', '.join(known)}")
     if not 0 < iou <= 1:
         raise ValueError(f"iou={iou!r} must be above 0 and at most 1")
+    if convention == "deeplesion" and (criterion, second_hit) != ("iou", "ignored"):
+        raise ValueError(
+            "convention=deeplesion counts by IoU and ignores second hits, "
+            f"but criterion={criterion} and second_hit={second_hit} were asked for: "
+            "use criterion=iou and second_hit=ignored, or convention=one_to_one"
+        )
 
 
 def _check_shapes(detections: Sequence[Detections], lesions: Sequence[Lesions]) -> None:

@@ -44,7 +44,7 @@ def segmentation():
     phantom_test = 100  # images of dataset=phantom to test on
     scale = 1.0  # images are shrunk by this factor when they are decoded
     num_classes = 0  # classes of dataset=folder with the background; 0 finds out
-    metric = "dice"  # main metric, over all test images: result, table, validation. Metrics of the MC mean start with mc_
+    metric = "dice"  # main metric, over all test parts: result, table, validation. Those of the MC mean start with mc_
 
     width = 8  # channels of the U-Net at full resolution, doubled at each level
     depth = 5  # levels of the U-Net
@@ -89,8 +89,8 @@ def glas():
 
 # GlaS at a fifth of its size: 4 images, then 5 x 8, 200 steps each. Three minutes on two CPU cores. Mean Dice on test B over runs 0, 1, 3:
 # random 0.73 -> 0.78, entropy 0.73 -> 0.79, bald 0.73 -> 0.80 at 4 -> 44 labels; all 85 labels 0.79. That copy
-# lacks test A: with test A and B dice is over both, and dice_testB compares with these figures. bfloat16 wants a processor
-# that has it (else precision=float32).
+# lacks test A: with test A and B dice is over both, and dice_testB compares with these figures. bfloat16 wants a
+# processor that has it (else precision=float32).
 @preset(ex)
 def glas_quick():
     dataset = "glas"

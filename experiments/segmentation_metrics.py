@@ -103,7 +103,7 @@ class SegmentationScores:
         return scores
 
     def dice_of_classes(self, n_classes: int) -> Float[ndarray, " c"]:
-        """Dice of each foreground class, the mean over the images whose prediction or truth contains it; NaN without any."""
+        """Dice of each foreground class: mean over images whose prediction or truth contains it; NaN without any."""
         return np.array([np.mean(self._by_class.get(c, np.nan)) for c in range(1, n_classes)])
 
 
@@ -154,7 +154,7 @@ def trivial_scores(
     """The scores of predictions that look at no image, and which prediction that is, such as "all gland".
 
     Every pixel is of the commonest class, or of the commonest foreground class, whichever makes a score better; Dice of
-    one class is that of calling all pixels so. `images()` gives the truths of the test set, one at a time, each time anew.
+    one class is that of calling all pixels so. `images()` gives the truths of the test set, one at a time.
     """
     parts = [part for part, _, _ in images()]
     counts = np.array([np.bincount(truth.ravel(), minlength=len(classes)) for _, truth, _ in images()])

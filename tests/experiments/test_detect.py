@@ -9,9 +9,9 @@ import torch
 import experiments.detect as detect
 from data.detection import LOADERS
 from data.store import Images
-from experiments import loop, training
+from experiments import detection_metrics, loop, training
 from experiments.common import Refused
-from experiments.froc import FPS
+from experiments.froc import FPS, match
 from heuristics import get, names
 from tests.experiments.runs import ROOT, command_line, curve_of, picks_of, run_in_process, status_of
 
@@ -69,6 +69,8 @@ def test_heuristics_of_whole_images_are_refused(heuristic):
         ({"balance": "predicted", "heuristic": "box_entropy"}, "a detector finds many boxes"),
         ({"weights": "nowhere.pt"}, "weights='nowhere.pt' is neither random"),
         ({"second_hit": "counted"}, "unknown second_hit 'counted'"),
+        ({"convention": "deep_lesion"}, "unknown convention 'deep_lesion'. Did you mean 'deeplesion'"),
+        ({"convention": "deeplesion", "criterion": "centre"}, "criterion=centre and second_hit=ignored were asked for"),
     ],
 )
 def test_mistakes_are_refused_in_one_sentence(options, sentence):
@@ -89,7 +91,17 @@ def test_files_hold_the_free_response_curve_of_every_cycle():
     for picture in ("curve.png", "froc.png", "cycle_00.png", "cycle_01.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["ap50"]["steps"] == [6, 9, 12]
+    assert metrics["ap50"]["steps"] == [6, 9, 12] and len(metrics["sensitivity[lesion]"]["values"]) == 3
+    assert np.array_equal(curve["sensitivity[lesion]"], curve["froc_at_4"])  # there is one class
+    trivial = json.loads((folder / "info.json").read_text())["trivial"]
+    assert {"froc", "ap", "ar", "froc_at_4"} <= trivial.keys() and all(0 <= value <= 1 for value in trivial.values())
+
+
+def test_the_convention_reaches_the_metrics(monkeypatch):
+    asked = []
+    monkeypatch.setattr(detection_metrics, "match_by", lambda *_, **rules: asked.append(rules) or match(*_))
+    run(**SHORT, convention="deeplesion")
+    assert {rules["convention"] for rules in asked} == {"deeplesion"}
 
 
 @pytest.mark.parametrize("teacher", ["previous", "ema"])

@@ -120,6 +120,15 @@ def test_batches_do_not_matter_and_conventions_do():
     assert DetectionScores(2, second_hit="false").convention == "hit: IoU of at least 0.5, right class; second hits count as false"
 
 
+def test_the_convention_of_deeplesion_lets_one_box_find_two_lesions():
+    detections, targets = [found((0, 0, 20, 20, 0.9, 0))], [true((0, 0, 20, 19, 0), (0, 1, 20, 20, 0))]
+    for convention, sensitivity in (("one_to_one", 0.5), ("deeplesion", 1)):
+        scores = DetectionScores(1, convention=convention)
+        scores.add(detections, targets)
+        assert scores.summary()["froc"] == sensitivity
+        assert ("several lesions" in scores.convention) == (convention == "deeplesion")
+
+
 def test_no_detection_scores_zero():
     scores = DetectionScores(1)
     scores.add([found(), found()], [true((1, 1, 9, 9, 0)), true()])
@@ -157,6 +166,7 @@ def test_misuse_is_refused():
     for wrong, message in (
         ({"n_classes": 0}, "n_classes=0"),
         ({"n_classes": 1, "criterion": "centroid"}, "Did you mean 'centre'"),
+        ({"n_classes": 1, "convention": "deeplesion", "second_hit": "false"}, "second_hit=false were asked for"),
         ({"n_classes": 1, "size_edges": (96, 32)}, "size_edges=.96, 32"),
         ({"n_classes": 1, "fps_of_groups": float("nan")}, "fps_of_groups=nan"),
     ):

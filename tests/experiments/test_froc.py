@@ -16,6 +16,8 @@ from experiments.froc import (
     found_within,
     froc_curve,
     match,
+    match_by,
+    match_deeplesion,
     sensitivity_at,
     sensitivity_by_group,
     size_groups,
@@ -251,7 +253,73 @@ def test_ignoring_second_hits_never_lowers_the_curve_and_blocks_change_nothing(m
     assert np.array_equal(froc_curve(match(found, true)), whole["ignored"])
 
 
+def reference_deeplesion(found, true, threshold: float, iou: float, by_class: bool) -> tuple[int, int]:
+    """False positives and lesions found among the detections that reach the threshold, counted pixel by pixel.
+
+    A box of whole pixels from x1 to x2 holds both x1 and x2, so that its sides are x2 - x1 + 1 long.
+    """
+
+    def pixels(box):
+        x1, y1, x2, y2 = (int(value) for value in box)
+        return {(x, y) for x in range(x1, x2 + 1) for y in range(y1, y2 + 1)}
+
+    n_false = n_found = 0
+    for image, truth in zip(found, true, strict=True):
+        taken = set()
+        for box, score, label in zip(*image, strict=True):
+            if score < threshold:
+                continue
+            hits = set()
+            for g, (lesion, lesion_label) in enumerate(zip(*truth, strict=True)):
+                a, b = pixels(box), pixels(lesion)
+                if len(a & b) / len(a | b) >= iou and (label == lesion_label or not by_class):
+                    hits.add(g)
+            taken |= hits
+            n_false += not hits
+        n_found += len(taken)
+    return n_false, n_found
+
+
+@settings(max_examples=60, deadline=None)
+@given(image_sets(), st.sampled_from([0.2, 0.5]), st.booleans())
+def test_the_convention_of_deeplesion_equals_the_slow_reference(images, iou, by_class):
+    found, true = images
+    fps = (0.0, 1 / 3, 0.5, 1.0, 2.0, 16.0)
+    thresholds = {float("inf")} | {float(score) for image in found for score in image.scores}
+    counts = [reference_deeplesion(found, true, threshold, iou, by_class) for threshold in thresholds]
+    n_lesions = sum(len(t.boxes) for t in true)
+    expected = [max(n for f, n in counts if f / len(true) <= x) / n_lesions for x in fps]
+    got = match_deeplesion(found, true, iou, by_class)
+    assert sensitivity_at(froc_curve(got), fps).tolist() == pytest.approx(expected)
+    same = match_by(found, true, iou=iou, by_class=by_class, convention="deeplesion")
+    assert all(np.array_equal(a, b) for a, b in zip(got, same, strict=True))
+
+
+def test_deeplesion_adds_a_pixel_and_lets_one_box_find_two_lesions():
+    # Without the pixel 4 x 3 of 5 x 5 are below one half, with it 5 x 4 of 6 x 6 are above.
+    box, lesion = (0, 0, 4, 3, 0.9), (0, 0, 5, 5)
+    assert curve_of([detections(box)], [lesions(lesion)])[-1] == [1, 0]
+    assert froc_curve(match_deeplesion([detections(box)], [lesions(lesion)])).tolist()[-1] == [0, 1]
+    found, true = [detections((0, 0, 20, 20, 0.9))], [lesions((0, 0, 20, 19), (0, 1, 20, 20))]
+    assert curve_of(found, true)[-1] == [0, 0.5]
+    assert froc_curve(match_deeplesion(found, true)).tolist() == [[0, 0], [0, 1], [0, 1]]
+
+
+def test_blocks_change_nothing_for_deeplesion_either(monkeypatch):
+    rng = np.random.default_rng(4)
+    corners = rng.uniform(0, 30, (40, 2))
+    table = np.c_[corners, corners + rng.uniform(5, 20, (40, 2))].astype(np.float32)
+    found = [Detections(table[i::4], rng.random(10).astype(np.float32), np.zeros(10, dtype=np.int64)) for i in range(4)]
+    true = [Lesions(table[i : i + 8], np.zeros(8, dtype=np.int64)) for i in range(4)]
+    whole = match_deeplesion(found, true)
+    assert np.isfinite(whole.found_at).any() and len(whole.false)
+    monkeypatch.setattr(froc, "PAIRS_AT_ONCE", 7)
+    assert all(np.array_equal(a, b) for a, b in zip(match_deeplesion(found, true), whole, strict=True))
+
+
 def test_conventions_in_words():
+    hit, second = "IoU of at least 0.5 with sides longer by a pixel", "ignored, one box may find several lesions"
+    assert convention("iou", 0.5, "ignored", False, "deeplesion") == f"hit: {hit}; second hits {second}"
     assert convention("iou", 0.5, "ignored", True) == "hit: IoU of at least 0.5, right class; second hits ignored"
     assert convention("centre", 0.5, "false", False) == "hit: centre in the lesion; second hits count as false"
 
@@ -268,6 +336,11 @@ def test_misuse_is_refused():
         match(found, true, criterion="center")
     with pytest.raises(ValueError, match="second_hit 'ignore'. Did you mean 'ignored'"):
         match(found, true, second_hit="ignore")
+    with pytest.raises(ValueError, match="convention 'deeplesions'. Did you mean 'deeplesion'"):
+        match_by(found, true, convention="deeplesions")
+    for rule in ({"criterion": "centre"}, {"second_hit": "false"}):
+        with pytest.raises(ValueError, match=f"convention=deeplesion counts by IoU.*{next(iter(rule.values()))}"):
+            match_by(found, true, convention="deeplesion", **rule)
     with pytest.raises(ValueError, match="iou=50.0"):
         match(found, true, iou=50.0)
     with pytest.raises(ValueError, match=r"detection 1, box .*score nan, is not finite"):

@@ -55,6 +55,8 @@ def test_deliverables(tmp_path):
     assert curve["n_labelled"].tolist() == [4, 7, 10]
     measured = {"dice", "dice_pooled", "iou", "hd95", "object_f1", "object_dice", "object_hausdorff"}
     assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(curve.dtype.names)
+    trivial = json.loads((folder / "info.json").read_text())["trivial"]
+    assert set(trivial) == measured | {f"mc_{m}" for m in measured} and trivial["mc_dice"] == trivial["dice"] > 0.3
     picks = picks_of(folder)
     rows = list(csv.DictReader((folder / "picks.csv").read_text().splitlines()))
     assert [int(r["index"]) for r in rows] == picks and len(set(picks)) == 10
@@ -136,10 +138,15 @@ def test_own_folder_of_images_and_masks(tmp_path):
             Image.fromarray(np.repeat((mask * 120 + rng.integers(0, 99, mask.shape))[..., None], 3, 2).astype(np.uint8)).save(
                 tmp_path / "mine" / "images" / part / f"{part}{i}.jpg"
             )
+            mask[30:, 30:] = 2
             Image.fromarray(mask).save(tmp_path / "mine" / "masks" / part / f"{part}{i}.png")
     options = {"data_root": str(tmp_path / "mine"), "crop": 32, "n_initial": 2, "n_query": 2}
     folder = run_in_process(segment.ex, presets=("tiny", "folder"), heuristic="bald", **options)
-    assert curve_of(folder)["n_labelled"] == [2, 4, 6] and "object_f1" not in curve_of(folder)
+    curve = curve_of(folder)
+    assert curve["n_labelled"] == [2, 4, 6] and "object_f1" not in curve
+    of_classes = np.array([curve["dice[class 1]"], curve["dice[class 2]"]])  # every truth contains both
+    assert np.allclose(of_classes.mean(0), curve["dice"])
+    assert set(json.loads((folder / "metrics.json").read_text())) >= {"dice[class 1]", "dice[class 2]"}
     Image.new("L", (48, 39)).save(tmp_path / "mine" / "masks" / "train" / "train0.png")
     with pytest.raises(Refused, match="train0.png.*48.*39"):
         run_in_process(segment.ex, presets=("tiny", "folder"), **options)
