@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from jaxtyping import TypeCheckError
 from scipy.spatial.distance import cdist
 
-from experiments.segmentation_metrics import PartScores, SegmentationScores, components, hausdorff95, trivial_scores
+from experiments.objects import components
+from experiments.segmentation_metrics import PartScores, SegmentationScores, hausdorff95, trivial_scores
 
 
 def blank(h: int = 20, w: int = 30) -> np.ndarray:
