@@ -120,6 +120,20 @@ def test_supervised_trains_on_everything_and_evaluate_measures_the_saved_model(c
         segment.ex.run("evaluate", config_updates={**SHORT, "checkpoint": str(folder / "curve.npy")}, named_configs=["tiny"])
 
 
+def test_metrics_see_float64_and_heuristics_float32(monkeypatch):
+    asked, real = [], segment.from_logits
+
+    def spy(*given):
+        asked.append((given[2], {e.dtype for e in real(*given).values()}))
+        return real(*given)
+
+    monkeypatch.setattr(segment, "from_logits", spy)
+    run_in_process(segment.ex, **SHORT, heuristic="bald", eval_samples=2)
+    for_metrics, for_bald = frozenset({"probs", "mc_mean"}), get("bald").wants
+    assert {wanted for wanted, _ in asked} == {for_metrics, for_bald} and for_metrics != for_bald
+    assert all(dtypes == {torch.float64 if wanted == for_metrics else torch.float32} for wanted, dtypes in asked)
+
+
 def test_warm_start_continues_from_the_last_weights():
     cold, warm = (run_in_process(segment.ex, **SHORT, start=s) for s in ("cold", "warm"))
     cold, warm = curve_of(cold)["train_loss"], curve_of(warm)["train_loss"]
