@@ -18,6 +18,8 @@ from heuristics.selecting import select
 @selector
 def random(n_pool: int, n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
     """Every image of the pool is as likely as another: the baseline that any strategy has to beat. O(N)."""
+    if not 0 <= n_query <= n_pool:
+        raise ValueError(f"cannot pick {n_query} images from a pool of {n_pool}")
     return rng.permutation(n_pool)[:n_query]
 
 
