@@ -98,14 +98,14 @@ def consistency(
     """How near boxes and their counterparts in changed images agree by `beta`, 1 - mean_copies min_boxes |m - beta| in
     0..1 (CALD; Yu et al., 2022).
 
-    m = IoU + 1/2 (P_max + P'_max) (1 - JS(p || p')), in 0..2, with the box of the copy of highest IoU as counterpart (the
-    surest where none overlaps) and JS in nats. A box that comes back as it was says nothing new, and one that agrees in
-    nothing may have been noise. As in the authors' code the least distance |m - beta| of the boxes, 1 at most, stands for
-    a copy, and the mean over the copies for the image: one score per image, so that the loop's `aggregate` and
+    m = IoU + 1/2 (P_max + P'_max) (1 - JS(p || p')), in 0..2, with the box of the copy of highest IoU as counterpart
+    (the surest where none overlaps) and JS in nats. A box that comes back as it was says nothing new, and one that agrees in
+    nothing may have been noise. As in the authors' code the least distance |m - beta| of the boxes, 1 at most, stands
+    for a copy, and the mean over the copies for the image: one score per image, so that the loop's `aggregate` and
     `empty_score` have no say.
 
-    `empty` is how a copy, or an image, without boxes is read: "inconsistent", the authors' reading, is a distance of 0, so
-    that an image in which nothing is found comes first; "consistent" is a distance of 1, so that it comes last. p has the
+    `empty` is how a copy, or an image, without boxes is read: "inconsistent", the authors' reading, is a distance of 0,
+    so that an image in which nothing is found comes first; "consistent" is a distance of 1, so that it comes last. p has the
     background here but not in the authors' code, where JS is always 0 with one foreground class; they look at 50 boxes of
     an image with more than 40, here all count. Their second stage, which balances classes, is no part of this.
     O(copies M (M + C)) per image. Raises ValueError for `beta` outside 0..2, for another `empty`, and without a copy.
@@ -169,7 +169,7 @@ def _instability(found: Detections, levels: list[Detections], weighted: bool) ->
 def _distance_to(
     beta: float | int, found: Detections, copies: list[Detections], empty: float
 ) -> Float[Tensor, ""]:
-    """Mean over the copies of one image of the least |m - beta| of its boxes, 1 at most; `empty` where there is no box."""
+    """Mean over the copies of one image of the least |m - beta| of its boxes, at most 1; `empty` without a box."""
     if not copies:
         raise ValueError("consistency needs detections of at least one changed copy of each image")
     nothing = found["boxes"].new_tensor(empty)
