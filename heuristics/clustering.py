@@ -71,16 +71,21 @@ class Frame:
         return rows if self.shift is None else rows.sub_(self.shift)
 
 
-def frame(embeddings: Float[Tensor, "n d"], labelled: Float[Tensor, "l d"] | None = None, metric: str = "l2") -> Frame:
+def frame(
+    embeddings: Float[Tensor, "n d"],
+    labelled: Float[Tensor, "l d"] | None = None,
+    metric: str = "l2",
+    least: torch.dtype = torch.float32,
+) -> Frame:
     """The frame for these embeddings and a metric.
 
     A power of two takes out the magnitude, exactly, so that squares cannot overflow. "l2" takes out the mean as well, since a
     common offset would cancel in |x|^2 + |c|^2 - 2 x.c. "cosine" puts every row on the unit sphere, a zero row at its centre.
-    "dot" only scales. Raises ValueError for another metric.
+    "dot" only scales. Numbers are of the embeddings' precision, `least` or above. Raises ValueError for another metric.
     """
     if metric not in ("l2", "cosine", "dot"):
         raise ValueError(f"metric={metric!r} must be l2 or cosine")
-    dtype = torch.promote_types(embeddings.dtype, torch.float32)
+    dtype = torch.promote_types(embeddings.dtype, least)
     if metric == "cosine":
         return Frame(1.0, None, True, dtype)
     largest = max((float(torch.stack(torch.aminmax(part)).abs().max()) for part in _parts(embeddings, labelled)), default=0.0)
@@ -118,6 +123,9 @@ def nearest_centre(
     least += squares
     close = (least < CANCELLED * (squares + centre_squares[which])).nonzero().squeeze(1)
     if len(close):
+        if len(centres) > 1:  # which of several is the nearest was lost with the digits
+            exact = centres.double()
+            which[close] = torch.addmm(squared_norms(exact), rows[close].double(), exact.T, alpha=-2).argmin(1)
         least[close] = (rows[close] - centres[which[close]]).square_().sum(1)
     return least, which
 
@@ -149,6 +157,10 @@ class Points:
         least += squares
         close = (least < CANCELLED * (squares + near_squares[which])).nonzero().squeeze(1)
         if len(close):  # f h^T - g k^T = f (h - k)^T + (f - g) k^T, whose terms are small for near-duplicates
+            if len(centres) > 1:
+                f, g, h, k = (x.double() for x in (factors[close], near_factors, rows[close], near))
+                exact = (g.square().sum(1) * k.square().sum(1)).sub((h @ k.T).mul_(f @ g.T), alpha=2)
+                which[close] = exact.argmin(1)
             f, g, h, k = factors[close], near_factors[which[close]], rows[close], near[which[close]]
             embedding_part, factor_part = h - k, f - g
             least[close] = (
@@ -278,6 +290,6 @@ def _cells(embeddings: Tensor, rows: Int[ndarray, " m"], max_size: int, rng: np.
 def _average_linkage(embeddings: Float[Tensor, "m d"]) -> Float[ndarray, "merges 4"]:
     if len(embeddings) < 2:
         return np.empty((0, 4))
-    rows = frame(embeddings)(embeddings)
+    rows = frame(embeddings, least=torch.float64)(embeddings)  # in float32 near pairs of a wide pool would all seem alike
     distances = torch.cdist(rows, rows, compute_mode="use_mm_for_euclid_dist").cpu().numpy()
     return linkage(squareform(distances, checks=False), "average")

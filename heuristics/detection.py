@@ -1,8 +1,9 @@
 """Detection: how unsure a detector is of the class, the place, or the presence of each box that it found.
 
-Every scorer returns B tensors (M,), one score >= 0 per box, higher = label first; `over_boxes` of `aggregating.py` reduces them to one
-score per image, and `aggregate` of the docstrings is its name. An image without boxes gives an empty tensor. Boxes are xyxy in pixels;
-probabilities (M, C + 1) have the background first; P_max is the highest probability of a foreground class, of which the box was found.
+Scorers return B tensors (M,), one score >= 0 per box, higher = label first; `over_boxes` of `aggregating.py` reduces
+them to one score per image, and `aggregate` of the docstrings is its name. An image without boxes gives an empty one.
+`consistency` alone scores whole images. Boxes are xyxy in pixels; probabilities (M, C + 1) have the background first;
+P_max is the network's highest score of a class (`confidence`), for a softmax its highest foreground probability.
 """
 
 from __future__ import annotations
@@ -12,21 +13,23 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from heuristics.evidence import entropy_of
-from heuristics.registry import scorer
+from heuristics.registry import scorer, suggestion
 
-Detections = dict[str, Tensor]  # of one image: boxes, probs, scores, labels, proposals; mc_boxes and mc_probs with stochastic passes
+Detections = dict[str, Tensor]  # of one image, see `models/detecting.py`; mc_boxes and mc_probs with stochastic passes
+EMPTY = {"inconsistent": 0.0, "consistent": 1.0}  # CALD's distance of a copy or an image without boxes
 BoxScores = list[Float[Tensor, " _"]]  # one tensor (M,) per image
 
 
 @scorer
 def prediction_uncertainty(detections: list[Detections]) -> BoxScores:
-    """One minus the highest foreground probability of a box, 1 - P_max, in 0..1; `max` scores the least confident box (Kao et al., 2018).
+    """One minus the highest score of a class for a box, 1 - P_max, in 0..1; `max` scores the least confident box (Kao et
+    al., 2018).
 
     The background is left out: it is no class that a box can be found as, and with it a box that is 95% background would count as
     certain. The price is that boxes just above the detector's score threshold score highest, and with `max` nearly every image has
     one; `box_margin` and `box_entropy` count the background, and peak where presence itself is undecided. O(M C) per image.
     """
-    return [1 - _confidence(found["probs"]) for found in detections]
+    return [1 - _confidence(found) for found in detections]
 
 
 @scorer
@@ -57,7 +60,7 @@ def localization_tightness(detections: list[Detections]) -> BoxScores:
     the image of the least J of any box first: `max` of 1 - J. O(M C) per image.
     """
     tight = [iou(found["proposals"], found["boxes"]) for found in detections]
-    sure = [_confidence(found["probs"]) for found in detections]
+    sure = [_confidence(found) for found in detections]
     return [(1 - (t + p - 1).abs()).clamp_min(0) for t, p in zip(tight, sure, strict=True)]
 
 
@@ -86,20 +89,34 @@ def mc_localization(mc_detections: list[Detections]) -> BoxScores:
 
 
 @scorer
-def consistency(detections: list[Detections], augmented_detections: list[list[Detections]], beta: float | int = 1.3) -> BoxScores:
-    """How near to `beta` a box agrees with its counterpart in a changed image, max(beta, 2 - beta) - |m - beta| (CALD; Yu et al., 2022).
+def consistency(
+    detections: list[Detections],
+    augmented_detections: list[list[Detections]],
+    beta: float | int = 1.3,
+    empty: str = "inconsistent",
+) -> Float[Tensor, " b"]:
+    """How near boxes and their counterparts in changed images agree by `beta`, 1 - mean_copies min_boxes |m - beta| in
+    0..1 (CALD; Yu et al., 2022).
 
-    m = IoU + 1/2 (P_max + P'_max) (1 - JS(p || p')), in 0..2, with the box of the copy of highest IoU as counterpart and JS in nats; m = 0
-    where none overlaps. A box that comes back as it was says nothing new, and one that does not come back may have been noise: both score
-    low. The score is the mean over the copies, in 0..max(beta, 2 - beta). CALD takes the best box of each copy and then the mean; `max`
-    takes the best of the means, which is the same for one copy. p has the background here but not in the authors' code, where JS is
-    always 0 with one foreground class. Their second stage, which balances classes, is no part of this. O(copies M (M + C)) per image.
-    Raises ValueError for `beta` outside 0..2 and where there is no copy.
+    m = IoU + 1/2 (P_max + P'_max) (1 - JS(p || p')), in 0..2, with the box of the copy of highest IoU as counterpart
+    (the surest where none overlaps) and JS in nats. A box that comes back as it was says nothing new, and one that agrees in
+    nothing may have been noise. As in the authors' code the least distance |m - beta| of the boxes, 1 at most, stands
+    for a copy, and the mean over the copies for the image: one score per image, so that the loop's `aggregate` and
+    `empty_score` have no say.
+
+    `empty` is how a copy, or an image, without boxes is read: "inconsistent", the authors' reading, is a distance of 0,
+    so that an image in which nothing is found comes first; "consistent" is a distance of 1, so that it comes last. p has the
+    background here but not in the authors' code, where JS is always 0 with one foreground class; they look at 50 boxes of
+    an image with more than 40, here all count. Their second stage, which balances classes, is no part of this.
+    O(copies M (M + C)) per image. Raises ValueError for `beta` outside 0..2, for another `empty`, and without a copy.
     """
     if not 0 <= beta <= 2:
-        raise ValueError(f"beta={beta} of consistency must be in 0..2, like 1.3: it is compared with the sum of two numbers in 0..1")
-    matched = [_consistencies(found, copies) for found, copies in zip(detections, augmented_detections, strict=True)]
-    return [(max(beta, 2 - beta) - (m - beta).abs()).clamp_min(0).mean(0) for m in matched]
+        compared = "it is compared with the sum of two numbers in 0..1"
+        raise ValueError(f"beta={beta} of consistency must be in 0..2, like 1.3: {compared}")
+    if empty not in EMPTY:
+        raise ValueError(f"empty={empty!r} of consistency must be one of {', '.join(EMPTY)}.{suggestion(empty, EMPTY)}")
+    pairs = zip(detections, augmented_detections, strict=True)
+    return 1 - torch.stack([_distance_to(beta, found, copies, EMPTY[empty]) for found, copies in pairs])
 
 
 @scorer
@@ -124,9 +141,9 @@ def _area(boxes: Float[Tensor, "*m 4"]) -> Float[Tensor, "*m"]:
     return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
 
 
-def _confidence(probs: Float[Tensor, "m c"]) -> Float[Tensor, " m"]:
-    """P_max: the highest probability of a foreground class."""
-    return probs[:, 1:].amax(1).clamp(0, 1)
+def _confidence(found: Detections) -> Float[Tensor, " m"]:
+    """P_max: the network's highest score of a class."""
+    return found["confidence"].clamp(0, 1)
 
 
 def _counterparts(boxes: Float[Tensor, "m 4"], others: Float[Tensor, "n 4"]) -> tuple[Float[Tensor, " m"], Int[Tensor, " m"]]:
@@ -139,7 +156,7 @@ def _instability(found: Detections, levels: list[Detections], weighted: bool) ->
     """w (1 - S_B) of the boxes of one image."""
     if not levels:
         raise ValueError("localization_stability needs detections under at least one level of noise")
-    sure = _confidence(found["probs"])
+    sure = _confidence(found)
     stable = torch.zeros_like(sure)
     for level in levels:
         if len(level["boxes"]):
@@ -149,18 +166,22 @@ def _instability(found: Detections, levels: list[Detections], weighted: bool) ->
     return weights * (1 - stable).clamp_min(0)
 
 
-def _consistencies(found: Detections, copies: list[Detections]) -> Float[Tensor, "copies m"]:
-    """m of the boxes of one image with each of its changed copies."""
+def _distance_to(
+    beta: float | int, found: Detections, copies: list[Detections], empty: float
+) -> Float[Tensor, ""]:
+    """Mean over the copies of one image of the least |m - beta| of its boxes, at most 1; `empty` without a box."""
     if not copies:
         raise ValueError("consistency needs detections of at least one changed copy of each image")
-    return torch.stack([_consistency(found, copy) for copy in copies])
+    nothing = found["boxes"].new_tensor(empty)
+    if not len(found["boxes"]):
+        return nothing
+    least = [(_agreement(found, copy) - beta).abs().amin() if len(copy["boxes"]) else nothing for copy in copies]
+    return torch.stack(least).clamp_max(1).mean()
 
 
-def _consistency(found: Detections, copy: Detections) -> Float[Tensor, " _"]:
-    """m = IoU + 1/2 (P_max + P'_max) (1 - JS(p || p')) of the boxes of one image with one changed copy."""
-    if not len(copy["boxes"]):
-        return torch.zeros_like(found["probs"][:, 0])
+def _agreement(found: Detections, copy: Detections) -> Float[Tensor, " _"]:
+    """m = IoU + 1/2 (P_max + P'_max) (1 - JS(p || p')) of the boxes of one image with one changed copy that has boxes."""
     overlap, position = _counterparts(found["boxes"], copy["boxes"])
     p, q = found["probs"], copy["probs"][position]
     divergence = (entropy_of((p + q) / 2) - (entropy_of(p) + entropy_of(q)) / 2).clamp_min(0)
-    return torch.where(overlap == 0, 0, overlap + (_confidence(p) + _confidence(q)) / 2 * (1 - divergence))
+    return overlap + (_confidence(found) + _confidence(copy)[position]) / 2 * (1 - divergence)

@@ -17,6 +17,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from heuristics.clustering import BLOCK, blocks, check_pool, completed, frame, lloyd, nearest_centre, squared_norms
+from heuristics.near import Placed
 from heuristics.registry import selector
 
 FRONT = 2048  # images whose distances the k-centre search keeps up to date
@@ -167,15 +168,14 @@ def _by_typicality(
         rows = np.concatenate([labelled[:2500], rng.permutation(rows[len(labelled) :])[: 5000 - len(labelled[:2500])]])
     rows = rng.permutation(rows)  # so that chance decides among equals
     vectors = everything[torch.from_numpy(rows).to(everything.device)]
-    vectors = frame(vectors)(vectors)
-    squares = squared_norms(vectors)
+    placed = Placed(vectors, frame(vectors, least=torch.float64))
     k = min(neighbours, len(rows) - 1)
-    mean = torch.zeros(len(rows), device=vectors.device, dtype=vectors.dtype)
+    mean = torch.zeros_like(placed.squares)
     for part in blocks(len(rows), BLOCK // 4):
-        squared = torch.addmm(squares, vectors[part], vectors.T, alpha=-2).add_(squares[part, None])
+        squared = placed.squared(part, placed)
         squared.diagonal(part.start).fill_(torch.inf)  # an image is no neighbour of its own
         if k:
-            mean[part] = squared.topk(k, 1, largest=False).values.clamp_min_(0).sqrt_().mean(1)
+            mean[part] = squared.topk(k, 1, largest=False).values.sqrt_().mean(1)
     ranked = rows[mean.argsort(descending=True, stable=True).cpu().numpy()]
     return ranked[ranked >= n_labelled].tolist()
 
@@ -206,20 +206,19 @@ def probcover(
     n, device = len(embeddings), embeddings.device
     some = rng.permutation(n)[: max(max_points, 4 * n_query)]  # in random order, so that chance decides among equals
     points = embeddings[torch.from_numpy(some).to(device)]
-    framed = frame(points, labelled_embeddings)
+    framed = frame(points, labelled_embeddings, least=torch.float64)
     radius = delta * framed.scale or pure_radius(points, n_clusters, purity, rng) * framed.scale
-    points = framed(points)
-    squares = squared_norms(points)
+    placed = Placed(points, framed)
     uncovered = torch.ones(len(points), dtype=torch.bool, device=device)
     for part in blocks(len(labelled_embeddings)):
-        centres = framed(labelled_embeddings[part])
-        for own in blocks(len(points)):
-            uncovered[own] &= nearest_centre(points[own], centres)[0] > radius * radius
+        centres = Placed(labelled_embeddings[part], framed)
+        for own in blocks(len(points), BLOCK // 4):
+            uncovered[own] &= ~placed.within(own, centres, radius).any(1)
     # covers[y, x]: the ball of x holds y. Kept once, so that degrees lose exactly what was counted.
     covers = torch.empty(len(points), len(points), dtype=torch.bool, device=device)
     degree = torch.zeros(len(points), dtype=torch.int64, device=device)
     for part in blocks(len(points), BLOCK // 4):
-        torch.le(torch.addmm(squares, points[part], points.T, alpha=-2).add_(squares[part, None]), radius * radius, out=covers[part])
+        covers[part] = placed.within(part, placed, radius)
         covers[part].diagonal(part.start).fill_(True)
         degree += covers[part][uncovered[part]].sum(0)
     picks: list[int] = []
@@ -242,13 +241,14 @@ def pure_radius(points: Float[Tensor, "m d"], n_clusters: int, purity: float, rn
     those distances. Infinite where all points are one cluster. O(m^2 D) time, O(BLOCK m) memory.
     """
     labels = torch.from_numpy(lloyd(points, n_clusters, rng)[0]).to(points.device)
-    framed = frame(points)
-    points = framed(points)
-    squares = squared_norms(points)
+    framed = frame(points, least=torch.float64)
+    placed = Placed(points, framed)
+    everyone = torch.arange(len(points), device=points.device)
     nearest = []
     for part in blocks(len(points), BLOCK // 4):
-        squared = torch.addmm(squares, points[part], points.T, alpha=-2).add_(squares[part, None])
-        nearest.append(squared.masked_fill_(labels[part, None] == labels, torch.inf).amin(1))
-    ranked = torch.cat(nearest).clamp_min_(0).sqrt_().sort().values
+        other = placed.squared(part, placed).masked_fill_(labels[part, None] == labels, torch.inf).min(1)
+        exact = placed.apart(everyone[part], placed, other.indices)
+        nearest.append(torch.where(other.values.isinf(), torch.inf, exact))
+    ranked = torch.cat(nearest).sqrt_().sort().values
     impure = min(int((1 - purity) * len(ranked) + 1e-9), len(ranked) - 1)  # so many balls may be impure at the radius
     return float(ranked[impure]) / framed.scale * (1 - 1e-5)  # just below the distance at which the next one is

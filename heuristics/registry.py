@@ -31,7 +31,7 @@ EVIDENCE = {
     "mc_probs": "(B, C, K, *S) probabilities of all K stochastic passes; pass k uses the same dropout masks for every image",
     "embeddings": "(B, D) penultimate features of the deterministic pass",
     "prediction": "(B, C, *S) mc_mean where stochastic passes are asked for, else probs",
-    "detections": "B dicts of M boxes found: boxes (M, 4), probs (M, C + 1) background first, scores (M,), labels (M,), proposals (M, 4)",
+    "detections": "B dicts of M boxes: boxes, proposals (M, 4), scores, confidence, labels (M,), probs (M, C + 1)",
     "mc_detections": "B dicts as detections, with mc_boxes (M, K, 4) and mc_probs (M, K, C + 1) of K stochastic passes over their regions",
     "noisy_detections": "B lists: detections of the image under rising levels of Gaussian noise, one dict as in detections per level",
     "augmented_detections": "B lists: detections of changed copies of the image, brought back to its coordinates, one dict per copy",

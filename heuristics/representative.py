@@ -45,23 +45,25 @@ def representative(
         return completed([], n, 0, rng)
     uncertain = _lowest(-_per_image(entropy_of(probs)), math.ceil(candidates * n_query), rng)
     points = rng.permutation(n)[:max_points]
-    framed = frame(embeddings, metric="cosine")
+    framed = frame(embeddings, metric="cosine", least=torch.float64)
     rows = framed(embeddings[torch.from_numpy(uncertain).to(device)])
-    similar = torch.empty(len(uncertain), len(points), dtype=rows.dtype, device=device)
+    # 1 - cos: of features with a common offset all cosines are nearly 1, and float32 holds the digits of what is near 0.
+    apart = torch.empty(len(uncertain), len(points), device=device)
     for part in blocks(len(points)):
-        similar[:, part] = rows @ framed(embeddings[torch.from_numpy(points[part]).to(device)]).T
-    best = torch.full((len(points),), -1.0, dtype=rows.dtype, device=device)  # the least possible cosine: first gain is F itself
+        apart[:, part] = 1 - rows @ framed(embeddings[torch.from_numpy(points[part]).to(device)]).T
+    best = torch.full((len(points),), 2.0, device=device)  # of the least possible cosine: the first gain is F itself
     gain = torch.full((len(uncertain),), torch.inf, dtype=torch.float64, device=device)
     picks: list[int] = []
     while len(picks) < n_query:
         fresh = torch.zeros(len(uncertain), dtype=torch.bool, device=device)
         while not fresh[leader := int(gain.argmax())]:
             leaders = gain.topk(min(32, len(gain))).indices
+            leaders[-1] = leader  # of more equals than are looked at, `topk` need not list the first
             leaders = leaders[~fresh[leaders] & (gain[leaders] > -1)]
-            gain[leaders] = (similar[leaders] - best).clamp_min_(0).sum(1, dtype=torch.float64)
+            gain[leaders] = (best - apart[leaders]).clamp_min_(0).sum(1, dtype=torch.float64)
             fresh[leaders] = True
         picks.append(int(uncertain[leader]))
-        best = torch.maximum(best, similar[leader])
+        best = torch.minimum(best, apart[leader])
         gain[leader] = -1  # below any gain
     return completed(picks, n, n_query, rng)
 

@@ -18,6 +18,8 @@ from heuristics.selecting import select
 @selector
 def random(n_pool: int, n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
     """Every image of the pool is as likely as another: the baseline that any strategy has to beat. O(N)."""
+    if not 0 <= n_query <= n_pool:
+        raise ValueError(f"cannot pick {n_query} images from a pool of {n_pool}")
     return rng.permutation(n_pool)[:n_query]
 
 
@@ -30,7 +32,7 @@ def random_balanced(probs: Float[Tensor, "n c"], n_query: int, rng: np.random.Ge
 @scorer
 def least_confidence(probs: Float[Tensor, "b c *s"]) -> Float[Tensor, "b *s"]:
     """One minus the probability of the predicted class, 1 - max_c p_c, in 0..1 - 1/C (Lewis & Gale, 1994; Settles, 2009, eq. 1)."""
-    return 1 - probs.amax(1)
+    return probs.scatter(1, probs.argmax(1, keepdim=True), 0).sum(1)  # 1 - p would round to 0 from a logit gap of 17
 
 
 @scorer

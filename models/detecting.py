@@ -1,12 +1,15 @@
 """What a detector finds, with all that query strategies ask of it: class distributions, proposals, stochastic passes, changed images.
 
-One image's detections are a dict, sorted by score, highest first: boxes (M, 4) xyxy in pixels; probs (M, C + 1) that sum to 1, background
-first; labels (M,) in 0..C-1; scores (M,) = probs[m, 1 + labels[m]]; proposals (M, 4), the regions from which the boxes were regressed.
+One image's detections are a dict, sorted by score, highest first: boxes (M, 4) xyxy in pixels; labels (M,) in 0..C-1;
+scores (M,), the network's own score of that label, by which boxes are kept, suppressed and ranked; confidence (M,), its
+highest score of any class; probs (M, C + 1) that sum to 1, background first; proposals (M, 4), the regions from which the
+boxes were regressed.
 
-Two-stage detectors give a softmax over C + 1 classes for each proposal. One-stage detectors give C independent scores s_c for each anchor
-(for FCOS s_c is the geometric mean of class and centre-ness, as in the publication's revision): the background is prod_c (1 - s_c), and
-the rest is shared in proportion to s_c. With one class the score is s. In place of a proposal they have the anchor, which is nearly the
-same for all boxes of a level, so that tightness means nothing there.
+Two-stage detectors give a softmax over C + 1 classes for each proposal; scores and confidence are of its foreground.
+One-stage detectors give C independent scores s_c for each anchor (for FCOS s_c is the geometric mean of class and
+centre-ness, as in the publication's revision). For `probs`, and for nothing else, they are made one distribution: the
+background is prod_c (1 - s_c), and the rest is shared in proportion to s_c. In place of a proposal they have the anchor,
+which is nearly the same for all boxes of a level, so that tightness means nothing there.
 """
 
 from __future__ import annotations
@@ -87,7 +90,7 @@ def _detect(model: Any, batch: ImageList, features: dict[str, Tensor]) -> tuple[
     parts = zip(boxes.split(numbers), probs.split(numbers), proposals, batch.image_sizes, pooled.split(numbers), strict=True)
     found, kept = [], []
     for image_boxes, image_probs, image_proposals, size, regions in parts:
-        detections, rows = _select(image_boxes, image_probs, image_proposals, size, limits)
+        detections, rows = _select(image_boxes, image_probs[:, 1:], image_probs, image_proposals, size, limits)
         found.append(detections)
         kept.append(regions[rows])
     return found, torch.cat(kept)
@@ -103,6 +106,7 @@ def _boxes_and_probs(model: Any, pooled: Tensor, proposals: list[Tensor]) -> tup
 
 def _select(
     boxes: Float[Tensor, "n c 4"],
+    class_scores: Float[Tensor, "n c"],
     probs: Float[Tensor, "n classes"],
     proposals: Float[Tensor, "n 4"],
     size: tuple[int, int],
@@ -114,13 +118,13 @@ def _select(
     """
     threshold, nms, most = limits
     boxes, n_classes = clip_boxes_to_image(boxes, size).flatten(0, 1), boxes.shape[1]
-    scores = probs[:, 1:].flatten()
+    scores = class_scores.flatten()
     keep = (scores > threshold).nonzero()[:, 0]
     keep = keep[remove_small_boxes(boxes[keep], min_size=1e-2)]
     keep = keep[batched_nms(boxes[keep], scores[keep], keep % n_classes, nms)[:most]]
     rows, labels = keep // n_classes, keep % n_classes
-    found = {"boxes": boxes[keep], "probs": probs[rows], "scores": scores[keep], "labels": labels, "proposals": proposals[rows]}
-    return found, rows
+    found = {"boxes": boxes[keep], "labels": labels, "scores": scores[keep], "confidence": class_scores[rows].amax(1)}
+    return found | {"probs": probs[rows], "proposals": proposals[rows]}, rows
 
 
 def _detect_in_one_stage(model: Any, batch: ImageList, features: dict[str, Tensor]) -> list[Detections]:
@@ -137,7 +141,7 @@ def _detect_in_one_stage(model: Any, batch: ImageList, features: dict[str, Tenso
         best = s.amax(1).topk(min(CANDIDATES, len(s))).indices
         decode: Callable = model.box_coder.decode if isinstance(model, FCOS) else model.box_coder.decode_single
         boxes = decode(offsets[best], anchors[best])[:, None].expand(-1, s.shape[1], -1)
-        found.append(_select(boxes, distribution(s[best]), anchors[best], size, limits)[0])
+        found.append(_select(boxes, s[best], distribution(s[best]), anchors[best], size, limits)[0])
     return found
 
 

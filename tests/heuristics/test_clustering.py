@@ -39,6 +39,36 @@ def test_nearest_centre_is_the_distance_in_float64_whatever_the_offset(offset, s
     assert (exact[np.arange(40), which.numpy()] <= exact.min(1) * 1.001 + 1e-9).all()
 
 
+def test_nearest_centre_of_a_wide_pool_is_the_nearest():
+    """Two groups 3000 apart, several centres in each: beside |x|^2 their distances in float32 are all alike."""
+    x = normal(200, 2, generator=4)
+    x[100:] += 3000
+    framed = frame(x)
+    squared, which = nearest_centre(framed(x), framed(x[::10]))
+    exact = ((x.double()[:, None] - x.double()[None, ::10]) ** 2).sum(2)
+    nearest = exact.min(1).values
+    assert (exact[range(200), which] <= 1.01 * nearest + 1e-6).all()
+    torch.testing.assert_close(squared.double() / framed.scale**2, nearest, rtol=0.01, atol=1e-4)
+
+
+def test_gradients_of_a_wide_pool_know_their_nearest():
+    x = normal(100, 2, generator=4) + 3000
+    factors = torch.tensor([[0.5, -0.5], [0.3, -0.3]]).repeat(50, 1)
+    centres = list(range(0, 100, 5))
+    points = Points(x, frame(x, metric="dot"), factors)
+    gradients = (factors.double()[:, :, None] * x.double()[:, None]).flatten(1)
+    exact = ((gradients[:, None] - gradients[None, centres]) ** 2).sum(2).min(1).values
+    found = points.squared_distance(slice(None), centres).double() / points.framed.scale**2
+    torch.testing.assert_close(found, exact, rtol=0.02, atol=1e-4)
+
+
+def test_agglomeration_of_a_wide_pool_is_that_of_scipy():
+    x = normal(120, 3, generator=5)
+    x[60:] += 3000
+    expected = fcluster(linkage(x.double().numpy(), "average"), 15, "maxclust")
+    assert adjusted_rand_score(expected, agglomerate(x, 15, np.random.default_rng(0))) == 1
+
+
 @pytest.mark.parametrize("magnitude", [1e-30, 1.0, 1e20, 1e37])
 def test_frames_keep_squares_finite_and_distances_in_proportion(magnitude):
     x = normal(20, 5)

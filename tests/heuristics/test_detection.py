@@ -7,20 +7,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 
 from heuristics import get
 from heuristics.aggregating import over_boxes
 from heuristics.detection import iou
+from models.detecting import distribution
 
 PLAIN = ["prediction_uncertainty", "box_entropy", "box_margin", "localization_tightness"]
-NAMES = [*PLAIN, "localization_stability", "mc_localization", "consistency", "box_bald"]
+OF_BOXES = [*PLAIN, "localization_stability", "mc_localization", "box_bald"]
+NAMES = [*OF_BOXES, "consistency"]
 EVIDENCE = ["detections", "noisy_detections", "augmented_detections", "mc_detections"]
 
 
 def image(boxes, probs, proposals=None, mc_boxes=None, mc_probs=None):
     """Detections of one image from lists."""
     boxes, probs = torch.tensor(boxes).float(), torch.tensor(probs).float()
-    found = {"boxes": boxes, "probs": probs, "scores": probs[:, 1:].amax(1), "labels": probs[:, 1:].argmax(1)}
+    found = {"boxes": boxes, "probs": probs, "labels": probs[:, 1:].argmax(1)}
+    found |= dict.fromkeys(("scores", "confidence"), probs[:, 1:].amax(1))
     found["proposals"] = boxes if proposals is None else torch.tensor(proposals).float()
     found |= {} if mc_boxes is None else {"mc_boxes": torch.tensor(mc_boxes).float(), "mc_probs": torch.tensor(mc_probs).float()}
     return found
@@ -41,7 +45,7 @@ def random_image(rng, m, c=2, k=0):
     scores, labels = probs[:, 1:].max(1)
     order = scores.argsort(descending=True)
     found = {"boxes": random_boxes(rng, m), "probs": probs[order], "scores": scores[order], "labels": labels[order]}
-    found["proposals"] = random_boxes(rng, m)
+    found |= {"proposals": random_boxes(rng, m), "confidence": scores[order]}
     if k:
         found["mc_boxes"] = random_boxes(rng, m, k)
         found["mc_probs"] = torch.from_numpy(rng.dirichlet([0.5] * (c + 1), (m, k))).float().reshape(m, k, c + 1)
@@ -73,7 +77,7 @@ def best(box, others):
     return max(range(len(others)), key=lambda i: (overlaps[i], -i)), max(overlaps)
 
 
-def slow_scores(name, i, evidence, weighted=True, beta=1.3):
+def slow_scores(name, i, evidence, weighted=True):
     """The scores of image i by the definition."""
     source = "mc_detections" if name in ("mc_localization", "box_bald") else "detections"
     found = {key: value.double().tolist() for key, value in evidence[source][i].items()}
@@ -102,22 +106,27 @@ def slow_scores(name, i, evidence, weighted=True, beta=1.3):
             passes = found["mc_probs"][m]
             middle = [sum(p[c] for p in passes) / len(passes) for c in range(len(probs))]
             scores.append(slow_entropy(middle) - sum(map(slow_entropy, passes)) / len(passes))
-        else:
-            near = []
-            for copy in evidence["augmented_detections"][i]:
-                others, value = copy["boxes"].double().tolist(), 0.0
-                position, overlap = best(box, others) if others else (0, 0)
-                if overlap > 0:
-                    other = copy["probs"][position].double().tolist()
-                    middle = [(x + y) / 2 for x, y in zip(probs, other, strict=True)]
-                    divergence = sum(x * math.log(x / z) / 2 for p in (probs, other) for x, z in zip(p, middle, strict=True) if x > 0)
-                    value = overlap + (highest + max(other[1:])) / 2 * (1 - divergence)
-                near.append(max(beta, 2 - beta) - abs(value - beta))
-            scores.append(sum(near) / len(near))
     return scores
 
 
-@pytest.mark.parametrize("name", NAMES)
+def slow_cald(found, copies, beta=1.3, empty=0.0):
+    """CALD's consistency of one image, lower = label first, as its authors have it: boxes within a copy, then copies."""
+    if len(found["boxes"]) == 0:
+        return empty
+    of_copies = []
+    for copy in copies:
+        least = 1.0 if len(copy["boxes"]) else empty
+        for m in range(len(found["boxes"]) if len(copy["boxes"]) else 0):
+            position, overlap = best(found["boxes"][m].double().tolist(), copy["boxes"].double().tolist())
+            p, q = found["probs"][m].double().numpy(), copy["probs"][position].double().numpy()
+            divergence = jensenshannon(p, q) ** 2
+            sure = (found["confidence"][m].item() + copy["confidence"][position].item()) / 2
+            least = min(least, abs(overlap + sure * (1 - divergence) - beta))
+        of_copies.append(least)
+    return np.mean(of_copies)
+
+
+@pytest.mark.parametrize("name", OF_BOXES)
 @pytest.mark.parametrize(("seed", "sizes", "c"), [(0, [3, 0, 1], 2), (1, [12, 7], 1), (2, [0], 3), (3, [1, 30], 5)])
 def test_scores_are_those_of_the_definition(name, seed, sizes, c):
     """Images with no box, one box and many, one foreground class and several."""
@@ -133,9 +142,19 @@ def test_options_are_those_of_the_definition():
     for i in range(2):
         plain = get("localization_stability", weighted=False)(**evidence)[i]
         np.testing.assert_allclose(plain, slow_scores("localization_stability", i, evidence, weighted=False), atol=2e-6)
-        for beta in (0, 0.4, 2.0):
-            score = get("consistency", beta=beta)(**evidence)[i]
-            np.testing.assert_allclose(score, slow_scores("consistency", i, evidence, beta=beta), atol=2e-6)
+
+
+@pytest.mark.parametrize(("empty", "distance"), [("inconsistent", 0.0), ("consistent", 1.0)])
+@pytest.mark.parametrize("beta", [0, 0.4, 1.3, 2.0])
+def test_consistency_is_that_of_the_authors_code(beta, empty, distance):
+    """A fifth of the copies and some images without boxes; one foreground class and several."""
+    for c in (1, 4):
+        evidence = random_evidence(11, [0, 1, 9, 3, 0, 2] * 6, c=c)
+        assert 10 < sum(not len(copy["boxes"]) for copies in evidence["augmented_detections"] for copy in copies) < 40
+        scores = get("consistency", beta=beta, empty=empty)(**evidence)
+        pairs = zip(evidence["detections"], evidence["augmented_detections"], strict=True)
+        expected = [1 - slow_cald(found, copies, beta, distance) for found, copies in pairs]
+        np.testing.assert_allclose(scores, expected, atol=2e-6)
 
 
 @given(st.integers(0, 2**16), st.lists(st.integers(0, 6), min_size=1, max_size=3), st.integers(1, 4))
@@ -143,7 +162,7 @@ def test_options_are_those_of_the_definition():
 def test_range_and_order_of_boxes(seed, sizes, c):
     """Scores lie in their documented range, and boxes do not depend on their order or on the other images."""
     evidence = random_evidence(seed, sizes, c=c)
-    highest = dict.fromkeys(NAMES, 1.0) | {"consistency": 1.3, "box_entropy": math.log(c + 1), "box_bald": math.log(c + 1)}
+    highest = dict.fromkeys(NAMES, 1.0) | {"box_entropy": math.log(c + 1), "box_bald": math.log(c + 1)}
     shuffled = evidence | {
         name: [{key: value.flip(0) for key, value in found.items()} for found in evidence[name]] for name in ("detections", "mc_detections")
     }
@@ -154,7 +173,7 @@ def test_range_and_order_of_boxes(seed, sizes, c):
         for score, flipped in zip(scores, turned, strict=True):
             limit = len(score) if name == "localization_stability" else highest[name]
             assert (score >= 0).all() and (score <= limit + 1e-5).all(), name
-            torch.testing.assert_close(score, flipped.flip(0), msg=name)
+            torch.testing.assert_close(score, flipped.flip(0) if flipped.ndim else flipped, msg=name)
 
 
 def test_hand_computed_scores_of_classes():
@@ -214,41 +233,60 @@ def test_bald_of_opposed_and_of_agreeing_passes():
 
 
 def test_consistency_of_hand_made_counterparts():
-    """m is 2 for a sure box found again, 1 + P for an unsure one, and 0 without a counterpart; JS of opposed classes is log 2."""
-    box = [0, 0, 4, 4]
+    """m is 2 for a sure box found again, 1 + P for an unsure one, and the agreement in class alone where none overlaps."""
+    box, away = [0, 0, 4, 4], [9, 9, 10, 10]
+    nothing = without_boxes(image([box], [[0, 1, 0]]))
     cases = [
         (image([box], [[0, 1, 0]]), 2.0),
-        (image([box], [[0, 0, 1]]), 1 + 1 - math.log(2)),
+        (image([box], [[0, 0, 1]]), 1 + 1 - math.log(2)),  # JS of opposed classes is log 2
         (image([[0, 0, 4, 8]], [[0, 1, 0]]), 1.5),
-        (image([[9, 9, 10, 10]], [[0, 1, 0]]), 0.0),
-        (image([[9, 9, 10, 10], box], [[0, 0, 1], [0, 1, 0]]), 2.0),
+        (image([away], [[0, 1, 0]]), 1.0),
+        (image([away], [[0, 0, 1]]), 1 - math.log(2)),
+        (image([away, box], [[0, 0, 1], [0, 1, 0]]), 2.0),
         (image([box, box], [[0, 0, 1], [0, 1, 0]]), 2 - math.log(2)),  # of equal overlaps the first, the surest
-        (without_boxes(image([box], [[0, 1, 0]])), 0.0),
     ]
     found = [image([box], [[0, 1, 0]])]
+
+    def score(found, *copies, **options):
+        return get("consistency", **options)(detections=found, augmented_detections=[list(copies)]).tolist()
+
     for copy, m in cases:
-        score = get("consistency")(detections=found, augmented_detections=[[copy]])[0]
-        assert score.tolist() == pytest.approx([1.3 - abs(m - 1.3)], abs=1e-6)
+        assert score(found, copy) == pytest.approx([1 - abs(m - 1.3)], abs=1e-6)
     unsure = [image([box], [[0.7, 0.3, 0.0]])]
-    assert get("consistency")(detections=unsure, augmented_detections=[unsure])[0].tolist() == pytest.approx([1.3])
-    both = get("consistency")(detections=found, augmented_detections=[[cases[0][0], cases[3][0]]])[0]
-    assert both.tolist() == pytest.approx([(0.6 + 0) / 2], abs=1e-6)
+    assert score(unsure, unsure[0]) == pytest.approx([1.0])
+    assert score(found, cases[0][0], beta=0.5) == [0]  # a distance of 1.5 counts as 1
+    # The least distance of both boxes, then the mean of both copies.
+    two = [image([box, [20, 20, 24, 24]], [[0, 1, 0]] * 2)]
+    found_again, moved = image([box], [[0, 1, 0]]), image([[20, 20, 24, 28]], [[0, 1, 0]])
+    assert score(two, found_again, moved) == pytest.approx([1 - (0.3 + 0.2) / 2], abs=1e-6)
+    assert score(found, cases[0][0], nothing) == pytest.approx([1 - (0.7 + 0) / 2], abs=1e-6)
+    assert score(found, cases[0][0], nothing, empty="consistent") == pytest.approx([1 - (0.7 + 1) / 2], abs=1e-6)
+    assert score([nothing], cases[0][0]) == [1] and score([nothing], cases[0][0], empty="consistent") == [0]
+
+
+def test_uncertainty_of_independent_scores_is_the_networks():
+    """Scores (.6, .59) are as sure as .6, whatever distribution is made of them."""
+    probs = distribution(torch.tensor([[0.6, 0.59, 0.0]]))
+    found = image([[0, 0, 4, 4]], probs.tolist()) | {"scores": torch.tensor([0.6]), "confidence": torch.tensor([0.6])}
+    assert get("prediction_uncertainty")(detections=[found])[0].tolist() == pytest.approx([0.4])
+    assert get("consistency")(detections=[found], augmented_detections=[[found]]).tolist() == pytest.approx([1 - 0.3])
 
 
 def test_all_background_and_ties_are_finite_and_equal():
     """Boxes of which the network is sure that they are nothing; all alike, so that no box can come before another."""
     nothing = image([[0, 0, 4, 4]] * 3, [[1.0, 0.0]] * 3, mc_boxes=[[[0, 0, 4, 4]] * 2] * 3, mc_probs=[[[1.0, 0.0]] * 2] * 3)
     evidence = {"detections": [nothing], "noisy_detections": [[nothing]], "augmented_detections": [[nothing]], "mc_detections": [nothing]}
-    expected = dict.fromkeys(NAMES, 0.0) | {"prediction_uncertainty": 1, "localization_tightness": 1, "consistency": 1.0}
-    for name in NAMES:
+    expected = dict.fromkeys(OF_BOXES, 0.0) | {"prediction_uncertainty": 1, "localization_tightness": 1}
+    for name in OF_BOXES:
         assert get(name)(**evidence)[0].tolist() == pytest.approx([expected[name]] * 3), name
+    assert get("consistency")(**evidence).tolist() == pytest.approx([1 - 0.3])
     gone = get("localization_stability")(detections=[nothing], noisy_detections=[[random_image(np.random.default_rng(0), 0, 1)]])
     assert gone[0].tolist() == [1, 1, 1]  # no class to weigh by: every box counts alike
 
 
 def test_empty_images_score_last():
     evidence = random_evidence(6, [0, 4])
-    for name in NAMES:
+    for name in OF_BOXES:
         scores = get(name)(**evidence)
         for aggregate in ("max", "mean", "min", "sum"):
             empty, full = over_boxes(aggregate, scores).tolist()
@@ -261,7 +299,7 @@ def test_numbers_that_are_not_finite_are_not_hidden():
     for found_in in (evidence, broken):
         found_in["noisy_detections"] = found_in["augmented_detections"] = [evidence["detections"]]
     for found in (broken["detections"][0], broken["mc_detections"][0]):
-        for key in ("boxes", "probs", "mc_boxes", "mc_probs"):
+        for key in ("boxes", "probs", "confidence", "mc_boxes", "mc_probs"):
             if key in found:
                 found[key] = torch.full_like(found[key], torch.nan)
     for name in NAMES:
@@ -281,6 +319,8 @@ def test_misuse_is_refused():
     evidence = random_evidence(9, [2], n_copies=0)
     with pytest.raises(ValueError, match="beta=2.5 of consistency must be in 0..2"):
         get("consistency", beta=2.5)(**evidence)
+    with pytest.raises(ValueError, match="empty='consistant' of consistency must be one of .* Did you mean 'consistent'"):
+        get("consistency", empty="consistant")(**evidence)
     with pytest.raises(ValueError, match="at least one changed copy"):
         get("consistency")(**evidence)
     with pytest.raises(ValueError, match="at least one level of noise"):

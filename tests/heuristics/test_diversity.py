@@ -168,6 +168,59 @@ def test_probcover_is_greedy_maximum_cover(n_labelled):
     assert sorted(picks) == list(range(200))  # once all is covered: others at random, none twice
 
 
+def far_apart(size=200, gap=3000.0, d=2):
+    """Two groups of spread 1 far apart: beside |x|^2, float32 forgets who is near whom within a group."""
+    x = normal(2 * size, d, generator=7)
+    x[size:] += gap
+    return x, np.repeat([0, 1], size)
+
+
+@pytest.mark.parametrize("delta", [0.02, 0.35, 1])
+@pytest.mark.parametrize("n_labelled", [0, 30])
+def test_probcover_keeps_its_radius_in_a_wide_pool(delta, n_labelled):
+    x, _ = far_apart()
+    labelled = x[::2][:n_labelled] + 0.01
+    exact = plain_cover(x.numpy().astype(float), labelled.numpy().astype(float), 60, delta, rng(5).permutation(400))
+    assert probcover(x, labelled, 60, rng(5), delta=delta)[: len(exact)].tolist() == exact
+
+
+def test_probcover_counts_images_at_the_very_radius():
+    """Integer coordinates: many pairs lie at the radius exactly, and are in."""
+    x = torch.from_numpy(rng(1).integers(0, 12, (150, 2)).astype(np.float32)) + 2000
+    exact = plain_cover(x.numpy().astype(float), np.zeros((0, 2)), 40, 3, rng(5).permutation(150))
+    assert probcover(x, x[:0], 40, rng(5), delta=3)[: len(exact)].tolist() == exact
+
+
+def test_the_pure_radius_of_a_wide_pool_is_that_of_differences(monkeypatch):
+    """Two clusters inside each of two groups far apart."""
+    x, group = far_apart()
+    labels = 2 * group + (x.numpy()[:, 0] % 1 > 0.5)
+    monkeypatch.setattr(diversity, "lloyd", lambda *given: (labels, None))
+    exact = np.sqrt(((x.numpy()[:, None].astype(float) - x.numpy()[None]) ** 2).sum(2))
+    exact[labels[:, None] == labels] = np.inf
+    expected = np.sort(exact.min(1))[20]
+    assert diversity.pure_radius(x, 4, 0.95, rng()) == pytest.approx(expected, rel=2e-5)
+
+
+def test_typicality_is_that_of_differences_in_a_wide_cluster(monkeypatch):
+    x, _ = far_apart()
+    monkeypatch.setattr(diversity, "lloyd", lambda *given: (np.zeros(400, dtype=int), None))
+    exact = typicality(x.numpy().astype(float), np.arange(400))
+    assert typiclust(x, x[:0], 20, rng()).tolist() == np.argsort(-exact)[:20].tolist()
+
+
+@pytest.mark.parametrize("n_labelled", [0, 100])
+def test_coreset_covers_a_wide_pool_as_the_plain_algorithm_does(n_labelled):
+    x, _ = far_apart()
+    labelled = x[::2][:n_labelled] + 0.01
+    picks = coreset(x, labelled, 40, rng(3))
+    exact, centres = x.numpy().astype(float), labelled.numpy().astype(float)
+    nearest = ((exact[:, None] - centres[None]) ** 2).sum(2).min(1) if n_labelled else np.full(400, np.inf)
+    for number, pick in enumerate(picks):
+        assert (number == 0 and not n_labelled) or nearest[pick] > 0.99 * nearest.max()
+        nearest = np.minimum(nearest, ((exact - exact[pick]) ** 2).sum(1))
+
+
 def test_probcover_estimates_the_radius_at_which_balls_are_pure():
     x, _ = groups(3, 40, d=2, spread=1.5)
     found = diversity.pure_radius(x, 3, 0.9, rng(2))

@@ -28,6 +28,24 @@ def test_representative_is_greedy_facility_location_on_the_uncertain():
     assert representative(probs, x, 20, rng(), candidates=3).tolist() == picks
 
 
+def test_representative_sees_directions_that_float32_takes_for_one():
+    """Features with a common offset: all cosines are 1 to seven digits."""
+    x, probs = normal(120, 5) + 3000, probabilities(120)
+    exact = x.numpy().astype(float)
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    apart, picks = ((exact[:, None] - exact[None]) ** 2).sum(2) / 2, []
+    for _ in range(20):
+        value = [apart[:, [*picks, c]].min(1).sum() if c not in picks else np.inf for c in range(120)]
+        picks.append(int(np.argmin(value)))
+    assert representative(probs, x, 20, rng(), candidates=6).tolist() == picks
+
+
+def test_representative_of_many_equals_ends():
+    """More candidates of one gain than are looked at together."""
+    x = normal(3, 4).repeat(100, 1)
+    assert len(set(representative(probabilities(300), x, 100, rng(), candidates=3).tolist())) == 100
+
+
 def test_representative_takes_one_of_each_group_of_the_uncertain():
     x, labels = groups(4, 20)
     probs = torch.full((80, 2), 0.5)

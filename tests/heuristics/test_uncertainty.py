@@ -137,3 +137,10 @@ def test_random_balanced_gives_rare_predicted_classes_their_share():
         assert np.bincount(predicted[chosen], minlength=4).tolist() == [4, 4, 4, 0] and len(set(chosen.tolist())) == 12
     assert picks[0].tolist() != picks[1].tolist()
     assert np.bincount(predicted[draw(probs=probs, n_query=30, rng=np.random.default_rng(0))]).tolist() == [20, 6, 4]
+
+
+def test_least_confidence_tells_saturated_predictions_apart():
+    """From a logit gap of 17 the probability of the predicted class is 1 in float32; what is left to the others is not 0."""
+    gaps = torch.tensor([40.0, 18.0, 30.0, 20.0])
+    probs = torch.stack([gaps, torch.zeros(4)], 1).softmax(1)
+    assert get("least_confidence")(probs=probs).argsort(descending=True).tolist() == [1, 3, 2, 0]

@@ -15,7 +15,7 @@ from models.detecting import NOISE, detect, distribution, from_detector
 from models.detectors import make_detector
 
 EVERYTHING = frozenset({"embeddings", "detections", "mc_detections", "noisy_detections", "augmented_detections", "images"})
-KEYS = {"boxes", "probs", "scores", "labels", "proposals"}
+KEYS = {"boxes", "probs", "scores", "confidence", "labels", "proposals"}
 
 
 def decided(name: str, num_classes: int, **options) -> nn.Module:
@@ -45,10 +45,11 @@ def batch(n: int = 2, height: int = 40, width: int = 56) -> torch.Tensor:
 
 def assert_well_formed(found, size, num_classes):
     m = len(found["boxes"])
-    shapes = {"boxes": (m, 4), "probs": (m, num_classes + 1), "scores": (m,), "labels": (m,), "proposals": (m, 4)}
+    shapes = {"boxes": (m, 4), "probs": (m, num_classes + 1), "proposals": (m, 4)}
+    shapes |= dict.fromkeys(("scores", "confidence", "labels"), (m,))
     assert {name: tuple(found[name].shape) for name in KEYS} == shapes and set(found) == KEYS
     torch.testing.assert_close(found["probs"].sum(1), torch.ones(m))
-    assert torch.equal(found["scores"], found["probs"][range(m), 1 + found["labels"]])
+    assert (found["confidence"] >= found["scores"]).all()
     assert (found["scores"].diff() <= 0).all() and found["labels"].dtype == torch.int64
     assert (found["boxes"] >= 0).all() and (found["boxes"] <= torch.tensor([*size[::-1]] * 2)).all()
 
@@ -69,19 +70,25 @@ def test_detections_are_those_of_torchvision(model):
         assert_well_formed(found, image.shape[1:], 3)
         assert torch.equal(found["boxes"], theirs["boxes"]) and torch.equal(found["scores"], theirs["scores"])
         assert torch.equal(found["labels"] + 1, theirs["labels"])
+        assert torch.equal(found["scores"], found["probs"][range(len(found["labels"])), 1 + found["labels"]])
+        assert torch.equal(found["confidence"], found["probs"][:, 1:].amax(1))
 
 
+@mark.parametrize("num_classes", [1, 3])
 @mark.parametrize("name", ["retinanet_resnet50", "fcos_resnet50"])
 @torch.no_grad()
-def test_one_stage_detections_of_one_class_are_those_of_torchvision(name):
-    model = decided(name, 1, score_threshold=0.5, max_detections=1000)
+def test_one_stage_detections_are_those_of_torchvision(name, num_classes):
+    """The network's scores too: what is made of them for `probs` ranks, suppresses and drops no box."""
+    model = decided(name, num_classes, score_threshold=0.5, max_detections=10_000)
+    model.topk_candidates = 10_000
     images = [batch()[0], batch(1, 36, 44)[0]]
     for found, theirs, image in zip(detect(model, images), model(images), images, strict=True):
-        assert_well_formed(found, image.shape[1:], 1)
-        object_, large = theirs["labels"] == 1, (theirs["boxes"][:, 2:] - theirs["boxes"][:, :2] >= 1e-2).all(1)
+        assert_well_formed(found, image.shape[1:], num_classes)
+        object_, large = theirs["labels"] >= 1, (theirs["boxes"][:, 2:] - theirs["boxes"][:, :2] >= 1e-2).all(1)
         assert len(found["boxes"]) == (object_ & large).sum() > 3
         torch.testing.assert_close(found["scores"], theirs["scores"][object_ & large])
         torch.testing.assert_close(found["boxes"], theirs["boxes"][object_ & large])
+        assert torch.equal(found["labels"] + 1, theirs["labels"][object_ & large])
     with raises(ValueError, match="no box head with dropout.* use a fasterrcnn_ detector"):
         from_detector(model, batch(), frozenset({"mc_detections"}), 2)
 
@@ -91,6 +98,21 @@ def test_independent_scores_become_one_distribution():
     expected = torch.tensor([[3 / 8, 5 / 12, 5 / 24], [1, 0, 0], [0, 2 / 3, 1 / 3]])
     torch.testing.assert_close(distribution(scores), expected)
     torch.testing.assert_close(distribution(torch.tensor([[0.3]])), torch.tensor([[0.7, 0.3]]))
+
+
+@torch.no_grad()
+def test_one_stage_scores_are_the_networks_and_probs_a_distribution():
+    """Scores (.6, .59, 0) stay .6 and .59: as a distribution the first would be .42, below a threshold of .5."""
+    logits = torch.tensor([0.0, 0.6, 0.59, 0.0]).logit(1e-7)
+    model = decided("retinanet_resnet50", 3, score_threshold=0.5)
+    last = model.head.classification_head.cls_logits
+    last.weight.zero_()
+    last.bias.copy_(logits.repeat(len(last.bias) // 4))
+    (found,) = detect(model, batch(1))
+    torch.testing.assert_close(found["scores"], torch.where(found["labels"] == 0, 0.6, 0.59))
+    torch.testing.assert_close(found["confidence"], torch.full_like(found["scores"], 0.6))
+    assert set(found["labels"].tolist()) == {0, 1}
+    assert found["probs"][0, 1].item() == pytest.approx((1 - 0.4 * 0.41) * 0.6 / 1.19)
 
 
 def decoded(proposals, offsets, size):
