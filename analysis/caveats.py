@@ -11,7 +11,7 @@ from analysis.comparisons import runs_needed
 from analysis.curves import Curves
 from analysis.provenance import Document, environments, presets
 from analysis.runs import FIRST, TAKEN
-from experiments.checkpoints import CHOOSING, WHERE
+from experiments.tracking.checkpoints import CHOOSING, WHERE
 
 SHORT = 1000  # optimiser steps, below which a training counts as short
 FEWEST, STEADY = runs_needed(1), 10  # runs for a claim at all; for an interval that covers nearly what it says

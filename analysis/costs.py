@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.curves import annotation_cost
-from heuristics.registry import suggestion
+from heuristics.core.registry import suggestion
 
 
 def read_costs(file: Path) -> dict[str, float]:

@@ -23,7 +23,7 @@ from scipy.optimize import isotonic_regression
 
 from analysis.comparisons import cliques
 from analysis.curves import Curves, sample_std
-from analysis.plots import CLASS_COLOURS, DPI, GREY, INK, PALE, wrapped
+from experiments.pictures.plots import CLASS_COLOURS, DPI, GREY, INK, PALE, wrapped
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito (2008), without the yellow no line shows in
 MARKERS = ("o", "s", "^", "D", "v", "P")

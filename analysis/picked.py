@@ -13,12 +13,12 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from analysis.plots import GREY, INK, PHOTO_DPI
 from analysis.provenance import documents
 from analysis.runs import load_picks
 from data import classification, detection, segmentation
 from data.store import Images
-from experiments.checkpoints import folder_of
+from experiments.pictures.plots import GREY, INK, PHOTO_DPI
+from experiments.tracking.checkpoints import folder_of
 
 LOADERS: dict[str, Callable[[Mapping[str, Any]], Images]] = {  # by task, from the options of a run
     "classify": lambda o: classification.load(o["dataset"], folder_of(o["data_root"]), o["image_size"] or None, **o["dataset_options"]),

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.stored import BROKEN, PATIENCE, is_mongo, run_folders
-from experiments.checkpoints import CHOOSING, WHERE
-from experiments.mongo import open_database
+from experiments.tracking.checkpoints import CHOOSING, WHERE
+from experiments.tracking.mongo import open_database
 
 Document = Mapping[str, Any]  # what Sacred stores of a run, and its options as "config"
 PACKAGES = ("torch", "torchvision", "numpy", "sacred")

@@ -24,7 +24,7 @@ from analysis.provenance import Document, command_line, documents, environments
 from analysis.study import full_result, full_runs, higher_is_better, main_metric, without
 from analysis.summary import add_choices, chosen_runs
 from analysis.wording import interval, labels, number, saved, with_spread
-from experiments.checkpoints import atomic, run_key
+from experiments.tracking.checkpoints import atomic, run_key
 
 MOST_PAIRS = 10  # that are shown before they are folded
 

@@ -17,9 +17,9 @@ import pandas as pd
 from pymongo.errors import PyMongoError
 
 from analysis.stored import BROKEN, PATIENCE, STATUSES, Curves, DatabaseReader, FolderReader, Stored, is_mongo, reason_of
-from experiments.checkpoints import run_key
-from experiments.mongo import open_database
-from heuristics.registry import suggestion
+from experiments.tracking.checkpoints import run_key
+from experiments.tracking.mongo import open_database
+from heuristics.core.registry import suggestion
 
 FIRST = ["run_id", "status", "task", "dataset", "heuristic", "run", "seed"]
 TAKEN = ("run_id", "status", "task", "n_labelled", "metric", "value")  # by columns; an option of this name becomes option_<name>

@@ -12,7 +12,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from experiments.mongo import LONGEST_OUTPUT, plain
+from experiments.tracking.mongo import LONGEST_OUTPUT, plain
 
 DEAD_AFTER = 120.0  # s without a heartbeat, which comes every 10 s, after which a run that says RUNNING is taken for dead
 STATUSES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "DEAD")

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.provenance import documents, same_recipe
 from analysis.runs import FIRST, TAKEN, load
-from experiments.checkpoints import CHOOSING, OWN_FOLDERS, WHERE
-from heuristics.registry import suggestion
+from experiments.tracking.checkpoints import CHOOSING, OWN_FOLDERS, WHERE
+from heuristics.core.registry import suggestion
 
 LOWER_IS_BETTER = {"hd95", "object_hausdorff", "nll", "ece", "train_loss", "train_seconds", "test_seconds", "query_seconds", "loader_share"}
 

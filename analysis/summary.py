@@ -25,10 +25,10 @@ from analysis.comparisons import pairwise, verdict
 from analysis.costs import costs_of, read_costs
 from analysis.curves import Curves, areas, curves_of, label_saving, labels_needed, over_cost
 from analysis.figures import draw_curves
-from analysis.plots import write_figure
 from analysis.runs import load, load_picks
 from analysis.study import full_result, higher_is_better, main_metric, only_study, without
 from analysis.wording import interval, number, saved
+from experiments.pictures.plots import write_figure
 
 MOST = 8  # budgets in a table of curves that have more than twice as many, as those over costs have
 

@@ -27,8 +27,8 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from analysis.stored import BROKEN, PATIENCE, Run, is_mongo, read_run, reason_of, run_folders, status_of, time_of
-from experiments.checkpoints import atomic
-from experiments.mongo import (
+from experiments.tracking.checkpoints import atomic
+from experiments.tracking.mongo import (
     artifact_name,
     create_indexes,
     identity,

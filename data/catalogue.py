@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from data.labelled import require_one_of
+from data.formats.labelled import require_one_of
 from data.store import Images
-from heuristics.registry import suggestion
+from heuristics.core.registry import suggestion
 
 Loaders = Mapping[str, Callable[..., Images]]
 GIVEN = ("name", "data_root", "image_size", "scale", "cache_root")  # what every loader of a task takes; all else are its options

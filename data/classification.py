@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data import class_folders, defects
-from data.brain_tumor import braintumor
 from data.catalogue import check_options, options_of
-from data.cifar import cifar10
-from data.digits import digits
-from data.isic import isic2020
-from data.labelled import require_image_size
-from data.medmnist import MULTI_LABEL, REFUSED, SETS, medmnist
-from data.phantom_tissue import tissue
+from data.formats.labelled import require_image_size
+from data.phantoms.tissue import tissue
+from data.sets import class_folders, defects
+from data.sets.brain_tumor import braintumor
+from data.sets.cifar import cifar10
+from data.sets.digits import digits
+from data.sets.isic import isic2020
+from data.sets.medmnist import MULTI_LABEL, REFUSED, SETS, medmnist
 from data.store import Images
 
 

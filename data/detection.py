@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data.busi import busi
 from data.catalogue import check_options
-from data.coco import coco
-from data.deeplesion import deeplesion
-from data.phantom_ct import ct_slices
+from data.formats.coco import coco
+from data.formats.voc import bccd, voc
+from data.phantoms.ct import ct_slices
+from data.sets.busi import busi
+from data.sets.deeplesion import deeplesion
 from data.store import Images
-from data.voc import bccd, voc
 
 
 def phantom(

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data.dsb2018 import dsb2018
-from data.glas import glas
-from data.mask_folder import mask_folder
-from data.phantoms import glands
+from data.formats.mask_folder import mask_folder
+from data.phantoms.glands import glands
+from data.sets.dsb2018 import dsb2018
+from data.sets.glas import glas
 from data.store import Images
-from heuristics.registry import suggestion
+from heuristics.core.registry import suggestion
 
 Loader = Callable[[Path, Mapping[str, Any]], Images]
 LOADERS: dict[str, Loader] = {

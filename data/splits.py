@@ -20,7 +20,7 @@ from jaxtyping import Int, Integer
 from numpy import ndarray
 
 from data.store import ROOT, Images
-from heuristics.registry import suggestion
+from heuristics.core.registry import suggestion
 
 COLUMNS = ("index", "name", "group", "patient", "part")
 ATTEMPTS = 500  # random orders of the patients in search of a division by whole patients
@@ -158,8 +158,8 @@ def read_splits(images: Images, folder: Path) -> Splits:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the CSVs of one division and print its table. Returns the exit code: 0, 1 for wrong data, 2 for a wrong command."""
-    from data.files import default_data_root
-    from experiments.randomness import generator
+    from data.formats.reading import default_data_root
+    from experiments.learning.randomness import generator
 
     parser = argparse.ArgumentParser("python -m data.splits", description="Write the division of a dataset as CSV files.")
     parser.add_argument("dataset", help=f"one of {', '.join(_LOADERS)}")
@@ -256,25 +256,25 @@ def _table(splits: Splits) -> str:
 
 
 def _glas(data_root: Path) -> Images:
-    from data.glas import glas
+    from data.sets.glas import glas
 
     return glas(data_root)
 
 
 def _dsb2018(data_root: Path) -> Images:
-    from data.dsb2018 import dsb2018
+    from data.sets.dsb2018 import dsb2018
 
     return dsb2018(data_root)
 
 
 def _folder(data_root: Path) -> Images:
-    from data.mask_folder import mask_folder
+    from data.formats.mask_folder import mask_folder
 
     return mask_folder(data_root)
 
 
 def _phantom(data_root: Path) -> Images:
-    from data.phantoms import glands
+    from data.phantoms.glands import glands
 
     return glands()
 

@@ -15,22 +15,22 @@ import numpy as np
 import torch
 from sacred import Experiment
 
-from analysis.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
 from data import classification as datasets
+from data.augment.images import AUGMENTATIONS
 from data.store import ROOT, Images
-from data.transforms import AUGMENTATIONS
-from experiments.checkpoints import atomic, folder_of
-from experiments.classification_metrics import classification_metrics, trivial_metrics
 from experiments.classification_presets import PRESETS
 from experiments.commands import add_commands, add_presets
-from experiments.common import device_of, launch, loop_options, under_root, validate
+from experiments.learning.querying import equal_size_batches
+from experiments.learning.randomness import torch_seeded
+from experiments.learning.training import TrainingBatches, autocast
 from experiments.loop import Task
-from experiments.metric_names import by_class
-from experiments.querying import equal_size_batches
-from experiments.randomness import torch_seeded
+from experiments.measures.classification import classification_metrics, trivial_metrics
+from experiments.measures.table import by_class
+from experiments.pictures.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
 from experiments.simulation import recipe_of, splits_of
-from experiments.training import TrainingBatches, autocast
-from heuristics.evidence import from_logits
+from experiments.tracking.checkpoints import atomic, folder_of
+from experiments.tracking.common import device_of, launch, loop_options, under_root, validate
+from heuristics.core.evidence import from_logits
 from models.classifiers import NETWORKS, make_classifier
 
 ex = Experiment("classify", base_dir=ROOT)

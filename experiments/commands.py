@@ -10,9 +10,9 @@ from sacred.config import ConfigDict
 
 from data.splits import Splits
 from data.store import Images
-from experiments.common import prepare, sentences
 from experiments.loop import MakeBatches, Task
 from experiments.simulation import MoreFiles, Watch, checkpoint_of, evaluate_saved, identity, simulate
+from experiments.tracking.common import prepare, sentences
 
 Options = Mapping[str, Any]
 

@@ -14,25 +14,25 @@ import numpy as np
 import torch
 from sacred import Experiment
 
-from analysis.box_gallery import MAX_PICTURES, PickedPicture, save_box_gallery
-from analysis.froc_plot import save_froc
 from data import detection as datasets
-from data.box_transforms import AUGMENTATIONS, appearance
+from data.augment.boxes import AUGMENTATIONS, appearance
 from data.catalogue import check_options
 from data.store import ROOT, Images
-from experiments.checkpoints import atomic, folder_of
 from experiments.commands import add_commands, add_presets
-from experiments.common import device_of, launch, loop_options, under_root, validate
-from experiments.detection_metrics import DetectionScores, trivial_detections
 from experiments.detection_presets import PRESETS
-from experiments.froc import CONVENTIONS, CRITERIA, FPS, SECOND_HITS, check_conventions, sensitivity_at
+from experiments.learning.querying import WithoutTargets, equal_size_batches
+from experiments.learning.training import TrainingBatches, autocast
 from experiments.loop import Task
-from experiments.metric_names import by_class
-from experiments.pseudo_labels import MeanTeacher, find, network_of, pseudo_labels, quality, thresholds_of
-from experiments.querying import WithoutTargets, equal_size_batches
+from experiments.measures.detection import DetectionScores, trivial_detections
+from experiments.measures.froc import CONVENTIONS, CRITERIA, FPS, SECOND_HITS, check_conventions, sensitivity_at
+from experiments.measures.table import by_class
+from experiments.pictures.box_gallery import MAX_PICTURES, PickedPicture, save_box_gallery
+from experiments.pictures.froc import save_froc
 from experiments.simulation import recipe_of, splits_of
-from experiments.training import TrainingBatches, autocast
-from heuristics.aggregating import BOX_AGGREGATIONS
+from experiments.tasks.pseudo_labels import MeanTeacher, find, network_of, pseudo_labels, quality, thresholds_of
+from experiments.tracking.checkpoints import atomic, folder_of
+from experiments.tracking.common import device_of, launch, loop_options, under_root, validate
+from heuristics.core.aggregating import BOX_AGGREGATIONS
 from models.detecting import detect, from_detector
 from models.detectors import DETECTORS, losses, make_detector
 

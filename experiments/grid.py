@@ -32,7 +32,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, wherev
 
 from tqdm import tqdm
 
-from experiments.jobs import Job, Outcome, noting_stops, recorded, require_address, require_storable, run_here, send_rest, table
+from experiments.grids.jobs import Job, Outcome, noting_stops, recorded, require_address, require_storable, run_here, send_rest, table
 
 tqdm.monitor_interval = 0  # no thread beside the processes that are started
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,7 +108,7 @@ def scripts() -> list[str]:
 
 def parse(words: Sequence[str]) -> tuple[str, str, list[str]]:
     """Script, command and the words after `with`. Raises ValueError with the nearest name."""
-    from heuristics.registry import suggestion
+    from heuristics.core.registry import suggestion
 
     end = words.index("with") if "with" in words else len(words)
     script, command, *more = [*words[:end], "main"]
@@ -132,9 +132,9 @@ def examine(script: str, command: str, lines: Sequence[tuple[str, ...]]) -> list
     from sacred.initialize import create_run
     from sacred.utils import SacredError
 
-    from experiments.checkpoints import run_key
-    from experiments.common import runs_folder, sentences
-    from heuristics.registry import suggestion
+    from experiments.tracking.checkpoints import run_key
+    from experiments.tracking.common import runs_folder, sentences
+    from heuristics.core.registry import suggestion
 
     module = importlib.import_module(f"experiments.{script}")
     mistakes: dict[str, tuple[str, ...]] = {}
@@ -167,9 +167,9 @@ def examine(script: str, command: str, lines: Sequence[tuple[str, ...]]) -> list
 
 def _is_finished(module: ModuleType, key: str, options: Mapping[str, Any]) -> bool:
     """Whether this run was completed on the data that are there now. What is wrong with it otherwise is for the run itself to say."""
-    from experiments.checkpoints import Checkpoint
-    from experiments.common import runs_folder
     from experiments.simulation import identity
+    from experiments.tracking.checkpoints import Checkpoint
+    from experiments.tracking.common import runs_folder
 
     checkpoint = Checkpoint(runs_folder(), key)
     try:
@@ -201,7 +201,7 @@ def run_grid(jobs: Sequence[Job], options: argparse.Namespace) -> dict[Job, Outc
                 bar.write(f"{outcome.status}: {job.title}", file=sys.stderr)
 
         if options.slurm:
-            from experiments.slurm import Resources, run_on_slurm
+            from experiments.grids.slurm import Resources, run_on_slurm
 
             resources = Resources(options.partition, options.gpus, options.time, options.cpus, options.jobs or 0)
             run_on_slurm(left, resources, stops, done)
@@ -252,7 +252,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         script, command, described = parse(options.words)
         if options.slurm:
-            from experiments.slurm import require_slurm
+            from experiments.grids.slurm import require_slurm
 
             require_slurm()
         require_address()

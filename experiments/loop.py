@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from data.splits import Splits
 from data.store import Images
-from experiments.checkpoints import Checkpoint, State, load_weights
-from experiments.querying import Answer, Asking, WithoutTargets, query
-from experiments.randomness import torch_seeded
-from experiments.training import Batch, TrainingBatches, fit
-from heuristics.registry import Heuristic
+from experiments.learning.querying import Answer, Asking, WithoutTargets, query
+from experiments.learning.randomness import torch_seeded
+from experiments.learning.training import Batch, TrainingBatches, fit
+from experiments.tracking.checkpoints import Checkpoint, State, load_weights
+from heuristics.core.registry import Heuristic
 
 # A prediction that looks at no image: metric -> its value, and the prediction in words.
 Trivial = dict[str, tuple[float, str]]

@@ -14,21 +14,21 @@ import numpy as np
 import torch
 from sacred import Experiment
 
-from analysis.plots import MAX_ROWS, PickedImage, save_picks
 from data import segmentation as datasets
+from data.augment.images import AUGMENTATIONS, crop_example
 from data.store import ROOT, Images
-from data.transforms import AUGMENTATIONS, crop_example
-from experiments.checkpoints import folder_of
 from experiments.commands import add_commands
-from experiments.common import device_of, launch, loop_options, preset, validate
+from experiments.learning.querying import WithoutTargets, equal_size_batches, explain
+from experiments.learning.randomness import torch_seeded
+from experiments.learning.training import TrainingBatches, autocast
 from experiments.loop import Task
-from experiments.querying import WithoutTargets, equal_size_batches, explain
-from experiments.randomness import torch_seeded
-from experiments.segmentation_metrics import PartScores, trivial_scores
+from experiments.measures.segmentation import PartScores, trivial_scores
+from experiments.pictures.plots import MAX_ROWS, PickedImage, save_picks
 from experiments.simulation import asking_of, heuristic_of, recipe_of, splits_of
-from experiments.training import TrainingBatches, autocast
-from heuristics.evidence import from_logits
-from models.unet import UNet
+from experiments.tracking.checkpoints import folder_of
+from experiments.tracking.common import device_of, launch, loop_options, preset, validate
+from heuristics.core.evidence import from_logits
+from models.segmenters import UNet
 
 ex = Experiment("segment", base_dir=ROOT)
 ex.config(loop_options)

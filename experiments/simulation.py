@@ -16,19 +16,19 @@ from sacred.run import Run
 from torch import nn
 
 from analysis.curves import aubc
-from analysis.plots import save_curve
 from data.splits import Splits, initial, make_splits, read_splits
 from data.store import Images
-from experiments.checkpoints import Checkpoint, State, atomic, code_digest, data_digest, load_weights, run_key
-from experiments.common import device_of, open_state, runs_folder, stored_folder, under_root
+from experiments.learning.querying import Answer, Asking, WithoutTargets, embed
+from experiments.learning.randomness import generator, torch_seeded
+from experiments.learning.training import Recipe
 from experiments.loop import Budget, MakeBatches, Task, Trivial, active_learning
-from experiments.metric_names import is_of_class
-from experiments.querying import Answer, Asking, WithoutTargets, embed
-from experiments.randomness import generator, torch_seeded
-from experiments.training import Recipe
+from experiments.measures.table import is_of_class
+from experiments.pictures.plots import save_curve
+from experiments.tracking.checkpoints import Checkpoint, State, atomic, code_digest, data_digest, load_weights, run_key
+from experiments.tracking.common import device_of, open_state, runs_folder, stored_folder, under_root
 from heuristics import get as get_heuristic
-from heuristics.initial import STARTS
-from heuristics.registry import Heuristic
+from heuristics.core.initial import STARTS
+from heuristics.core.registry import Heuristic
 
 Watch = Callable[[Path, int, nn.Module, ndarray, Answer], Path]  # folder, cycle, model, pool, answer -> the picture it drew
 MoreFiles = Callable[[State, Path, Mapping[str, Any], Images], list[Path]]  # what one task alone delivers

@@ -1,4 +1,4 @@
 """Query strategies: pure functions from evidence to scores or picks. See `registry.py` for how to add one."""
 
-from heuristics.registry import get as get
-from heuristics.registry import names as names
+from heuristics.core.registry import get as get
+from heuristics.core.registry import names as names

@@ -2,7 +2,7 @@
 
 import inspect
 
-from heuristics.registry import get, names
+from heuristics.core.registry import get, names
 
 
 def catalogue() -> str:

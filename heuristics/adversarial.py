@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from heuristics.registry import scorer
+from heuristics.core.registry import scorer
 
 
 @scorer

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from heuristics.evidence import entropy_of
-from heuristics.registry import scorer, suggestion
+from heuristics.core.evidence import entropy_of
+from heuristics.core.registry import scorer, suggestion
 
 Detections = dict[str, Tensor]  # of one image, see `models/detecting.py`; mc_boxes and mc_probs with stochastic passes
 EMPTY = {"inconsistent": 0.0, "consistent": 1.0}  # CALD's distance of a copy or an image without boxes

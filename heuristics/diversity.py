@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.clustering import BLOCK, blocks, check_pool, completed, frame, lloyd, nearest_centre, squared_norms
-from heuristics.near import Placed
-from heuristics.registry import selector
+from heuristics.core.clustering import BLOCK, blocks, check_pool, completed, frame, lloyd, nearest_centre, squared_norms
+from heuristics.core.near import Placed
+from heuristics.core.registry import selector
 
 FRONT = 2048  # images whose distances the k-centre search keeps up to date
 FIRST_CENTRES = 64  # labelled images that every image is compared with, for its first bound

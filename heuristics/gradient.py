@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.clustering import Points, check_pool, completed, frame, seed
-from heuristics.registry import selector
+from heuristics.core.clustering import Points, check_pool, completed, frame, seed
+from heuristics.core.registry import selector
 
 
 @selector

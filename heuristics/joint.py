@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.evidence import entropy_of
-from heuristics.registry import selector
-from heuristics.selecting import select
+from heuristics.core.evidence import entropy_of
+from heuristics.core.registry import selector
+from heuristics.core.selecting import select
 from heuristics.submodular import CHUNK, lazy_greedy
 
 # Information below this is rounding of float32 entropies: gains that agree to it are equal.

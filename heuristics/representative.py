@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.clustering import agglomerate, blocks, check_pool, completed, frame
-from heuristics.evidence import entropy_of
-from heuristics.registry import selector
+from heuristics.core.clustering import agglomerate, blocks, check_pool, completed, frame
+from heuristics.core.evidence import entropy_of
+from heuristics.core.registry import selector
 from heuristics.uncertainty import margin
 
 

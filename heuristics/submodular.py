@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.evidence import entropy_of
-from heuristics.registry import selector, suggestion
-from heuristics.selecting import select
+from heuristics.core.evidence import entropy_of
+from heuristics.core.registry import selector, suggestion
+from heuristics.core.selecting import select
 
 FIRST_BLOCK, LAST_BLOCK = 8, 256
 MODES = ("rare", "ood", "redundancy")

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.evidence import entropy_of
-from heuristics.registry import scorer, selector
-from heuristics.selecting import select
+from heuristics.core.evidence import entropy_of
+from heuristics.core.registry import scorer, selector
+from heuristics.core.selecting import select
 
 
 @selector

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.vgg import make_layers
 
-from heuristics.registry import suggestion
+from heuristics.core.registry import suggestion
 from models.weights import read_state
 
 # Statistics of ImageNet in 0..1; grey images use the mean over the three channels.

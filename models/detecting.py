@@ -48,7 +48,7 @@ def from_detector(
     mc_samples: int,
     masks_seed: int | None = None,
 ) -> dict[str, Any]:
-    """The wanted evidence on one batch, by the names of `heuristics.registry.EVIDENCE`.
+    """The wanted evidence on one batch, by the names of `heuristics.core.registry.EVIDENCE`.
 
     Where `masks_seed` is given, stochastic pass k uses the same dropout masks for every box, and every image receives the same noise,
     whatever else is in the batch; else both are drawn from torch's global generator. `embeddings` are the features of every level of

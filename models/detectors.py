@@ -28,7 +28,7 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from heuristics.registry import suggestion
+from heuristics.core.registry import suggestion
 from models.classifiers import MEAN, STD
 from models.weights import read_state
 

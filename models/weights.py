@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from heuristics.registry import suggestion
+from heuristics.core.registry import suggestion
 
 
 def read_state(weights: str | Path, words: Sequence[str]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from analysis.picked import balance, class_weights, dataset_of
 from analysis.provenance import command_line, documents, environments
 from analysis.report import main
 from analysis.runs import load_picks
-from data.phantoms import glands
+from data.phantoms.glands import glands
 from tests.analysis.conftest import save_picture
 from tests.analysis.stored_runs import store
 

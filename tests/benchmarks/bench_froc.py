@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 
-from experiments.froc import FPS, Detections, Lesions, froc_curve, match, sensitivity_at
+from experiments.measures.froc import FPS, Detections, Lesions, froc_curve, match, sensitivity_at
 from tests.benchmarks.measure import in_own_process, measured
 
 CASES = [(2000, 50, 4), (200, 300, 60)]  # images, detections in each, most lesions in one

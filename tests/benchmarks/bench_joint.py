@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from heuristics.adversarial import bim, deepfool
-from heuristics.evidence import RunningMC, from_logits
+from heuristics.core.evidence import RunningMC, from_logits
 from heuristics.joint import batchbald, epig
 from heuristics.submodular import fass, glister, similar
 from heuristics.uncertainty import bald

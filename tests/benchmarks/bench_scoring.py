@@ -38,17 +38,17 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from data.files import default_data_root
-from data.glas import glas
+from data.augment.images import crop_example
+from data.formats.reading import default_data_root
+from data.sets.glas import glas
 from data.store import Images, Record, cached
-from data.transforms import crop_example
-from experiments.querying import WithoutTargets, query
+from experiments.learning.querying import WithoutTargets, query
+from experiments.learning.training import fit
 from experiments.segment import batches_of, ex, make_task
 from experiments.simulation import asking_of
-from experiments.training import fit
 from heuristics import get
-from heuristics.aggregating import aggregated
-from heuristics.evidence import RunningMC
+from heuristics.core.aggregating import aggregated
+from heuristics.core.evidence import RunningMC
 from tests.benchmarks.measure import in_own_process, measured
 
 C = 2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.classification import LOADERS, check, load, names, options
-from data.medmnist import SETS
+from data.sets.medmnist import SETS
 
 
 def test_every_name_of_the_catalogue_is_there():

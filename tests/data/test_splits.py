@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from data import splits
 from data.store import Record, cached
-from experiments.randomness import generator
-from tests.data.test_glas import write_glas
+from experiments.learning.randomness import generator
+from tests.data.sets.test_glas import write_glas
 
 
 def rng(seed=0):
@@ -186,7 +186,7 @@ def test_edited_splits_move_images(tmp_path):
 
 
 def test_command_gives_the_division_of_the_experiment(tmp_path, capsys):
-    from data.glas import glas
+    from data.sets.glas import glas
 
     write_glas(tmp_path)
     code = splits.main(["glas", "--run", "3", "--n-val", "1", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")])

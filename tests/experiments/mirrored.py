@@ -9,7 +9,7 @@ import numpy as np
 from sacred import SETTINGS, Experiment
 from sacred.observers import FileStorageObserver
 
-from experiments import mongo
+from experiments.tracking import mongo
 
 SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys", "DEFAULT_BEAT_INTERVAL": 0.2})
 mongo.PATIENCE, mongo.PAUSE = 1000, 0.3

@@ -9,9 +9,10 @@ import torch
 import experiments.detect as detect
 from data.detection import LOADERS
 from data.store import Images
-from experiments import detection_metrics, loop, training
-from experiments.common import Refused
-from experiments.froc import FPS, match
+from experiments import loop
+from experiments.learning import training
+from experiments.measures.froc import FPS, match
+from experiments.tracking.common import Refused
 from heuristics import get, names
 from tests.experiments.runs import ROOT, command_line, curve_of, picks_of, run_in_process, status_of
 

@@ -9,7 +9,7 @@ import torch
 
 import experiments.segment as segment
 from data.store import Images
-from experiments.common import Refused
+from experiments.tracking.common import Refused
 from heuristics import get, names
 from tests.experiments.runs import curve_of, picks_of, run_in_process, status_of
 
@@ -79,7 +79,7 @@ def test_older_results_are_never_overwritten(tmp_path):
 
 def test_initial_set_takes_both_grades():
     folder = run_in_process(segment.ex, **SHORT)
-    from data.phantoms import glands
+    from data.phantoms.glands import glands
 
     pool = glands(14, 4).part("train")
     assert sorted(pool.groups[picks_of(folder)[:4]]) == [0, 0, 1, 1]

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from heuristics import aggregating, get, names
-from heuristics.evidence import entropy_of
-from heuristics.registry import EVIDENCE
-from heuristics.selecting import select
+from heuristics import get, names
+from heuristics.core import aggregating
+from heuristics.core.evidence import entropy_of
+from heuristics.core.registry import EVIDENCE
+from heuristics.core.selecting import select
 from tests.heuristics.test_detection import random_image
 
 N, SEEDS = 24, 24

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
 from heuristics import get
-from heuristics.aggregating import over_boxes
+from heuristics.core.aggregating import over_boxes
 from heuristics.detection import iou
 from models.detecting import distribution
 

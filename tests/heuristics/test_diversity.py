@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import heuristics.diversity as diversity
+from heuristics.core.initial import kmeans_start, typiclust_start
 from heuristics.diversity import coreset, kmeans, probcover, typiclust
-from heuristics.initial import kmeans_start, typiclust_start
-from tests.heuristics.test_clustering import groups, normal
+from tests.heuristics.core.test_clustering import groups, normal
 
 
 def rng(seed=0):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from heuristics.clustering import Points, frame
+from heuristics.core.clustering import Points, frame
 from heuristics.gradient import badge, residual
-from tests.heuristics.test_clustering import normal
+from tests.heuristics.core.test_clustering import normal
 
 
 def rng(seed=0):

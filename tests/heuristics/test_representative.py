@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from heuristics.representative import cluster_margin, in_turn, representative
-from tests.heuristics.test_clustering import groups, normal
+from tests.heuristics.core.test_clustering import groups, normal
 
 
 def rng(seed=0):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heuristics import get
-from heuristics.evidence import MC, RunningMC, entropy_of
+from heuristics.core.evidence import MC, RunningMC, entropy_of
 
 STREAMED = ["least_confidence", "margin", "entropy", "dbal", "bald", "mc_variance", "mean_std", "expected_entropy", "variation_ratio"]
 

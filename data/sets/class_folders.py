@@ -1,0 +1,200 @@
+"""Datasets with one folder per class, and your own images (`own`: folders, or a csv of file, label, patient).
+
+NCT-CRC-HE: Kather et al., "Predicting survival from colorectal cancer histology slides using deep learning", PLOS Medicine 16, 2019
+(Zenodo 1214456). EuroSAT: Helber et al., IEEE JSTARS 12, 2019. ImageNet: Russakovsky et al., IJCV 115, 2015. OCT: Kermany et al.,
+"Identifying medical diagnoses and treatable diseases by image-based deep learning", Cell 172, 2018.
+
+All are read as they are; duplicates stay. The train and test folders of OCT share patients (Tampu et al., "Inflation of test accuracy due
+to data leakage in deep learning-based classification of OCT images", Scientific Data 9, 2022), so its test numbers are optimistic.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from data.formats import reading
+from data.formats.labelled import (
+    TEST_FRACTION,
+    Labelled,
+    find_root,
+    images_of,
+    in_class_folders,
+    require_one_of,
+)
+from data.store import Images
+from heuristics.core.registry import suggestion
+
+PARTS = ("train", "val", "test")
+NCT = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
+EUROSAT = (
+    *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
+    *("Pasture", "PermanentCrop", "Residential", "River", "SeaLake"),
+)
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+OCT = ("CNV", "DME", "DRUSEN", "NORMAL")
+NCT_TREE = """
+nct/
+    NCT-CRC-HE-100K/ADI/ADI-AAAFLCLY.tif ...   (or NCT-CRC-HE-100K-NONORM; folders ADI BACK DEB LYM MUC MUS NORM STR TUM)
+    CRC-VAL-HE-7K/ADI/ADI-TCGA-AAICEQFN.tif ...
+"""
+EUROSAT_TREE = """
+eurosat/
+    2750/AnnualCrop/AnnualCrop_1.jpg ...   (or EuroSAT_RGB/ or the ten class folders themselves)
+"""
+CIFAR10_TREE = """
+cifar10/
+    train/airplane/0001.jpg ...   (ten class folders)
+    test/airplane/0001.jpg ...
+"""
+IMAGENET_TREE = """
+imagenet/
+    train/n01440764/n01440764_10026.JPEG ...   (one folder per class)
+    val/n01440764/ILSVRC2012_val_00000293.JPEG ...   (sorted into the same folders)
+"""
+OCT_TREE = """
+oct/   (or OCT2017/)
+    train/CNV/CNV-1016042-1.jpeg ...   (folders CNV DME DRUSEN NORMAL)
+    test/CNV/CNV-1016042-1.jpeg ...
+    val/CNV/CNV-6294785-1.jpeg ...   (optional)
+"""
+MRI_TREE = """
+brain_tumor_mri/
+    Training/glioma/Tr-gl_0010.jpg ...   (one folder per class)
+    Testing/glioma/Te-gl_0010.jpg ...
+"""
+OWN_TREE = """
+benign/a.png ...   malignant/b.jpg ...   (one folder per class)
+or train/benign/a.png ...   test/benign/c.png ...   (val/ is optional)
+or labels.csv with columns file, label and, where known, patient and part; files are relative to the csv
+"""
+
+
+def nct(data_root: Path, image_size: int | None, cache_root: Path | None = None, normalised: bool = True) -> Images:
+    """NCT-CRC-HE-100K as 'train' and CRC-VAL-HE-7K as 'test': 224 x 224 RGB tiles of nine tissues, from 86 slides and 50 patients.
+
+    `normalised=False` takes the training tiles without colour normalisation (NCT-CRC-HE-100K-NONORM).
+    """
+    training = "NCT-CRC-HE-100K" if normalised else "NCT-CRC-HE-100K-NONORM"
+    root = find_root(data_root, ["nct", "NCT"], [training], NCT_TREE)
+    parts = {"train": training, "test": "CRC-VAL-HE-7K"}
+    found = [entry for part, folder in parts.items() for entry in in_class_folders(root / folder, part, NCT, NCT_TREE)[0]]
+    return images_of("nct", root, found, NCT, image_size, 3, [__file__], cache_root)
+
+
+def eurosat(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
+    """EuroSAT RGB: 27,000 satellite tiles of 64 x 64, ten kinds of land use. It has no official test part: a fixed fifth is 'test'."""
+    names = ["eurosat/2750", "eurosat/EuroSAT_RGB", "eurosat", "EuroSAT/2750", "EuroSAT_RGB", "2750"]
+    root = find_root(data_root, names, EUROSAT[:1], EUROSAT_TREE)
+    found, _ = in_class_folders(root, "train", EUROSAT, EUROSAT_TREE)
+    return images_of("eurosat", root, found, EUROSAT, image_size, 3, [__file__], cache_root, test_fraction=TEST_FRACTION)
+
+
+def cifar10_folders(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
+    """CIFAR-10 as one folder per class: 32 x 32 RGB, parts 'train' and 'test'."""
+    root = find_root(data_root, ["cifar10", "cifar10_jpg"], ["train"], CIFAR10_TREE)
+    found = [entry for part in ("train", "test") for entry in in_class_folders(root / part, part, CIFAR10, CIFAR10_TREE)[0]]
+    return images_of("cifar10", root, found, CIFAR10, image_size, 3, [__file__], cache_root)
+
+
+def imagenet(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
+    """ImageNet (ILSVRC 2012), or any subset of its classes: train/ as 'train'; val/, the images with public labels, as 'test'."""
+    root = find_root(data_root, ["imagenet", "ImageNet", "ILSVRC2012"], ["train"], IMAGENET_TREE)
+    training, classes = in_class_folders(root / "train", "train", None, IMAGENET_TREE)
+    testing, _ = in_class_folders(root / "val", "test", classes, IMAGENET_TREE)
+    return images_of("imagenet", root, training + testing, classes, image_size, 3, [__file__], cache_root)
+
+
+def oct_scans(data_root: Path, image_size: int | None, cache_root: Path | None = None, id_list: str = "") -> Images:
+    """Retinal OCT of Kermany et al.: four classes, grey, of several sizes; the patient is the second piece of the file name.
+
+    `id_list` is a text file with one image per line (CNV-1016042-1, with or without ending), relative to the dataset's folder or absolute:
+    of a part that it names at all, only the images named remain; the other parts stay whole.
+    """
+    root = find_root(data_root, ["oct", "OCT2017", "oct/OCT2017"], ["train"], OCT_TREE)
+    found = []
+    for part in PARTS:
+        if part != "val" or (root / part).is_dir():
+            found += in_class_folders(root / part, part, OCT, OCT_TREE)[0]
+    found = [entry._replace(patient=_oct_patient(entry.file)) for entry in found]
+    if id_list:
+        found = _listed(found, root / Path(id_list).expanduser())
+    return images_of("oct", root, found, OCT, image_size, 1, [__file__], cache_root)
+
+
+def brain_tumor_mri(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
+    """Brain MRI slices from Kaggle in folders Training/ and Testing/ (glioma, meningioma, notumor, pituitary, or as they are called there).
+
+    Files are a mixture of grey and grey-looking RGB; all are read as grey. Patients are not known.
+    """
+    root = find_root(data_root, ["brain_tumor_mri", "braintumor"], ["Training"], MRI_TREE)
+    training, classes = in_class_folders(root / "Training", "train", None, MRI_TREE)
+    testing, _ = in_class_folders(root / "Testing", "test", classes, MRI_TREE)
+    return images_of("brain_tumor_mri", root, training + testing, classes, image_size, 1, [__file__], cache_root)
+
+
+def own(data_root: Path, image_size: int | None, cache_root: Path | None = None, test_fraction: float = TEST_FRACTION) -> Images:
+    """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without train/, val/ and test/.
+
+    Images become grey or, if any is coloured, all RGB. Without an official test part, a fixed share `test_fraction` of every class is
+    'test', and all images of a patient go to the same side. Names are paths relative to `data_root` where file names repeat.
+    """
+    root = reading.require_folder(Path(data_root), OWN_TREE)
+    if (root / "labels.csv").is_file():
+        found, classes = _from_csv(root)
+    elif (root / "train").is_dir():
+        found, classes = in_class_folders(root / "train", "train", None, OWN_TREE)
+        for part in ("val", "test"):
+            if (root / part).is_dir():
+                found += in_class_folders(root / part, part, classes, OWN_TREE)[0]
+    else:
+        found, classes = in_class_folders(root, "train", None, OWN_TREE)
+    official = any(entry.part == "test" for entry in found)
+    fraction = 0.0 if official else float(test_fraction)
+    return images_of("folder", root, found, classes, image_size, None, [__file__], cache_root, test_fraction=fraction)
+
+
+def _oct_patient(file: Path) -> str:
+    pieces = file.stem.split("-")
+    if len(pieces) != 3 or not pieces[1].isdigit():
+        raise ValueError(f"{file} is not called like CNV-1016042-1.jpeg (class, patient, number), so its patient is unknown")
+    return pieces[1]
+
+
+def _listed(found: list[Labelled], id_file: Path) -> list[Labelled]:
+    if not id_file.is_file():
+        raise FileNotFoundError(f"the list of image ids {id_file} does not exist; give a text file with one image per line")
+    known = {entry.file.stem for entry in found}
+    lines = [Path(line.strip()) for line in id_file.read_text().splitlines() if line.strip()]
+    wanted = {line.name if line.name in known else line.stem for line in lines}
+    if missing := sorted(wanted - known):
+        near = suggestion(missing[0], known)
+        raise ValueError(f"{id_file} names {len(missing)} images that are not there, the first {missing[0]!r}.{near}")
+    reduced = {entry.part for entry in found if entry.file.stem in wanted}
+    return [entry for entry in found if entry.part not in reduced or entry.file.stem in wanted]
+
+
+def _from_csv(root: Path) -> tuple[list[Labelled], list[str]]:
+    table = root / "labels.csv"
+    with open(table, newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines, skipinitialspace=True)
+        columns = reader.fieldnames or []
+        for column in ("file", "label"):
+            if column not in columns:
+                raise ValueError(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
+        rows = [(reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader]
+    classes = sorted({row["label"] for _, row in rows}, key=reading.natural)
+    if len(classes) < 2:
+        raise ValueError(f"{table} has {len(rows)} rows with {len(classes)} different labels, expected at least two labels")
+    found: dict[Path, Labelled] = {}
+    for number, row in rows:
+        file, part = root / row["file"], row.get("part") or "train"
+        if not row["label"]:
+            raise ValueError(f"line {number} of {table} has no label for {row['file']!r}")
+        if not file.is_file():
+            raise FileNotFoundError(f"line {number} of {table} names {file}, which does not exist")
+        if file in found:
+            raise ValueError(f"line {number} of {table} names {row['file']!r} for the second time")
+        require_one_of(f"line {number} of {table}: part", part, PARTS)
+        found[file] = Labelled(file, classes.index(row["label"]), part, row.get("patient", ""))
+    return list(found.values()), classes

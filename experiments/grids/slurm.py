@@ -1,0 +1,148 @@
+"""Runs as jobs of a Slurm cluster, through submitit. A job that is pre-empted or out of time is queued again and continues."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.grids.jobs import STOPPED, Job, Outcome, judge, last_error, recorded, start
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_TIMEOUTS = 20  # times that a job that is out of time is queued again
+PATIENCE = 600.0  # s that a job that was told to stop waits for Slurm to take it away
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each job asks for; an empty partition is the cluster's default."""
+
+    partition: str
+    gpus: int
+    minutes: int
+    cpus: int
+    at_once: int  # jobs that may run at the same time; 0 for all
+
+
+class Attempt:
+    """What runs on the node: the command line as a process. submitit pickles it and calls `checkpoint` before a job's time is up."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+
+    def __call__(self, command: Sequence[str], log: Path, cpus: int) -> int:
+        """Run to the end; returns the exit code."""
+        if int(os.environ.get("SLURM_RESTART_COUNT", "0")):  # queued again: what was begun anew goes on from where it is
+            command = [word for word in command if word != "resume=fresh"]
+        process = start(command, log, {"OMP_NUM_THREADS": str(cpus)})
+        self.pid = process.pid
+        code = process.wait()
+        if code in STOPPED:  # Slurm is taking the job away; one that ended by itself first would count as done and not come back
+            time.sleep(PATIENCE)
+        return code
+
+    def checkpoint(self, command: Sequence[str], log: Path, cpus: int) -> Any:
+        """Let the run save itself, and say how to go on."""
+        from submitit.helpers import DelayedSubmission
+
+        os.kill(self.pid, signal.SIGTERM)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # this interrupts process.wait() above, whose lock is held
+        return DelayedSubmission(Attempt(), command, log, cpus)
+
+
+def require_slurm() -> None:
+    """ValueError where this machine cannot submit jobs."""
+    if shutil.which("sbatch") is None:
+        raise ValueError("--slurm needs the commands of Slurm (sbatch, squeue), which this machine has not; use --jobs 2 to run here")
+    try:
+        import submitit  # noqa: F401
+    except ImportError:
+        raise ValueError("--slurm needs the package submitit: pip install submitit") from None
+
+
+def run_on_slurm(jobs: Sequence[Job], resources: Resources, stops: Sequence[int], done: Callable[[Job, Outcome], None]) -> None:
+    """Submit jobs as one array and wait for them; `done` hears of every end. A signal in `stops` ends the waiting, not the jobs.
+
+    A job that an earlier call submitted and that is still queued is waited for, not submitted again. Raises ValueError with Slurm's
+    own sentence where it takes no jobs.
+    """
+    queued = _queue()
+    if queued is None:
+        raise ValueError("squeue does not answer: is the controller of Slurm up?")
+    tickets = {job: job.log.with_suffix(".slurm") for job in jobs}
+    ids = {job: ticket.read_text() for job, ticket in tickets.items() if ticket.exists()}
+    waiting = {job: number for job, number in ids.items() if number in queued}
+    if waiting:
+        print(f"{len(waiting)} of the jobs are in the queue already: {', '.join(sorted(waiting.values()))}")
+    new = [job for job in jobs if job not in waiting]
+    for job, number in zip(new, _submit(new, resources), strict=True):
+        tickets[job].write_text(number)
+        waiting[job] = number
+    while waiting and not stops:
+        queued = _queue()
+        for job, number in list(waiting.items()):
+            if queued is not None and number not in queued:
+                del waiting[job]
+                done(job, _ended(job, number))
+        for _ in range(20):  # two seconds between questions, but a signal is heard at once
+            if waiting and not stops:
+                time.sleep(0.1)
+    for job in waiting:
+        done(job, Outcome("in the queue"))
+    if waiting:
+        ids_left = " ".join(sorted(waiting.values()))
+        print(f"The jobs stay in the queue and the same command waits for them again. To cancel them: scancel {ids_left}")
+
+
+def _submit(jobs: Sequence[Job], resources: Resources) -> list[str]:
+    """Submit as one array; returns the ids of its jobs."""
+    if not jobs:
+        return []
+    import submitit
+
+    executor = submitit.SlurmExecutor(_folder(jobs[0]), max_num_timeout=MOST_TIMEOUTS)
+    wanted: dict[str, Any] = {"job_name": "aliquot", "time": resources.minutes, "cpus_per_task": resources.cpus}
+    wanted |= {"partition": resources.partition} if resources.partition else {}
+    wanted |= {"gpus_per_node": resources.gpus} if resources.gpus else {}
+    own_path = f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}"  # wherever the grid was started from
+    executor.update_parameters(
+        **wanted, setup=[own_path], array_parallelism=resources.at_once or len(jobs), additional_parameters={"requeue": True}
+    )
+    for job in jobs:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with executor.batch():
+            handles = [executor.submit(Attempt(), job.command, job.log, resources.cpus) for job in jobs]
+    except Exception as error:  # submitit's own, whose message holds the command and the answer of sbatch
+        answer = [line for line in str(error).splitlines() if "error:" in line]
+        raise ValueError(f"Slurm took no job: {(answer or [str(error)])[-1].strip()}") from error
+    return [handle.job_id for handle in handles]
+
+
+def _folder(job: Job) -> Path:
+    return job.runs / "grid" / "slurm"
+
+
+def _queue() -> set[str] | None:
+    """Ids of all jobs that are waiting, running or about to be queued again; None where Slurm does not answer."""
+    answer = subprocess.run(["squeue", "--noheader", "--array", "--format=%i"], capture_output=True, text=True)
+    return set(answer.stdout.split()) if answer.returncode == 0 else None
+
+
+def _ended(job: Job, number: str) -> Outcome:
+    """How a job that left the queue ended, by its exit code where it left one, and by its run's own record."""
+    import submitit
+
+    handle = submitit.SlurmJob(_folder(job), number)
+    if handle.paths.result_pickle.exists() and handle.exception() is None:
+        return judge(job, handle.result(), None)
+    finished = None if "resume=fresh" in job.words else recorded(job, "completed")  # anew: an older record proves nothing
+    reason = last_error(job.log if job.log.exists() else handle.paths.stderr)
+    return finished or Outcome("failed", reason=f"job {number} ended without an answer ({handle.paths.stderr}); last words: {reason}")

@@ -1,0 +1,108 @@
+"""Pseudo-labels: confident detections on the unlabelled pool that join training as if they were boxes of an expert.
+
+Labelled once per cycle by the model of the cycle before, or at every step by a mean teacher (Tarvainen & Valpola, 2017; for detection
+Liu et al., 2021, Unbiased Teacher): a moving average of the weights labels the plain image, the network learns them on a changed one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor, nn
+
+from data.store import Images
+from experiments.learning.querying import WithoutTargets, equal_size_batches
+from experiments.measures.froc import Detections, Lesions, match
+from models.detecting import detect
+
+Found = dict[str, Tensor]  # boxes, scores, labels of one image
+
+
+class MeanTeacher(nn.Module):
+    """A network that learns (`student`) and the exponential moving average of its weights (`teacher`), which is what is tested."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.student, self.teacher = network, copy.deepcopy(network).requires_grad_(False)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def follow(self, decay: float) -> None:
+        """Move the teacher towards the student: w <- d w + (1 - d) w', d growing from 0 to `decay` so that early weights are forgotten."""
+        self.steps += 1
+        kept = min(decay, 1 - 1 / float(self.steps))
+        new = self.student.state_dict()
+        for name, old in self.teacher.state_dict().items():
+            if old.is_floating_point():
+                old.lerp_(new[name].to(old.dtype), 1 - kept)
+            else:
+                old.copy_(new[name])
+
+
+def network_of(model: nn.Module) -> nn.Module:
+    """The network that tests and scores: the teacher where there is one."""
+    return model.teacher if isinstance(model, MeanTeacher) else model
+
+
+def find(model: nn.Module, images: WithoutTargets, indices: Int[ndarray, " n"], batch_size: int) -> dict[int, Found]:
+    """What a network in evaluation mode finds in the images at these indices, in the order of the indices."""
+    device = next(model.parameters()).device
+    found: dict[int, Found] = {}
+    for positions in equal_size_batches(images.shapes[indices], batch_size):
+        batch = torch.stack([images[int(i)] for i in indices[positions]]).to(device)
+        with torch.no_grad():
+            found |= zip(indices[positions].tolist(), detect(model, batch), strict=True)
+    return {int(i): found[int(i)] for i in indices}
+
+
+def thresholds_of(
+    classes: Sequence[str],
+    threshold: float,
+    per_class: Mapping[str, float],
+    found: Iterable[Found] = (),
+    labelled: Sequence[Float[Tensor, "_ 5"]] = (),
+    adaptive: bool = False,
+) -> Float[Tensor, " c"]:
+    """The least score of a pseudo-label of each class (C,).
+
+    `per_class` replaces `threshold` for the classes that it names. `adaptive` lowers a class's own until its pseudo-labels per image are
+    as many as the boxes per labelled image, as far as half of it: the rule that both sets hold a class equally often (Chen et al., 2022,
+    LabelMatch).
+    """
+    wanted = torch.tensor([float(per_class.get(name, threshold)) for name in classes])
+    images = list(found)
+    if not adaptive or not images or not len(labelled):
+        return wanted
+    boxes = torch.cat([target[:, 4] for target in labelled]).long()
+    expected = torch.bincount(boxes, minlength=len(classes)) / len(labelled) * len(images)
+    scores, labels = (torch.cat([image[name] for image in images]).cpu() for name in ("scores", "labels"))
+    for c, count in enumerate(expected.round().long().tolist()):
+        of_class = scores[labels == c].sort(descending=True).values
+        if len(of_class) and count:
+            wanted[c] = min(float(wanted[c]), max(float(of_class[min(count, len(of_class)) - 1]), float(wanted[c]) / 2))
+    return wanted
+
+
+def pseudo_labels(found: Found, thresholds: Float[Tensor, " c"]) -> Float[Tensor, "_ 5"]:
+    """All boxes of one image whose score reaches the threshold of their class, as a target (M, 5)."""
+    sure = found["scores"] >= thresholds.to(found["scores"].device)[found["labels"]]
+    return torch.cat([found["boxes"][sure], found["labels"][sure, None].to(found["boxes"].dtype)], 1)
+
+
+def quality(pseudo: Mapping[int, Float[Tensor, "_ 5"]], train: Images) -> dict[str, float]:
+    """How right the pseudo-labels are, for reporting alone: they are the only reader of the hidden boxes, and nothing is fed back.
+
+    `pseudo_precision` and `pseudo_recall` count a box right with the class and an IoU of at least 0.5; NaN where nothing can be counted.
+    """
+    ours = {i: boxes.cpu().numpy() for i, boxes in pseudo.items()}
+    found = [Detections(b[:, :4], np.ones(len(b), dtype=np.float32), b[:, 4].astype(np.int64)) for b in ours.values()]
+    truth = [train.target(i).numpy() for i in ours]
+    lesions = [Lesions(t[:, :4], t[:, 4].astype(np.int64)) for t in truth]
+    n_found, n_true = sum(len(f.scores) for f in found), sum(len(t) for t in truth)
+    hits = np.isfinite(match(found, lesions).found_at).sum() if n_found and n_true else 0
+    precision, recall = (float(hits / n) if n else float("nan") for n in (n_found, n_true))
+    return {"pseudo_boxes": float(n_found), "pseudo_precision": precision, "pseudo_recall": recall}

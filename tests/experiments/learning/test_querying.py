@@ -1,0 +1,158 @@
+"""The pool is streamed, the model is left as it was, and only what is asked for is computed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.phantoms.glands import glands
+from experiments.learning.querying import Asking, WithoutTargets, equal_size_batches, query
+from experiments.loop import Task
+from heuristics import get
+from heuristics.core.evidence import MC, from_logits
+from heuristics.core.registry import Heuristic
+from models.segmenters import UNet
+
+
+@pytest.fixture(scope="module")
+def pool(phantom_cache):
+    return glands(10, 4, cache_root=phantom_cache).part("train")
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return UNet(2, width=4, depth=2).eval()
+
+
+def task_with(evidence=from_logits):
+    def unused(*_):
+        raise NotImplementedError
+
+    return Task(unused, unused, evidence, unused, unused)
+
+
+def ask(heuristic, model, images, asking, task=None, known=None, pool=None):
+    pool = np.arange(len(images)) if pool is None else pool
+    return query(heuristic, task or task_with(), model, WithoutTargets(images), pool, asking, 0, 0, known)
+
+
+def test_only_the_wanted_evidence_is_computed(pool, model):
+    seen = []
+
+    def evidence(model, images, wanted, mc_samples, masks_seed):
+        seen.append(wanted)
+        return from_logits(model, images, wanted, mc_samples, masks_seed)
+
+    asking = Asking(n_query=2, mc_samples=2, batch_size=4)
+    ask(get("entropy"), model, pool, asking, task_with(evidence))
+    assert set(seen) == {frozenset({"probs"})}
+    seen.clear()
+    ask(get("bald"), model, pool, replace(asking, aggregate="foreground"), task_with(evidence))
+    assert set(seen) == {frozenset({"mc_mean", "mc_entropy", "prediction"})}
+    seen.clear()
+    ask(get("random"), model, pool, asking, task_with(evidence))
+    assert seen == []
+
+
+@pytest.mark.parametrize("name", ["bald", "entropy", "coreset", "mean_std"])
+def test_the_model_is_bit_identical_afterwards(pool, model, name):
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    ask(get(name), model, pool, Asking(2, mc_samples=3, batch_size=4), known={"labelled": pool.subset([0, 1])})
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert not any(m.training for m in model.modules())
+
+
+def test_choices_are_the_best_scores_and_positions_are_relative_to_the_pool(pool, model):
+    subset = np.array([7, 2, 9, 4])
+    answer = ask(get("entropy"), model, pool, Asking(2, batch_size=3), pool=subset)
+    with torch.no_grad():
+        expected = [get("entropy")(probs=model(pool.image(int(i))[None]).softmax(1)).mean().item() for i in subset]
+    np.testing.assert_allclose(answer.scores, expected, rtol=1e-5)
+    assert answer.chosen.tolist() == np.argsort(expected)[::-1][:2].tolist()
+    assert answer.scores_of_chosen() == sorted(answer.scores.tolist())[::-1][:2]
+
+
+def test_the_pool_has_no_targets(pool):
+    view = WithoutTargets(pool)
+    assert not hasattr(view, "target") and isinstance(view[0], torch.Tensor)
+
+
+def test_a_score_that_is_not_finite_names_the_image(pool, model):
+    def broken(probs):
+        return torch.full((len(probs),), float("nan"))
+
+    with pytest.raises(ValueError, match="heuristic 'broken' gave a score that is not finite for image 'train_0003"):
+        ask(Heuristic("broken", broken, True), model, pool, Asking(1), pool=np.array([3, 4]))
+
+
+def test_a_selector_must_return_distinct_picks(pool, model):
+    with pytest.raises(ValueError, match="heuristic 'twice' must return 2 distinct pool indices below 10"):
+        ask(Heuristic("twice", lambda n_query: np.zeros(n_query, dtype=int), False), model, pool, Asking(2))
+
+
+def test_evidence_that_does_not_fit_is_refused_with_its_size(pool, model):
+    heuristic = Heuristic("greedy", lambda mc_probs, n_query: np.arange(n_query), False)
+    sentence = "mc_probs at 2x3x128x128 of 10 images is 0.0 GB, above memory_limit=0.001: use a streamed heuristic like bald, or pool_s"
+    with pytest.raises(ValueError, match=sentence):
+        ask(heuristic, model, pool, Asking(1, mc_samples=3, memory_limit=1e-3))
+
+
+def test_pool_subset_scores_that_many(pool, model):
+    answer = ask(get("entropy"), model, pool, Asking(2, pool_subset=5))
+    assert len(answer.considered) == len(answer.scores) == 5 and set(answer.chosen) <= set(answer.considered)
+
+
+def test_a_missing_validation_set_has_no_rows(pool, model):
+    seen = {}
+
+    def needs(validation_embeddings, labelled_embeddings, n_query):
+        seen.update(validation=tuple(validation_embeddings.shape), labelled=tuple(labelled_embeddings.shape))
+        return np.arange(n_query)
+
+    ask(Heuristic("needs", needs, False), model, pool, Asking(1), known={"labelled": pool.subset([0, 1, 2])})
+    assert seen == {"validation": (0, 8), "labelled": (3, 8)}
+
+
+def test_batches_hold_one_size_each_and_every_image_once():
+    shapes = np.array([[4, 4], [2, 3], [4, 4], [4, 4], [2, 3]])
+    batches = [b.tolist() for b in equal_size_batches(shapes, 2)]
+    assert batches == [[0, 2], [3], [1, 4]]
+
+
+def test_masks_are_shared_across_batches_for_joint_evidence(pool, model):
+    """mc_probs of an image does not depend on the batch that it came in."""
+    both = from_logits(model, torch.stack([pool.image(0), pool.image(1)]), frozenset({"mc_probs"}), 3, masks_seed=5)["mc_probs"]
+    alone = from_logits(model, pool.image(1)[None], frozenset({"mc_probs"}), 3, masks_seed=5)["mc_probs"]
+    torch.testing.assert_close(both[1:], alone)
+    assert not torch.allclose(both[:, :, 0], both[:, :, 1])
+
+
+def test_stochastic_passes_need_no_more_memory_when_there_are_more(model):
+    """Nothing that grows with K is kept: the arrays alive after 3 and after 30 passes take equally many bytes."""
+    import gc
+
+    images = torch.rand(2, 3, 32, 32)
+
+    def bytes_alive(k):
+        with torch.no_grad():
+            found = from_logits(model, images, frozenset(MC - {"mc_probs"}), k)
+        gc.collect()
+        return sum(t.numel() for t in found.values())
+
+    assert bytes_alive(3) == bytes_alive(30)
+
+
+def test_a_network_without_dropout_is_refused(pool):
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return self.head(x)
+
+    with pytest.raises(ValueError, match="no dropout"):
+        ask(get("bald"), Plain().eval(), pool, Asking(1))

@@ -1,0 +1,67 @@
+"""Pseudo-labels: which boxes, how good they are, and the mean teacher."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.phantoms.ct import ct_slices
+from experiments.tasks.pseudo_labels import MeanTeacher, network_of, pseudo_labels, quality, thresholds_of
+
+CLASSES = ("RBC", "WBC")
+
+
+def found(*rows):
+    """Detections (x1, class, score) as boxes of 10 pixels."""
+    boxes = torch.tensor([[x, 0, x + 10, 10] for x, _, _ in rows], dtype=torch.float32).reshape(-1, 4)
+    labels, scores = torch.tensor([c for _, c, _ in rows], dtype=torch.int64), torch.tensor([s for *_, s in rows])
+    return {"boxes": boxes, "labels": labels, "scores": scores.float()}
+
+
+def test_all_boxes_above_the_threshold_of_their_class_are_kept():
+    limits = thresholds_of(CLASSES, 0.7, {"WBC": 0.9})
+    assert limits.tolist() == pytest.approx([0.7, 0.9])
+    kept = pseudo_labels(found((0, 0, 0.95), (20, 0, 0.75), (40, 1, 0.85), (60, 1, 0.95), (80, 0, 0.6)), limits)
+    assert kept[:, [0, 4]].tolist() == [[0, 0], [20, 0], [60, 1]]
+    assert pseudo_labels(found(), limits).shape == (0, 5)
+
+
+def test_adaptive_thresholds_match_the_class_frequency_of_the_labelled_images():
+    """Two labelled images with 2 RBC and 1 WBC: a pool of four should have 4 RBC and 2 WBC."""
+    labelled = [torch.tensor([[0, 0, 9, 9, 0.0], [5, 5, 9, 9, 0], [1, 1, 9, 9, 1]]), torch.zeros(0, 5)]
+    pool = [found((0, 0, 0.9), (0, 1, 0.5)), found((0, 0, 0.75), (9, 0, 0.65)), found((0, 0, 0.6), (0, 1, 0.3)), found((0, 0, 0.55))]
+    limits = thresholds_of(CLASSES, 0.7, {}, pool, labelled, adaptive=True)
+    assert limits.tolist() == pytest.approx([0.6, 0.35])  # the fourth RBC; the second WBC lies below half the threshold
+    assert thresholds_of(CLASSES, 0.5, {}, pool, labelled, adaptive=True)[0] == 0.5, "never above the threshold that was asked for"
+    assert thresholds_of(CLASSES, 0.7, {}, [], labelled, adaptive=True).tolist() == pytest.approx([0.7, 0.7])
+
+
+def test_quality_counts_what_is_right(phantom_cache):
+    train = ct_slices(24, 8, 64, cache_root=phantom_cache).part("train")
+    i = next(i for i in range(len(train)) if len(train.target(i)) >= 2)
+    truth = train.target(i)
+    wrong = torch.tensor([[0.0, 0, 3, 3, 0]])
+    report = quality({i: torch.cat([truth[:1], truth[:1], wrong])}, train)  # one right, one twice, one wrong
+    assert report["pseudo_boxes"] == 3 and report["pseudo_precision"] == pytest.approx(1 / 3)
+    assert report["pseudo_recall"] == pytest.approx(1 / len(truth))
+    nothing = quality({i: torch.zeros(0, 5)}, train)
+    assert np.isnan(nothing["pseudo_precision"]) and nothing["pseudo_recall"] == 0
+
+
+def test_the_teacher_is_the_moving_average_of_the_student():
+    torch.manual_seed(0)
+    model = MeanTeacher(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    weights = []
+    for step in range(5):
+        with torch.no_grad():
+            model.student[0].weight += step + 1
+        model.follow(0.7)
+        weights.append(model.student[0].weight.clone())
+    expected = weights[0]
+    for t, new in enumerate(weights[1:], start=2):
+        kept = min(0.7, 1 - 1 / t)
+        expected = kept * expected + (1 - kept) * new
+    assert torch.allclose(model.teacher[0].weight, expected)
+    assert network_of(model) is model.teacher and network_of(model.student) is model.student
+    assert all(not p.requires_grad for p in model.teacher.parameters()) and int(model.steps) == 5
+    assert model.teacher[1].num_batches_tracked == model.student[1].num_batches_tracked
