@@ -8,38 +8,63 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparisons import runs_needed
+from analysis.copies import told
 from analysis.curves import Curves
 from analysis.provenance import Document, environments, presets
 from analysis.runs import FIRST, TAKEN
-from experiments.tracking.checkpoints import CHOOSING, WHERE
+from analysis.study import Yardsticks
+from analysis.wording import number
+from experiments.tracking.options import CHOOSING, WHERE
 
 SHORT = 1000  # optimiser steps, below which a training counts as short
-FEWEST, STEADY = runs_needed(1), 10  # runs for a claim at all; for an interval that covers nearly what it says
+FEWEST, STEADY = runs_needed(1), 5  # runs for a claim at all; for intervals of savings that cover what they say
 MOST_VALUES = 4  # of an option that are listed
 # Options of choosing that all strategies use alike; the others belong to some strategies only.
 SHARED = frozenset("n_initial initial n_query n_cycles start".split())
 
 
 def caveats(
-    frame: pd.DataFrame,
-    curves: Curves,
-    runs: Mapping[int, Document],
-    full: float | None,
-    higher_is_better: bool,
-    full_runs: int | None = None,
+    frame: pd.DataFrame, curves: Curves, runs: Mapping[int, Document], yard: Yardsticks, higher_is_better: bool
 ) -> list[str]:
-    """Sentences: too few or unequal runs, unlike starts and options, validation labels, short training, no result with all labels, unlike
-    code or machines.
+    """Sentences: copies of runs, an oracle's start, curves that are no better than a yardstick, too few or unequal runs, unlike
+    starts and options, validation labels, short training, no result with all labels, unlike code or machines.
 
-    `frame` is that of `analysis.runs.load`, `full` the metric with all labels and `full_runs` the number of runs behind it, `runs` holds
-    Sacred's records of the frame's runs.
+    `frame` is that of `analysis.runs.load`, `runs` holds Sacred's records of its runs.
     """
     unlike = unlike_options(frame)
-    found = [*_about_runs(curves), *_about_options(frame, unlike)]
-    found += _about_training(frame, curves, runs, full, higher_is_better, full_runs, bool(set(unlike) - CHOOSING))
+    found = [sentence for sentence in [told(frame.attrs.get("copies", {}))] if sentence]
+    found += [*about_yardsticks(curves, yard, higher_is_better), *_about_runs(curves), *_about_options(frame, unlike)]
+    found += _about_training(frame, curves, runs, yard, higher_is_better, bool(set(unlike) - CHOOSING))
     found += _about_origin(runs)
     found.append("The spread is over splits, first labels and weights; all runs measure on the same test images of one dataset.")
     return found
+
+
+def about_yardsticks(curves: Curves, yard: Yardsticks, higher_is_better: bool) -> list[str]:
+    """What the start gave away, and where the curves show nothing: no better than trivial, or all labels no better than the start."""
+    found = []
+    if yard.oracle_runs:
+        whose = "all runs" if yard.oracle_runs == yard.runs else f"{yard.oracle_runs} of {yard.runs} runs"
+        begin = f"An oracle's start: the first labels of {whose} were chosen by the true classes of the pool"
+        found.append(f"{begin}, which nobody knows before labelling; a random start has fewer of the rare ones.")
+    start = float(np.mean([table.iloc[:, 0].mean() for table in curves.values()]))
+    sign = 1 if higher_is_better else -1
+    if yard.full is not None and sign * (yard.full - start) <= 0:
+        begin = f"All labels with the same training ({number(yard.full)}{_over(yard)}) are no better than the start ({number(start)})"
+        found.append(f"{begin}: these runs cannot show anything about labels.")
+    if yard.trivial is not None:
+        ends = {name: table.iloc[:, -1].mean() for name, table in curves.items()}
+        beaten = [name for name, end in ends.items() if sign * (end - yard.trivial) <= 0]
+        what = f"the trivial value ({yard.trivial_by}, {number(yard.trivial)})"
+        if beaten:
+            found.append(f"Even at the last budget {', '.join(beaten)} did no better than {what}.")
+        elif sign * (start - yard.trivial) <= 0:
+            found.append(f"The start ({number(start)}) is no better than {what}.")
+    return found
+
+
+def _over(yard: Yardsticks) -> str:
+    return f", {yard.full_count}" if yard.full_runs else ""
 
 
 def unlike_options(frame: pd.DataFrame) -> dict[str, list[str]]:
@@ -88,7 +113,7 @@ def _about_runs(curves: Curves) -> list[str]:
         against = f", comparing each with one baseline {least}" if least < needed else ""
         found.append(f"Comparing all pairs takes at least {needed} runs of each strategy{against}; there are {fewest}.")
     if 1 < fewest < STEADY:
-        found.append(f"Bootstrap intervals over {fewest} runs are narrower than they should be.")
+        found.append(f"Intervals of labels saved over {fewest} runs are too narrow: of 3 runs they held the truth 80 % of the time.")
     everything = set().union(*(table.index for table in curves.values()))
     for name, table in curves.items():
         if missing := sorted(everything - set(table.index)):
@@ -106,9 +131,8 @@ def _about_training(
     frame: pd.DataFrame,
     curves: Curves,
     runs: Mapping[int, Document],
-    full: float | None,
+    yard: Yardsticks,
     higher_is_better: bool,
-    full_runs: int | None,
     trained_unlike: bool,
 ) -> list[str]:
     found = []
@@ -118,6 +142,7 @@ def _about_training(
         preset = f" (preset {', '.join(names)})" if names else ""
         trained = f"each model is trained for {' or '.join(map(str, steps))} steps{preset}"
         found.append(f"Short recipe: {trained}. Longer training may order strategies differently.")
+    full = yard.full
     if full is None:
         found.append("No completed run of supervised with this training: what all labels would give is unknown.")
         return found
@@ -127,8 +152,7 @@ def _about_training(
     ends = {name: table.iloc[:, -1].mean() for name, table in curves.items()}
     beyond = [name for name, end in ends.items() if (end >= full if higher_is_better else end <= full)]
     if beyond:
-        rests = "" if full_runs is None else f", {full_runs} run{'' if full_runs == 1 else 's'}"
-        ended = f"At the last budget {', '.join(beyond)} did no worse than all labels with the same training ({full:.3f}{rests})"
+        ended = f"At the last budget {', '.join(beyond)} did no worse than all labels with the same training ({full:.3f}{_over(yard)})"
         found.append(f"{ended}: with this training more labels may bring nothing.")
     return found
 

@@ -1,4 +1,4 @@
-"""Is one strategy better than another, or was it luck? Tests paired by `run`, ranks, and an answer in plain words.
+"""Is one strategy better than another, or was it luck? Tests paired by `run`, and ranks; `analysis.verdict` says it in words.
 
 A table of scores has one row per run and one column per strategy, usually the AUBC (`analysis.curves.areas`), NaN where a strategy lacks
 a run: each pair is compared on the runs that both have. A study of R runs on one dataset speaks of that dataset, split and budget alone.
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from analysis.curves import Curves
+from data.names import Refused
 
 ROUNDING = 1e-12  # of the largest score: what differs by less is equal
 
@@ -42,7 +43,7 @@ def signed_ranks(differences: ArrayLike) -> Int[ndarray, " k"]:
     """Twice the rank (mean ranks are halves) of each |d| with the sign of d, zeros left out; the sum says whom the ranks favour."""
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim != 1 or not np.isfinite(d).all():
-        raise ValueError(f"paired differences must be a row of finite numbers, got {d}")
+        raise Refused(f"paired differences must be a row of finite numbers, got {d}")
     d = np.round(d / (np.abs(d).max(initial=0.0) or 1.0), 12)
     d = d[d != 0]
     return (np.sign(d) * 2 * stats.rankdata(np.abs(d))).astype(np.int64)
@@ -72,7 +73,7 @@ def pairs_of(names: list[str], baseline: str | None = None) -> list[tuple[str, s
     if baseline is None:
         return list(combinations(names, 2))
     if baseline not in names:
-        raise ValueError(f"no strategy {baseline!r} to compare with; known: {', '.join(names)}")
+        raise Refused(f"no strategy {baseline!r} to compare with; known: {', '.join(names)}")
     return [(name, baseline) for name in names if name != baseline]
 
 
@@ -86,7 +87,7 @@ def _largest(scores: Float[ndarray, "n t"]) -> float:
     return float(np.abs(scores).max(initial=0.0, where=np.isfinite(scores)))
 
 
-def _places(scores: pd.DataFrame, higher_is_better: bool, method: Literal["average", "min"]) -> pd.DataFrame:
+def places_of(scores: pd.DataFrame, higher_is_better: bool, method: Literal["average", "min"]) -> pd.DataFrame:
     """Ranks within each row, 1 the best; what differs by rounding alone is tied, and ties share their mean or their best rank."""
     relative = scores / (_largest(scores.to_numpy(np.float64)) or 1.0)
     return (relative / ROUNDING).round().rank(axis=1, method=method, ascending=not higher_is_better)
@@ -101,7 +102,7 @@ def pairwise(scores: pd.DataFrame, baseline: str | None = None, higher_is_better
     """
     pairs = pairs_of([str(name) for name in scores.columns], baseline)
     if not pairs:
-        raise ValueError(f"a comparison needs at least two strategies, got {', '.join(scores.columns) or 'none'}")
+        raise Refused(f"a comparison needs at least two strategies, got {', '.join(scores.columns) or 'none'}")
     columns = {str(name): scores[[name]].to_numpy(np.float64) for name in scores}
     rows = []
     for a, b in pairs:
@@ -114,7 +115,7 @@ def pairwise(scores: pd.DataFrame, baseline: str | None = None, higher_is_better
         std = d.std(ddof=1) if len(d) > 1 else np.nan
         rows.append((a, b, len(d), d.mean(), std, wins, len(d) - wins - losses, losses, favoured, signed_rank(d)))
     if not rows:
-        raise ValueError(f"{pairs[0][0]} and {pairs[0][1]} share no run: start both with the same run=0, run=1, ...")
+        raise Refused(f"{pairs[0][0]} and {pairs[0][1]} share no run: start both with the same run=0, run=1, ...")
     table = pd.DataFrame(rows, columns=["a", "b", "n", "difference", "std", "wins", "ties", "losses", "favoured", "p"])
     return table.assign(p_holm=holm(table["p"]))
 
@@ -146,7 +147,7 @@ def penalty_matrix(curves: Curves, alpha: float = 0.05, higher_is_better: bool =
     for (a, b), every in differences.items():
         d = every[:, apart]
         if len(d) < 2:
-            raise ValueError(f"{a} and {b} share {len(d)} runs: a paired t-test needs at least two")
+            raise Refused(f"{a} and {b} share {len(d)} runs: a paired t-test needs at least two")
         if not d.size:
             continue
         mean, error = d.mean(axis=0), d.std(axis=0, ddof=1) / np.sqrt(len(d))
@@ -163,8 +164,8 @@ def ranks(scores: pd.DataFrame, higher_is_better: bool = True) -> pd.DataFrame:
     """
     complete = scores.dropna()
     if complete.empty:
-        raise ValueError(f"no run was made with all of {', '.join(scores.columns)}: ranks need one")
-    return _places(complete, higher_is_better, "average")
+        raise Refused(f"no run was made with all of {', '.join(scores.columns)}: ranks need one")
+    return places_of(complete, higher_is_better, "average")
 
 
 def critical_difference(n_strategies: int, n_runs: int, alpha: float = 0.05) -> float:
@@ -207,94 +208,6 @@ def leave_one_run_out(scores: pd.DataFrame, higher_is_better: bool = True) -> pd
     """
     complete = scores.dropna()
     if len(complete) < 2:
-        raise ValueError(f"{len(complete)} runs were made with all strategies: leaving one out needs at least two")
+        raise Refused(f"{len(complete)} runs were made with all strategies: leaving one out needs at least two")
     means = pd.DataFrame((complete.sum() - complete) / (len(complete) - 1))
-    return _places(means, higher_is_better, "min").rename_axis("left out")
-
-
-def verdict(
-    scores: pd.DataFrame, baseline: str | None = None, measure: str = "AUBC", alpha: float = 0.05, higher_is_better: bool = True
-) -> str:
-    """What the scores allow to say, in plain English: who beats whom, that no difference was found, or that nothing can be decided.
-
-    Rests on `pairwise` at the family-wise level `alpha`; against `baseline` alone where one is given. Wilcoxon's test asks whether
-    differences are symmetric about 0, not whether their mean is 0: with four strategies of equal means, one of which collapsed in 10 % of
-    its runs, some pair was called different in 13 % of simulated studies with 10 runs and 22 % with 20. Where ranks and mean of the runs
-    seen disagree, no winner is named.
-    """
-    pairs = sorted(pairwise(scores, baseline, higher_is_better).to_dict("records"), key=lambda pair: pair["p_holm"])
-    m, most, needed = len(pairs), max(_untied(pair) for pair in pairs), runs_needed(len(pairs), alpha)
-    run = "untied run" if any(pair["ties"] for pair in pairs) else "run"
-    if most < needed:
-        step = f"the first of {m} comparisons" if m > 1 else "the comparison"
-        least = min(1.0, 2 / 2**most)
-        sentences = [
-            f"Cannot decide: with {_count(most, run)} the smallest possible p is {least:.2g}, and {step} needs {alpha / m:.2g}.",
-            f"At least {needed} {run}s are needed.",
-        ]
-    else:
-        sentences = [_difference(pair, higher_is_better) for pair in pairs if pair["p_holm"] <= alpha]
-        others = [pair for pair in pairs if pair["p_holm"] > alpha]
-        needed = runs_needed(max(len(others), 1), alpha)  # Holm's next step is over these alone
-        few = ", ".join(f"{pair['a']} and {pair['b']} ({_count(_untied(pair), run)})" for pair in others if _untied(pair) < needed)
-        if few:
-            sentences.append(f"Cannot decide between {few}: at least {needed} common {run}s are needed.")
-        alike = [pair for pair in others if _untied(pair) >= needed]
-        if alike:
-            sentences.append(_no_difference(alike, m))
-    compared = {(pair["a"], pair["b"]) for pair in pairs}
-    apart = [f"{a} and {b}" for a, b in pairs_of([str(name) for name in scores.columns], baseline) if (a, b) not in compared]
-    if apart:
-        sentences.append(f"Without a common run, not comparable: {', '.join(apart)}.")
-    how = f"Exact Wilcoxon signed-rank on {measure}, paired by run, {_count(m, 'pair')}{', Holm' if m > 1 else ''}, level {alpha:g}"
-    return " ".join([*sentences, _order(scores, higher_is_better), f"({how}.)"])
-
-
-def _untied(row: dict) -> int:
-    """The runs that Wilcoxon's test counts."""
-    return row["wins"] + row["losses"]
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def _difference(row: dict, higher_is_better: bool) -> str:
-    """One difference that was shown; its size is winner minus loser. The ranks alone, against the mean, make no winner."""
-    winner, loser = (row["a"], row["b"]) if row["favoured"] == row["a"] else (row["b"], row["a"])
-    size, won = (row["difference"], row["wins"]) if winner == row["a"] else (-row["difference"], row["losses"])
-    runs, p = f"{won} of {_count(row['n'], 'run')}", f"p = {row['p_holm']:.2g}"
-    gain = size if higher_is_better else -size
-    if gain > ROUNDING * row["std"]:
-        return f"{winner} beats {loser}: {size:+.3f} ± {row['std']:.3f}, better in {runs}, {p}."
-    return f"{winner} is better than {loser} in {runs} ({p}), but not on average ({size:+.3f} ± {row['std']:.3f}): no winner."
-
-
-def _no_difference(rows: list[dict], n_pairs: int) -> str:
-    """The pairs that could have been told apart and were not, nearest first."""
-    near = rows[0]
-    pair = f"{near['a']} against {near['b']}, {near['difference']:+.3f} ± {near['std']:.3f} over {_count(near['n'], 'run')}"
-    if n_pairs == 1:
-        return f"No difference was found: p = {near['p_holm']:.2g} ({pair}). That does not prove them equal."
-    where = "in any pair" if len(rows) == n_pairs else f"in the other {_count(len(rows), 'pair')}"
-    return f"No difference was found {where}; the smallest p is {near['p_holm']:.2g} ({pair}). That does not prove them equal."
-
-
-def _order(scores: pd.DataFrame, higher_is_better: bool) -> str:
-    """Best and worst mean on the runs that all have, and whether the first place hangs on one run."""
-    complete = scores.dropna()
-    if complete.empty:
-        return "No run was made with all strategies, so that their means cannot be ordered."
-    means = complete.mean().to_dict()
-    (places,) = _places(pd.DataFrame([means]), higher_is_better, "min").to_dict("records")
-    best, worst = ([name for name in means if places[name] == end] for end in (1, max(places.values())))
-    over = _count(len(complete), "run")
-    if len(best) == len(means):
-        return f"All means over {over} are equal ({means[best[0]]:.3f})."
-    first, last = (" and ".join(map(str, tied)) for tied in (best, worst))
-    said = f"Best mean over {over}: {first} ({means[best[0]]:.3f}); worst: {last} ({means[worst[0]]:.3f})."
-    if len(complete) < 3:
-        return said
-    kept = int((leave_one_run_out(scores, higher_is_better)[best].to_numpy() == 1).all(axis=1).sum())
-    steady = "whichever run is left out" if kept == len(complete) else f"in {kept} of the {len(complete)} tables that leave one run out"
-    return f"{said} {first} {'stays' if len(best) == 1 else 'stay'} first {steady}."
+    return places_of(means, higher_is_better, "min").rename_axis("left out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,19 +12,23 @@ import numpy as np
 import pandas as pd
 
 from analysis.curves import annotation_cost
-from heuristics.core.registry import suggestion
+from data.names import Refused, suggestion
 
 
 def read_costs(file: Path) -> dict[str, float]:
     """Cost of every image, by its name in picks.csv, from a csv file with columns `file` and `cost` (any unit, >= 0).
 
-    Raises FileNotFoundError without the file, ValueError for missing columns or a cost that is no number >= 0.
+    Raises FileNotFoundError without the file, ValueError for missing columns, a cost that is no number >= 0, or no text.
     """
-    with open(file, newline="") as lines:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{file} is no text in UTF-8 ({error.reason}); expected a csv with columns file,cost") from None
+    with io.StringIO(text, newline="") as lines:
         table = csv.DictReader(lines)
         missing = {"file", "cost"} - set(table.fieldnames or ())
         if missing:
-            raise ValueError(f"{file} lacks column {' and '.join(sorted(missing))}; expected a csv with columns file,cost")
+            raise Refused(f"{file} lacks column {' and '.join(sorted(missing))}; expected a csv with columns file,cost")
         costs = {}
         for row in table:
             try:
@@ -31,7 +36,7 @@ def read_costs(file: Path) -> dict[str, float]:
             except (TypeError, ValueError):
                 costs[row["file"]] = math.nan
             if not 0 <= costs[row["file"]] < math.inf:
-                raise ValueError(f"{file}, line {table.line_num}: the cost of {row['file']} is {row['cost']!r}, expected a number >= 0")
+                raise Refused(f"{file}, line {table.line_num}: the cost of {row['file']} is {row['cost']!r}, expected a number >= 0")
     return costs
 
 
@@ -46,11 +51,11 @@ def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float
     tables: dict[str, dict[int, np.ndarray]] = {}
     for run_id, heuristic, run in frame[["run_id", "heuristic", "run"]].drop_duplicates().itertuples(index=False):
         if run_id not in picked:
-            raise ValueError(f"run {run_id} has no record of its picks, so that their cost is unknown")
+            raise Refused(f"run {run_id} has no record of its picks, so that their cost is unknown")
         files = picked[run_id].tolist()
         for name in files:
             if name not in costs:
-                raise ValueError(f"no cost is given for {name!r}, which run {run_id} labelled.{suggestion(name, costs)}")
+                raise Refused(f"no cost is given for {name!r}, which run {run_id} labelled.{suggestion(name, costs)}")
         each = np.array([costs[name] for name in files], dtype=np.float64)
         tables.setdefault(str(heuristic), {})[int(run)] = annotation_cost(np.arange(len(files)), each, budgets)
     columns = pd.Index(budgets, name="n_labelled")

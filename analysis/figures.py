@@ -12,32 +12,18 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy import ndarray
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression
 
 from analysis.comparisons import cliques
 from analysis.curves import Curves, sample_std
-from experiments.pictures.plots import CLASS_COLOURS, DPI, GREY, INK, PALE, wrapped
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito (2008), without the yellow no line shows in
-MARKERS = ("o", "s", "^", "D", "v", "P")
-BASELINE = "random"  # black in every figure
-LINES = ("-", "--", ":")
-WIDE, TALL, ROW, LINE = 4.75, 3.34, 0.185, 0.18  # inches: axes; from one name beside them, or one line of a title, to the next
-TILT = np.radians(50)  # of the names above the axes
-
-
-def styles(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Colour, marker and line of each strategy; marker and line change when the six colours begin again."""
-    others = [name for name in sorted(names) if name != BASELINE]
-    found = {name: (COLOURS[i % 6], MARKERS[(i + i // 6) % 6], LINES[i // 6 % 3]) for i, name in enumerate(others)}
-    return found | ({BASELINE: ("#000000", "o", "-")} if BASELINE in names else {})
+from analysis.figure_parts import LINE, ROW, TALL, TILT, WIDE, class_colours, label_above, label_ends, panel, styles
+from analysis.wording import with_unit
+from data.names import Refused
+from experiments.pictures.canvas import DPI, GREY, INK, heighten, wrapped
 
 
 def draw_curves(
@@ -47,14 +33,17 @@ def draw_curves(
     full: float | None = None,
     bands: Mapping[str, tuple[Float[ndarray, " t"], Float[ndarray, " t"]]] | None = None,
     x_label: str = "labelled images",
+    trivial: tuple[str, float] | None = None,
 ) -> Figure:
-    """Mean curves over the runs, labelled at their last values, `full` the value with all labels as a dashed line.
+    """Mean curves over the runs, labelled at their last values; dashed lines for `full`, the value with all labels, and for
+    `trivial`, name and value of a prediction that looks at no image. The axis is never lower than `plots.least_height`.
 
-    `bands` holds low and high (T,) by strategy, such as `analysis.curves.bootstrap_interval`; without it they are mean ± one sample
+    `bands` holds low and high (T,) by strategy, such as `analysis.curves.mean_interval`; without it they are mean ± one sample
     standard deviation, and a strategy with a single run has none. Where the mean is NaN the line has a gap.
     """
-    beside = max(1.73, 0.4 + 0.085 * max(map(len, curves)))
-    figure, axes = _panel(title, x_label, metric, tall=max(TALL, ROW * (len(curves) + 1)), beside=beside)
+    names = [*curves, *(["all labels"] if full is not None else []), *([trivial[0]] if trivial else [])]
+    beside = max(1.73, 0.4 + 0.085 * max(map(len, names)))
+    figure, axes = panel(title, x_label, with_unit(metric), tall=max(TALL, ROW * len(names)), beside=beside)
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1))
     shade = min(0.12, 0.6 / len(curves))  # many bands would end in one grey
     ends = {}
@@ -69,7 +58,11 @@ def draw_curves(
     if full is not None:
         axes.axhline(full, color=GREY, linewidth=1, linestyle="--")
         ends["all labels"] = (axes.get_xlim()[1], full, GREY)
-    _label_ends(axes, ends)
+    middle = pd.DataFrame({name: table.mean() for name, table in curves.items()}).mean(axis=1).dropna().tolist() or [0.0]
+    for name, value in heighten(axes, middle, dict([trivial] if trivial else [])).items():
+        axes.axhline(value, color=GREY, linewidth=0.7, linestyle=(0, (2, 2)))
+        ends[name] = (axes.get_xlim()[1], value, GREY)
+    label_ends(axes, ends)
     return figure
 
 
@@ -168,7 +161,7 @@ def draw_balance(shares: Mapping[str, ArrayLike], class_names: Sequence[str], po
     height = 0.9 + 2.0 * lines + 0.25 * (-(-len(class_names) // abreast))
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
-    colours = _class_colours(len(class_names))
+    colours = class_colours(len(class_names))
     for axes, name in zip(grid.flat, shares, strict=False):
         counts = np.asarray(shares[name], dtype=np.float64)
         x = np.arange(len(counts))
@@ -210,10 +203,10 @@ def draw_times(seconds: pd.Series, scores: pd.DataFrame, metric: str, title: str
     taken = {str(name): float(seconds.loc[name]) for name in means.index}
     for name, spent in taken.items():
         if not 0 < spent < np.inf:
-            raise ValueError(f"{name} takes {spent} seconds: a logarithmic axis needs finite numbers above 0")
+            raise Refused(f"{name} takes {spent} seconds: a logarithmic axis needs finite numbers above 0")
     longest, wide = max(map(len, taken)), max(WIDE, ROW / np.sin(TILT) * len(taken))
     above, beside = 0.35 + 0.08 * np.sin(TILT) * longest, 0.2 + 0.08 * np.cos(TILT) * longest
-    figure, axes = _panel(title, x_label, metric, wide, beside=beside, above=above)
+    figure, axes = panel(title, x_label, with_unit(metric), wide, beside=beside, above=above)
     tips = {}
     for name, (colour, marker, _) in styles(list(taken)).items():
         (std,) = np.nan_to_num(sample_std(scores[[name]].dropna().to_numpy(np.float64)))
@@ -226,76 +219,5 @@ def draw_times(seconds: pd.Series, scores: pd.DataFrame, metric: str, title: str
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 300 else (1,)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    _label_above(axes, tips)
+    label_above(axes, tips)
     return figure
-
-
-def _panel(
-    title: str, x: str, y: str, wide: float = WIDE, tall: float = TALL, beside: float = 0.3, above: float = 0.1
-) -> tuple[Figure, Axes]:
-    """A figure with one quiet pair of axes, this `wide` and `tall`, and room for labels `beside` and `above`; inches."""
-    width = 0.75 + wide + beside
-    title = wrapped(title, width - 0.85, 11.0)
-    height = 0.55 + tall + above + 0.3 + LINE * (title.count("\n") + 1)
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    axes = figure.add_axes((0.75 / width, 0.55 / height, wide / width, tall / height))
-    figure.text(0.75 / width, 1 - 0.2 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)
-    axes.set_xlabel(x, fontsize=9.5, color=INK)
-    axes.set_ylabel(y.replace("_", " "), fontsize=9.5, color=INK, parse_math=False)
-    axes.grid(axis="y", color=PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(PALE)
-    axes.tick_params(labelsize=9, colors=GREY, length=2.5, width=0.6)
-    return figure, axes
-
-
-def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each name beside the end (x, y, colour) of its line, moved as little as keeps the names apart, with a thin line to it.
-
-    The name of a line without any value, whose end is NaN, stands at the bottom.
-    """
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high)
-    tall = axes.get_window_extent().height / DPI
-    heights = {name: 0 if np.isnan(y) else tall * (y - low) / (high - low) for name, (_, y, _) in ends.items()}
-    names = sorted(ends, key=heights.__getitem__)
-    for name, height in zip(names, _apart(np.array([heights[name] for name in names]), ROW, tall), strict=True):
-        _label(axes, name, ends[name], (1.03, height / tall), va="center", fontweight="bold")
-
-
-def _label_above(axes: Axes, tips: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each name above the axes, with a thin line to its tip (x, y, colour); the names keep the order of the tips."""
-    names = sorted(tips, key=lambda name: tips[name][0])
-    axes.set_ylim(axes.get_ylim())
-    wide = axes.get_window_extent().width / DPI
-    places = axes.transAxes.inverted().transform(axes.transData.transform([tips[name][:2] for name in names]))[:, 0]
-    for name, place in zip(names, _apart(wide * places, ROW / np.sin(TILT), wide), strict=True):
-        tilted = {"rotation": np.degrees(TILT), "rotation_mode": "anchor", "va": "center"}
-        _label(axes, name, tips[name], ((place + 0.05) / wide, 1.03), **tilted)  # half a letter on: the line begins at the lower left
-
-
-def _label(axes: Axes, name: str, end: tuple[float, float, str], place: tuple[float, float], **look: float | str) -> None:
-    """Write a name at a place, in shares of the axes, with a thin line to the end (x, y, colour), where there is one."""
-    x, y, colour = end
-    link = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5 * ("rotation" not in look))}
-    written = {"color": _dark(colour), "fontsize": 9, "annotation_clip": False, "parse_math": False, **look}
-    axes.annotate(name, (x, y), place, textcoords="axes fraction", arrowprops=link if np.isfinite(y) else None, **written)
-
-
-def _apart(places: Float[ndarray, " n"], gap: float, end: float) -> Float[ndarray, " n"]:
-    """The rising places in 0..end nearest to `places` (least squares) of which neighbours keep a gap; `end` has room for them."""
-    steps = gap * np.arange(len(places))
-    return np.clip(isotonic_regression(places - steps).x, 0, end - steps[-1]) + steps
-
-
-def _dark(colour: str) -> tuple[float, float, float]:
-    """The colour dark enough for letters on white."""
-    r, g, b = (0.72 * part for part in to_rgb(colour))
-    return r, g, b
-
-
-def _class_colours(n: int) -> list:
-    """Up to nine colours that any eye tells apart, else as many steps of a map that grows in lightness."""
-    distinct = [*CLASS_COLOURS, "#999999"]
-    return distinct[:n] if n <= len(distinct) else [mpl.colormaps["cividis"](i / (n - 1)) for i in range(n)]

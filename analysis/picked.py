@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,14 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from analysis.provenance import documents
+from analysis.records import Source, read
 from analysis.runs import load_picks
-from data import classification, detection, segmentation
+from data.files import folder_of
+from data.loading import load as load_images
+from data.names import Refused
 from data.store import Images
-from experiments.pictures.plots import GREY, INK, PHOTO_DPI
-from experiments.tracking.checkpoints import folder_of
+from experiments.pictures.canvas import GREY, INK, PHOTO_DPI
 
-LOADERS: dict[str, Callable[[Mapping[str, Any]], Images]] = {  # by task, from the options of a run
-    "classify": lambda o: classification.load(o["dataset"], folder_of(o["data_root"]), o["image_size"] or None, **o["dataset_options"]),
-    "segment": lambda o: segmentation.load(o["dataset"], folder_of(o["data_root"]), o),
-    "detect": lambda o: detection.load(o["dataset"], folder_of(o["data_root"]), o["scale"], **o["dataset_options"]),
-}
 CELL, CAPTION, LETTERS = 1.15, 0.2, 22  # inches, inches, letters of a file name
 
 
@@ -37,25 +32,26 @@ class Balance:
     classes: list[str]
 
 
-def picks_and_images(source: str | Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, Images]:
+def picks_and_images(source: Source, frame: pd.DataFrame) -> tuple[pd.DataFrame, Images]:
     """What the runs of a frame (one task, one dataset) picked, by the frame's names of the strategies; and the whole dataset.
 
     Raises FileNotFoundError where the dataset does not lie here, and ValueError where it is not the one that the runs picked from, or
     where the record of a run's picks is not whole.
     """
     names = dict(zip(frame["run_id"], frame["heuristic"], strict=True))
-    picks = load_picks(source, ids=list(names))
+    records = read(source)
+    picks = load_picks(records, ids=list(names))
     picks = picks.assign(heuristic=[names[run_id] for run_id in picks["run_id"]])
-    record = documents(source)[next(iter(names))]
-    images = dataset_of(record["experiment"]["name"], record["config"], picks)
+    record = next(record for record in records.records if record.run_id in names)
+    images = dataset_of(record.task, record.config, picks)
     for run_id in names:
         labels, recorded = frame.loc[frame["run_id"] == run_id, "n_labelled"].max(), int((picks["run_id"] == run_id).sum())
         if labels != recorded:
-            raise ValueError(f"run {run_id} has {labels} labels, but a record of {recorded} picks")
+            raise Refused(f"run {run_id} has {labels} labels, but a record of {recorded} picks")
     return picks, images
 
 
-def class_balance(source: str | Path, frame: pd.DataFrame) -> Balance | None:
+def class_balance(source: Source, frame: pd.DataFrame) -> Balance | None:
     """The classes of what the runs of a frame picked; None where there is one class alone, or no pick. Raises as `picks_and_images`."""
     picks, images = picks_and_images(source, frame)
     weighed = class_weights(images)
@@ -70,14 +66,12 @@ def dataset_of(task: str, options: Mapping[str, Any], picks: pd.DataFrame) -> Im
 
     Raises FileNotFoundError where it does not lie here, and ValueError where the names of its images are not those of the picks.
     """
-    try:
-        images = LOADERS[task](options)
-    except KeyError as error:
-        raise ValueError(f"the runs were made before the option {error} was there, so that their dataset cannot be read again") from None
+    sizes = {"image_size": options["image_size"] or None} if task == "classify" else {"scale": options["scale"]}
+    images = load_images(task, options["dataset"], folder_of(options["data_root"]), **sizes, **options["dataset_options"])
     names = np.array(images.names)
     index = picks["index"].to_numpy()
     if len(index) and (index.max() >= len(names) or (names[index] != picks["file"].to_numpy(str)).any()):
-        raise ValueError(f"the dataset {options['dataset']!r} that lies here is not the one that the runs picked from: its names differ")
+        raise Refused(f"the dataset {options['dataset']!r} that lies here is not the one that the runs picked from: its names differ")
     return images
 
 
@@ -114,7 +108,7 @@ def draw_picked(images: Images, picks: pd.DataFrame, title: str, run: int = 0, c
     """
     chosen = picks[(picks["run"] == run) & (picks["cycle"] == cycle)]
     if chosen.empty:
-        raise ValueError(f"no strategy picked anything in cycle {cycle} of run {run}")
+        raise Refused(f"no strategy picked anything in cycle {cycle} of run {run}")
     groups = {str(name): rows.head(n) for name, rows in chosen.groupby("heuristic")}
     gap, left, head, name_height = 0.1, 0.2, 0.5, 0.24
     row_height = name_height + CELL + CAPTION

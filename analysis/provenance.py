@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import ast
-import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from analysis.stored import BROKEN, PATIENCE, is_mongo, run_folders
-from experiments.tracking.checkpoints import CHOOSING, WHERE
-from experiments.tracking.mongo import open_database
+from analysis.records import Source, read
+from experiments.tracking.options import CHOOSING, WHERE
 
 Document = Mapping[str, Any]  # what Sacred stores of a run, and its options as "config"
 PACKAGES = ("torch", "torchvision", "numpy", "sacred")
-FIELDS = ("status", "command", "experiment", "host", "meta", "config", "start_time", "stop_time")
 
 
-def documents(source: str | Path) -> dict[int, Document]:
-    """Sacred's record of every readable run by its number, from a runs folder or a `mongodb://` address; `analysis.runs` names the others.
-
-    Raises FileNotFoundError without the folder.
-    """
-    if is_mongo(source):
-        stored = open_database(str(source), PATIENCE)["runs"].find({}, dict.fromkeys(FIELDS, 1))
-        return {record["_id"]: record for record in stored if isinstance(record["_id"], int) and _is_whole(record)}
-    found = {}
-    for folder in run_folders(Path(source)):
-        try:
-            run, config = (json.loads((folder / name).read_bytes()) for name in ("run.json", "config.json"))
-            record = {name: run.get(name) for name in FIELDS} | {"config": config}
-        except BROKEN:
-            continue
-        if _is_whole(record):
-            found[int(folder.name)] = record
-    return found
-
-
-def _is_whole(record: Document) -> bool:
-    """Whether a record has what all runs have; other programs may keep theirs in the same place."""
-    experiment, config = record.get("experiment"), record.get("config")
-    texts = (record.get("status"), record.get("command"))
-    return isinstance(experiment, dict) and "name" in experiment and isinstance(config, dict) and all(isinstance(t, str) for t in texts)
+def documents(source: Source) -> dict[int, Document]:
+    """Sacred's record of every readable run by its number; `analysis.runs.load` names the others. Raises as `analysis.records.read`."""
+    return {record.run_id: record.document for record in read(source).records}
 
 
 def command_line(document: Document) -> str:

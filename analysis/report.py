@@ -7,8 +7,6 @@ file. It shows no image of the dataset and no name of a machine; the command lin
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,48 +14,25 @@ import pandas as pd
 
 from analysis import page
 from analysis.caveats import caveats
-from analysis.comparisons import critical_difference, friedman, pairwise, pairwise_per_budget, penalty_matrix, ranks, runs_needed, verdict
-from analysis.curves import SECONDS, Curves, areas, bootstrap_interval, curves_of, label_saving, seconds_per_cycle, summary
-from analysis.figures import BASELINE, draw_balance, draw_curves, draw_penalties, draw_ranks, draw_times
-from analysis.picked import Balance, class_balance
-from analysis.provenance import Document, command_line, documents, environments
-from analysis.study import full_result, full_runs, higher_is_better, main_metric, without
-from analysis.summary import add_choices, chosen_runs
-from analysis.wording import interval, labels, number, saved, with_spread
-from experiments.tracking.checkpoints import atomic, run_key
+from analysis.comparisons import critical_difference, friedman, pairwise, pairwise_per_budget, penalty_matrix, ranks, runs_needed
+from analysis.curves import SECONDS, areas, curves_of, label_saving, mean_interval, seconds_per_cycle, summary
+from analysis.figures import draw_balance, draw_curves, draw_penalties, draw_ranks, draw_times
+from analysis.gathered import Study, gather
+from analysis.provenance import command_line, environments
+from analysis.study import per_class
+from analysis.summary import add_choices
+from analysis.verdict import verdict
+from analysis.wording import interval, labels, number, saved, say, with_spread, with_unit
+from data.files import atomic
 
-MOST_PAIRS = 10  # that are shown before they are folded
-
-
-@dataclass(frozen=True)
-class Study:
-    """Runs of one task on one dataset, and what is known of them."""
-
-    frame: pd.DataFrame  # of `analysis.runs.load`
-    metric: str
-    runs: Mapping[int, Document]  # of the runs in the frame
-    left_out: Sequence[str]  # a sentence about each reason why runs or parts are missing
-    full: float | None  # the metric with all labels
-    full_runs: int  # behind it
-    balance: Balance | None
-    baseline: str
-
-    @property
-    def higher(self) -> bool:
-        """Whether more of the metric is better."""
-        return higher_is_better(self.metric)
-
-    @property
-    def curves(self) -> Curves:
-        """Runs x budgets by strategy."""
-        return curves_of(self.frame, self.metric)
+MOST_PAIRS = MOST_CLASSES = 10  # that are shown before they are folded
 
 
 def report(study: Study) -> str:
     """The whole page as HTML."""
     curves, first = study.curves, study.frame.iloc[0]
     budgets = next(iter(curves.values())).columns
-    n_runs, metric = len(study.runs), study.metric.replace("_", " ")
+    n_runs, metric = len(study.runs), with_unit(study.metric)
     dates = sorted(str(d["start_time"])[:10] for d in study.runs.values() if d.get("start_time"))
     made = f" Made {dates[0]}{f' to {dates[-1]}' if dates[-1] != dates[0] else ''}." if dates else ""
     opening = f"{_count(len(curves), 'strategy', 'strategies')} in {_count(n_runs, 'run')}, {budgets[0]} to {budgets[-1]} labelled images."
@@ -68,6 +43,7 @@ def report(study: Study) -> str:
         page.paragraph("Wide figures and tables scroll sideways.", "narrow note"),
         _verdicts(study),
         _curves(study),
+        _per_class(study),
         _savings(study),
         _pairs(study),
         _ranks(study),
@@ -97,32 +73,56 @@ def _verdicts(study: Study) -> str:
 
 
 def _curves(study: Study) -> str:
-    curves, title = study.curves, f"{study.frame['dataset'].iloc[0]}: mean and standard deviation over runs"
-    found = summary(curves, np.random.default_rng(0), full=study.full, higher_is_better=study.higher)
+    curves, yard = study.curves, study.yard
+    title = yard.titled(f"{study.frame['dataset'].iloc[0]}: mean and standard deviation over runs")
+    found = summary(curves, full=study.yard.full, higher_is_better=study.higher)
     budgets = next(iter(curves.values())).columns
     head = ["strategy", "runs", "area", "95 % interval", "final"]
-    head += ["labels for 95 % of full", "reached by"] if study.full is not None else []
+    head += ["labels for 95 % of full", "reached by"] if study.yard.full is not None else []
     rows = []
     for name, row in found.to_dict("index").items():
         cells = [f"{row['runs']:.0f}", with_spread(row["aubc"], row["aubc_std"]), interval(row["aubc_low"], row["aubc_high"])]
         cells += [with_spread(row["final"], row["final_std"])]
-        if study.full is not None:
+        if study.yard.full is not None:
             cells += [labels(row["labels_for_95_of_full"], float(budgets[0]), float(budgets[-1])), f"{row['reached_95_of_full']:.0f}"]
         rows.append([name, *cells])
     values = [[name, *(with_spread(*pair) for pair in zip(c.mean(), c.std(ddof=1), strict=True))] for name, c in curves.items()]
-    rng, budget_head = np.random.default_rng(0), ["labelled images", *(f"{budget:g}" for budget in budgets)]
-    bounds = [[name, *map(interval, *bootstrap_interval(c.to_numpy(np.float64), rng))] for name, c in curves.items()]
+    if yard.trivial_mark:
+        what, value = yard.trivial_mark
+        values.append([what, *[number(value)] * len(budgets)])
+        rows.append([what, "", *[number(value), "", number(value)], *["", ""] * (yard.full is not None)])
+    budget_head = ["labelled images", *(f"{budget:g}" for budget in budgets)]
+    bounds = [[name, *map(interval, *mean_interval(c.to_numpy(np.float64)))] for name, c in curves.items()]
     note = "Area under the curve over the label budget, divided by its width; final at the last budget. ± is the sample standard deviation "
-    note += "over runs, the interval a percentile bootstrap of the mean."
-    note += f" All labels with the same training reach {study.full:.3f}; labels are medians over runs." if study.full is not None else ""
+    note += "over runs, the interval Student's of the mean."
+    note += "" if yard.full is None else f" All labels with the same training reach {yard.full:.3f}; labels are medians over runs."
     return page.section(
         "Curves",
-        page.picture(draw_curves(curves, study.metric, title, study.full), f"Curves of {study.metric} over labelled images; values below."),
+        page.picture(
+            draw_curves(curves, study.metric, title, yard.full, trivial=yard.trivial_mark),
+            f"Curves of {study.metric} over labelled images; values below.",
+        ),
         page.table(head, rows),
         page.paragraph(note, "note"),
         page.table(budget_head, values),
-        page.folded("95 % bootstrap intervals of the means", page.table(budget_head, bounds)),
+        page.folded("95 % intervals of the means", page.table(budget_head, bounds)),
     )
+
+
+def _per_class(study: Study) -> str:
+    """The measures of single classes at the last budget, where runs have them: a table for each measure."""
+    parts = []
+    for measure, columns in per_class(set(study.frame["metric"])).items():
+        rows: dict[str, list[str]] = {}
+        for place, column in enumerate(columns.values()):
+            for name, curve in curves_of(study.frame, column).items():
+                last = curve.iloc[:, -1].dropna()
+                cells = rows.setdefault(name, ["–"] * len(columns))
+                cells[place] = with_spread(last.mean(), last.std(ddof=1))
+        told = f"{measure} of each class at the last budget, mean and sample standard deviation over runs."
+        table = page.table(["strategy", *columns], [[name, *cells] for name, cells in sorted(rows.items())])
+        parts += [page.paragraph(told, "note"), page.folded(f"{len(columns)} classes", table) if len(columns) > MOST_CLASSES else table]
+    return page.section("Classes on the test set", *parts) if parts else ""
 
 
 def _savings(study: Study) -> str:
@@ -180,7 +180,7 @@ def _ranks(study: Study) -> str:
         return page.section("Ranks", page.paragraph("Ranks need two strategies that share two runs."))
     mean = ranks(area, study.higher).mean()
     p = friedman(area)
-    drawn = draw_ranks(mean, critical_difference(len(mean), n), f"mean rank over {n} runs, 1 is best")
+    drawn = draw_ranks(mean, critical_difference(len(mean), n), study.yard.titled(f"mean rank over {n} runs, 1 is best"))
     told = ", ".join(f"{name} {rank:.2f}" for name, rank in mean.sort_values().items())
     note = "Bars join strategies that differ by at most Nemenyi's critical difference at 0.05, which assumes many runs."
     if n < (needed := runs_needed(mean.size * (mean.size - 1) // 2)):
@@ -199,18 +199,18 @@ def _penalties(study: Study) -> str:
     note = "Paired t-test at each budget, level 0.05, not corrected: it describes and proves nothing. The lower a column, the better."
     return page.section(
         "Penalty matrix",
-        page.picture(draw_penalties(matrix, f"penalty matrix, {study.metric}"), f"On average {told}."),
+        page.picture(draw_penalties(matrix, study.yard.titled(f"penalty matrix, {study.metric}")), f"On average {told}."),
         page.paragraph(note, "note"),
     )
 
 
 def _classes(study: Study) -> str:
     found = study.balance
-    if found is None:
-        return page.section("Classes of the picks", page.paragraph("Not known here: see the last lines of “What to keep in mind”."))
+    if isinstance(found, str):
+        return page.section("Classes of the picks", page.paragraph(found))
     total = {name: counts.sum(axis=0) for name, counts in found.counts.items()} | {"pool": found.pool}
     rows = [[name, *(f"{share:.1%}" for share in counts / max(counts.sum(), 1))] for name, counts in total.items()]
-    drawn = draw_balance(found.counts, found.classes, found.pool, "share of each class among the picks of a cycle")
+    drawn = draw_balance(found.counts, found.classes, found.pool, study.yard.titled("share of each class among the picks of a cycle"))
     described = "Stacked bars of the classes of the picks, cycle by cycle; totals below."
     return page.section("Classes of the picks", page.picture(drawn, described), page.table(["picked by", *found.classes], rows))
 
@@ -223,14 +223,14 @@ def _times(study: Study) -> str:
     parts = [page.table(["strategy", *(f"{part}, s" for part in seconds.columns)], rows)]
     asking = pd.Series(seconds["query"])
     if asking.gt(0).all():
-        drawn = draw_times(asking, areas(study.curves), f"area, {study.metric}", "what asking costs, and what it brings")
+        drawn = draw_times(asking, areas(study.curves), f"area, {study.metric}", study.yard.titled("what asking costs, and what it brings"))
         parts.insert(0, page.picture(drawn, "Seconds per query against the area under the curve; numbers in the tables."))
     note = "Means over runs and cycles, in seconds of the machines that ran them; runs that share a machine slow each other."
     return page.section("Time", *parts, page.paragraph(note, "note"))
 
 
 def _caveats(study: Study) -> str:
-    found = caveats(study.frame, study.curves, study.runs, study.full, study.higher, study.full_runs)
+    found = caveats(study.frame, study.curves, study.runs, study.yard, study.higher)
     return page.section("What to keep in mind", page.items([*found, *study.left_out]))
 
 
@@ -246,58 +246,19 @@ def _surroundings(study: Study) -> str:
     return page.section("Surroundings", page.table(["", *(_count(count, "run") for _, count in found)], rows))
 
 
-def gather(asked: argparse.Namespace) -> Study:
-    """Read all that a report needs. Raises what `analysis.runs.load` raises."""
-    frame = chosen_runs(asked)
-    metric = asked.metric or main_metric(frame)
-    task, dataset, ids = frame["task"].iloc[0], frame["dataset"].iloc[0], set(frame["run_id"])
-    stored = documents(asked.source)
-    alike = {i: d for i, d in stored.items() if d["experiment"]["name"] == task and d["config"].get("dataset") == dataset}
-    unfinished = _unfinished(alike.values())
-    left_out = [f"Runs on this dataset that did not end well or are not over, and are left out: {unfinished}."] if unfinished else []
-    left_out += [f"Run {run_id} did not measure {metric} and is left out." for run_id in without(frame, metric)]
-    damaged = frame.attrs.get("damaged", {})
-    left_out += [f"Run {name} is damaged and left out: {reason}." for name, reason in damaged.items()]
-    found = None
-    try:
-        found = class_balance(asked.source, frame)
-    except FileNotFoundError:  # its message holds paths, which are nobody's business
-        left_out.append(f"The classes of the picks are not shown: the dataset {dataset} was not found where this page was made.")
-    except ValueError as error:
-        left_out.append(f"The classes of the picks are not shown: {error}.")
-    runs = {i: alike[i] for i in ids - set(without(frame, metric))}
-    full = full_result(asked.source, frame, metric)
-    n_full = len(full_runs(asked.source, frame))
-    return Study(frame, metric, runs, left_out, full, n_full, found, _baseline(frame, asked.baseline))
-
-
-def _unfinished(records: Iterable[Document]) -> int:
-    """How many runs of active learning no record completed; attempts that were continued are one run with what completed it."""
-    keys: dict[bool, set[str]] = {True: set(), False: set()}
-    for record in records:
-        if record["command"] == "main":
-            keys[record["status"] == "COMPLETED"].add(run_key(f"{record['experiment']['name']}-main", record["config"]))
-    return len(keys[False] - keys[True])
-
-
-def _baseline(frame: pd.DataFrame, asked: str) -> str:
-    """The baseline as the frame names it: where strategies are divided, the only part of it that there is."""
-    parts = [name for name in sorted(set(frame["heuristic"])) if name.startswith(f"{asked}, ")]
-    return parts[0] if len(parts) == 1 else asked
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_choices(parser)
-    parser.add_argument("--baseline", default=BASELINE, help="strategy to save labels against, divided as by --by")
-    parser.add_argument("--out", type=Path, default=Path("report"), help="folder for index.html")
+    parser.add_argument("--baseline", help="strategy to save labels against, divided as by --by (random)")
+    parser.add_argument("--out", default="report", help="folder for index.html")
     asked = parser.parse_args()
     try:
         text = report(gather(asked))
-        asked.out.mkdir(parents=True, exist_ok=True)
-        with atomic(asked.out / "index.html") as temporary:
+        file = Path(asked.out) / "index.html"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        print(asked.out / "index.html")
+        say(str(file))
     except (ValueError, OSError) as error:
         raise SystemExit(f"{error}") from None
 

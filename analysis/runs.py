@@ -1,4 +1,4 @@
-"""Stored runs as one tidy frame, from a runs folder or from MongoDB; and what they picked."""
+"""Record runs as one tidy frame, from a runs folder or from MongoDB; and what they picked."""
 
 from __future__ import annotations
 
@@ -7,27 +7,24 @@ import io
 import json
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pymongo.errors import PyMongoError
 
-from analysis.stored import BROKEN, PATIENCE, STATUSES, Curves, DatabaseReader, FolderReader, Stored, is_mongo, reason_of
+from analysis.copies import told, without_copies
+from analysis.records import BROKEN, STATUSES, Curves, Record, Records, Source, answering, read, reason_of
+from data.names import Refused, suggestion
 from experiments.tracking.checkpoints import run_key
-from experiments.tracking.mongo import open_database
-from heuristics.core.registry import suggestion
 
 FIRST = ["run_id", "status", "task", "dataset", "heuristic", "run", "seed"]
-TAKEN = ("run_id", "status", "task", "n_labelled", "metric", "value")  # by columns; an option of this name becomes option_<name>
+TAKEN = ("run_id", "status", "task", "dataset", "n_labelled", "metric", "value")  # by columns; an option of this name becomes option_<name>
 INITIAL = -1  # the cycle of the images that were labelled before the first training
 
 
 def load(
-    source: str | Path,
+    source: Source,
     *,
     task: str | None = None,
     dataset: str | None = None,
@@ -40,35 +37,37 @@ def load(
 ) -> pd.DataFrame:
     """All measurements of the chosen runs, one row for each run, number of labelled images and metric.
 
-    `source` is a runs folder or a `mongodb://` address. Columns: run_id, status, task, dataset, heuristic, run, seed, all other options
-    (nested ones as JSON; the option `metric` as option_metric), n_labelled, metric, value; rows are sorted by run and metric. Options
+    `source` is a runs folder, a `mongodb://` address, or what `analysis.records.read` made of one. Columns: run_id, status, task, dataset,
+    heuristic, run, seed, all other options (nested ones as JSON; the options `metric` and `dataset` as option_metric, option_dataset),
+    n_labelled, metric, value; rows are sorted by run and metric. One's own data are named by their folder. Options
     choose runs: `load("runs", task="segment", heuristic=["bald", "random"], lr=0.01)`, as do `ids`. `statuses=None` takes runs of any
-    status; one that says RUNNING without a heartbeat for two minutes is DEAD. `newest` takes the newest of equal runs. Records that
+    status; one that says RUNNING without a heartbeat for two minutes is DEAD. `newest` takes the newest of equal runs. Copies of a
+    run (`analysis.copies`) count once; they are one warning, and `frame.attrs["copies"]` maps the run that counts to them. Records that
     cannot be read are one warning each, and stand in `frame.attrs["damaged"]`.
 
     Raises ValueError where nothing is found, where equal runs or completed runs with different budgets would be mixed, or for an unknown
     option, status or metric; FileNotFoundError without the folder; ConnectionError where MongoDB does not answer.
     """
-    with _answering():
-        chosen, damaged, reader = _choose(source, task, dataset, command, statuses, ids, newest, options)
+    with answering():
+        chosen, copies, damaged, reader = _choose(source, task, dataset, command, statuses, ids, newest, options)
         curves = reader.curves(chosen, metrics, damaged)
         measured = {name for curve in curves.values() for name in curve}
         for name in set(metrics or ()) - measured:
             known = {known for curve in reader.curves(chosen, None, {}).values() for known in curve}
-            raise ValueError(f"no run has metric {name!r}.{suggestion(name, known)}")
+            raise Refused(f"no run has metric {name!r}.{suggestion(name, known)}")
     chosen = [stored for stored in chosen if stored.run_id in curves]
     if not chosen:
         _report(damaged)
-        raise ValueError(f"all runs that match are damaged: {', '.join(sorted(damaged, key=lambda name: (len(name), name)))}")
+        raise Refused(f"all runs that match are damaged: {', '.join(sorted(damaged, key=lambda name: (len(name), name)))}")
     _refuse_mixed_budgets(chosen, curves)
-    _report(damaged)
+    _report(damaged, copies)
     frame = _long(chosen, curves)
-    frame.attrs["damaged"] = damaged
+    frame.attrs |= {"damaged": damaged, "copies": copies}
     return frame
 
 
 def load_picks(
-    source: str | Path,
+    source: Source,
     *,
     task: str | None = None,
     dataset: str | None = None,
@@ -83,8 +82,8 @@ def load_picks(
     `cycle` is the one after whose training an image was picked, -1 for the initial set; `index` counts in the whole dataset; `score` is NaN
     where there is none. Chooses, reports and raises as `load` does.
     """
-    with _answering():
-        chosen, damaged, reader = _choose(source, task, dataset, command, statuses, ids, newest, options)
+    with answering():
+        chosen, copies, damaged, reader = _choose(source, task, dataset, command, statuses, ids, newest, options)
         tables = list(reader.picks(chosen, damaged))
     rows: list[tuple] = []
     for stored, text in tables:
@@ -97,14 +96,14 @@ def load_picks(
             ]
         except BROKEN as error:
             damaged[str(stored.run_id)] = f"picks.csv: {reason_of(error)}"
-    _report(damaged)
+    _report(damaged, copies)
     frame = pd.DataFrame(rows, columns=["run_id", "heuristic", "run", "cycle", "index", "file", "score"])
-    frame.attrs["damaged"] = damaged
+    frame.attrs |= {"damaged": damaged, "copies": copies}
     return frame.astype({"run_id": "int64", "run": "int64", "cycle": "int64", "index": "int64", "score": "float64"})
 
 
 def _choose(
-    source: str | Path,
+    source: Source,
     task: str | None,
     dataset: str | None,
     command: str,
@@ -112,51 +111,46 @@ def _choose(
     ids: Collection[int] | None,
     newest: bool,
     options: Mapping[str, Any],
-) -> tuple[list[Stored], dict[str, str], FolderReader | DatabaseReader]:
+) -> tuple[list[Record], dict[int, list[int]], dict[str, str], Records]:
     for status in statuses or ():
         if status not in STATUSES:
-            raise ValueError(f"unknown status {status!r}.{suggestion(status, STATUSES)} Known: {', '.join(STATUSES)}")
-    damaged: dict[str, str] = {}
-    reader = DatabaseReader(open_database(str(source), PATIENCE)) if is_mongo(source) else FolderReader(Path(source))
-    records = sorted(reader.records(damaged), key=lambda stored: stored.run_id)
+            raise Refused(f"unknown status {status!r}.{suggestion(status, STATUSES)} Known: {', '.join(STATUSES)}")
+    reader = read(source)
+    damaged, records = dict(reader.damaged), sorted(reader.records, key=lambda stored: stored.run_id)
     known = {name for stored in records for name in stored.config}
     for name in options:
         if records and name not in known:
-            raise ValueError(f"no run has option {name!r}.{suggestion(name, known)}")
-    asked = dict(options) | ({"dataset": dataset} if dataset is not None else {})
+            raise Refused(f"no run has option {name!r}.{suggestion(name, known)}")
     for name, wanted in options.items():
         _refuse_unknown_values(name, wanted, [s.config[name] for s in records if name in s.config and task in (None, s.task)])
-    of_kind = [s for s in records if s.command == command and task in (None, s.task) and _matches(s.config, asked)]
+    named = [s for s in records if dataset in (None, s.dataset, s.config["dataset"])]
+    of_kind = [s for s in named if s.command == command and task in (None, s.task) and _matches(s.config, options)]
     chosen = [s for s in of_kind if (statuses is None or s.status in statuses) and (ids is None or s.run_id in ids)]
     described = "any status" if statuses is None else f"status {' or '.join(statuses)}"
     missing = sorted(set(ids or ()) - {s.run_id for s in chosen})
     if missing:
-        raise ValueError(f"runs {missing} are not among the readable runs of {command} with {described} that match")
+        raise Refused(f"runs {missing} are not among the readable runs of {command} with {described} that match")
     if not chosen:
         _report(damaged)
         others = ", ".join(f"{n} {status}" for status, n in sorted(Counter(s.status for s in of_kind).items()))
-        wanted = "".join(f", {name}={value!r}" for name, value in ({"task": task} | asked).items() if value is not None)
-        raise ValueError(f"found no run of {command} with {described}{wanted}{f'; there are {others}' if others else ''}")
-    return _without_duplicates(chosen, newest), damaged, reader
+        tasks, datasets = {s.task for s in records}, {s.dataset for s in records}
+        hint = suggestion(task, tasks) if task and task not in tasks else suggestion(dataset, datasets) if dataset else ""
+        asked = {"task": task} | dict(options) | {"dataset": dataset}
+        wanted = "".join(f", {name}={value!r}" for name, value in asked.items() if value is not None)
+        told = f"{wanted}{f'; there are {others}' if others else ''}{hint and f'.{hint}'}"
+        raise Refused(f"found no run of {command} with {described}{told}")
+    return *without_copies(_without_duplicates(chosen, newest)), damaged, reader
 
 
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except PyMongoError as error:
-        raise ConnectionError(f"MongoDB does not answer, or refuses: {str(error)[:120]}") from error
-
-
-def _without_duplicates(chosen: Sequence[Stored], newest: bool) -> list[Stored]:
+def _without_duplicates(chosen: Sequence[Record], newest: bool) -> list[Record]:
     """Refuse runs that differ in nothing that matters, or keep the newest of them."""
-    equal: dict[str, list[Stored]] = defaultdict(list)
+    equal: dict[str, list[Record]] = defaultdict(list)
     for stored in chosen:
         equal[run_key(f"{stored.task}-{stored.command}", stored.config)].append(stored)
     repeated = [[s.run_id for s in group] for group in equal.values() if len(group) > 1]
     if repeated and not newest:
         listed = "; ".join(str(group) for group in repeated[:20]) + ("; ..." if len(repeated) > 20 else "")
-        raise ValueError(
+        raise Refused(
             f"{len(repeated)} sets of equal runs (same task, dataset, heuristic, run and options): {listed}. "
             "Choose with newest=True, ids=[...] or an option such as heuristic='bald'"
         )
@@ -164,20 +158,20 @@ def _without_duplicates(chosen: Sequence[Stored], newest: bool) -> list[Stored]:
     return sorted(kept, key=lambda s: s.run_id)
 
 
-def _refuse_mixed_budgets(chosen: Sequence[Stored], curves: Mapping[int, Curves]) -> None:
+def _refuse_mixed_budgets(chosen: Sequence[Record], curves: Mapping[int, Curves]) -> None:
     """Completed runs on one dataset must have been measured at the same numbers of labels; unfinished ones stop early."""
-    groups: dict[tuple[str, str], dict[tuple[int, ...], list[Stored]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, str], dict[tuple[int, ...], list[Record]]] = defaultdict(lambda: defaultdict(list))
     for stored in chosen:
         if stored.status == "COMPLETED":
             budgets = tuple(sorted({step for steps, _ in curves[stored.run_id].values() for step in steps}))
-            groups[stored.task, stored.config["dataset"]][budgets].append(stored)
+            groups[stored.task, stored.dataset][budgets].append(stored)
     for (task, dataset), by_budget in groups.items():
         if len(by_budget) > 1:
             listed = "; ".join(f"runs {[s.run_id for s in group]} at {_shortened(budgets)}" for budgets, group in by_budget.items())
             all_runs = [s.config for group in by_budget.values() for s in group]
             differ = [n for n in ("n_initial", "n_query", "n_cycles", "n_val") if len({str(c.get(n)) for c in all_runs}) > 1]
             filters = f"an option ({', '.join(differ)})" if differ else "an option"
-            raise ValueError(f"{task} on {dataset} mixes budgets: {listed}. Choose with {filters} or ids=[...]")
+            raise Refused(f"{task} on {dataset} mixes budgets: {listed}. Choose with {filters} or ids=[...]")
 
 
 def _shortened(budgets: Sequence[int]) -> str:
@@ -185,7 +179,7 @@ def _shortened(budgets: Sequence[int]) -> str:
     return ", ".join(shown if len(shown) < 8 else [*shown[:3], "...", shown[-1]]) + " labels"
 
 
-def _long(chosen: Sequence[Stored], curves: Mapping[int, Curves]) -> pd.DataFrame:
+def _long(chosen: Sequence[Record], curves: Mapping[int, Curves]) -> pd.DataFrame:
     """One row per run, metric and budget; the options of a run are repeated in each."""
     described, positions, steps, names, values = [], [], [], [], []
     for position, s in enumerate(chosen):
@@ -193,7 +187,7 @@ def _long(chosen: Sequence[Stored], curves: Mapping[int, Curves]) -> pd.DataFram
             f"option_{n}" if n in TAKEN else n: json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else v
             for n, v in s.config.items()
         }
-        described.append(options | {"run_id": s.run_id, "status": s.status, "task": s.task})
+        described.append(options | {"run_id": s.run_id, "status": s.status, "task": s.task, "dataset": s.dataset})
         for name, (at, measured) in sorted(curves[s.run_id].items()):
             if name == "n_labelled":  # is a column
                 continue
@@ -215,13 +209,15 @@ def _refuse_unknown_values(name: str, wanted: Any, there: Sequence[Any]) -> None
     for value in wanted if isinstance(wanted, list | tuple | set | range) else []:
         if there and value not in there:
             known = sorted({str(other) for other in there})
-            raise ValueError(f"no run has {name}={value!r}.{suggestion(str(value), known)} Known: {', '.join(known)}")
+            raise Refused(f"no run has {name}={value!r}.{suggestion(str(value), known)} Known: {', '.join(known)}")
 
 
 def _matches(config: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     return all(config.get(n) in v if isinstance(v, list | tuple | set | range) else config.get(n) == v for n, v in asked.items())
 
 
-def _report(damaged: Mapping[str, str]) -> None:
+def _report(damaged: Mapping[str, str], copies: Mapping[int, Sequence[int]] | None = None) -> None:
+    if copies:
+        warnings.warn(told(copies), stacklevel=3)
     for name, reason in damaged.items():
         warnings.warn(f"run {name} is damaged and left out ({reason})", stacklevel=3)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,14 +22,19 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from analysis.comparisons import pairwise, verdict
+from analysis.caveats import about_yardsticks
+from analysis.comparisons import pairwise
+from analysis.copies import told
 from analysis.costs import costs_of, read_costs
 from analysis.curves import Curves, areas, curves_of, label_saving, labels_needed, over_cost
 from analysis.figures import draw_curves
+from analysis.records import Records, read
 from analysis.runs import load, load_picks
-from analysis.study import full_result, higher_is_better, main_metric, only_study, without
-from analysis.wording import interval, number, saved
-from experiments.pictures.plots import write_figure
+from analysis.study import Yardsticks, main_metric, only_study, without, yardsticks
+from analysis.verdict import verdict
+from analysis.wording import higher_is_better, interval, number, saved, say
+from data.names import Refused
+from experiments.pictures.canvas import kind_of_figure, write_figure
 
 MOST = 8  # budgets in a table of curves that have more than twice as many, as those over costs have
 
@@ -39,7 +45,9 @@ def chosen_options(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, equals, text = word.partition("=")
         if not (name and equals and text):
-            raise ValueError(f"--where {word}: expected option=value, or option=value,value")
+            raise Refused(f"--where {word}: expected option=value, or option=value,value")
+        if name in found:
+            raise Refused(f"--where {name} stands there twice; {name}=one,other takes runs of both values")
         whole = _value(text)
         found[name] = [_value(part) for part in text.split(",")] if whole == text and "," in text else whole
     return found
@@ -52,8 +60,25 @@ def _value(text: str) -> Any:
         return text
 
 
-def table(curves: Curves, target: float | None = None, more_is_better: bool = True) -> str:
-    """Mean ± standard deviation at every budget as Markdown, best area first."""
+def _finite(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Refused(f"{name} {text}: expected a finite number, a value of the metric")
+    return value
+
+
+def refuse_empty(asked: argparse.Namespace) -> None:
+    """An empty word is a variable of the shell that was not set, and would choose something else than was meant."""
+    for name, value in vars(asked).items():
+        if "" in (value if isinstance(value, list) else [value]):
+            raise Refused(f"{name} is an empty word: give a value, or leave it out")
+
+
+def table(curves: Curves, target: float | None = None, more_is_better: bool = True, yard: Yardsticks | None = None) -> str:
+    """Mean ± standard deviation at every budget as Markdown, best area first; below them what a trivial prediction reaches."""
     area = areas(curves)
     order = [str(name) for name in area.mean().sort_values(ascending=not more_is_better, kind="stable").index]
     columns = curves[order[0]].columns
@@ -66,6 +91,9 @@ def table(curves: Curves, target: float | None = None, more_is_better: bool = Tr
         cells = [spread(column) for column in [*values.T[shown], area[name].dropna().to_numpy()]]
         cells += [] if target is None else [_needed(curves[name], target, more_is_better)]
         lines.append([f"`{name}`".replace("|", "\\|"), str(len(values)), *cells])
+    if yard and yard.trivial is not None:
+        known = [f"{yard.trivial:.3f}"] * (len(head) - 2 - (target is not None))
+        lines.append([f"trivial: {yard.trivial_by}", "", *known, *([""] if target is not None else [])])
     return markdown(lines)
 
 
@@ -119,38 +147,46 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--newest", action="store_true", help="of equal runs take the newest, instead of refusing them")
 
 
-def chosen_runs(asked: argparse.Namespace) -> pd.DataFrame:
-    """The frame of the runs that the arguments choose, strategies divided as asked."""
+def chosen_runs(asked: argparse.Namespace, records: Records) -> pd.DataFrame:
+    """The frame of those of the records that the arguments choose, strategies divided as asked."""
     where = chosen_options(asked.where)
     clash = [name for name in where if name in ("source", "task", "dataset", "command", "statuses", "ids", "newest", "metrics")]
     if clash:
-        raise ValueError(f"--where {clash[0]}=...: this is no option of a run; use --task, --dataset or --newest")
-    return only_study(load(asked.source, task=asked.task, dataset=asked.dataset, newest=asked.newest, **where), asked.by)
+        raise Refused(f"--where {clash[0]}=...: this is no option of a run; use --task, --dataset or --newest")
+    return only_study(load(records, task=asked.task, dataset=asked.dataset, newest=asked.newest, **where), list(dict.fromkeys(asked.by)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_choices(parser)
-    parser.add_argument("--target", type=float, help="value of the metric for which the labels needed are counted")
+    parser.add_argument("--target", metavar="VALUE", help="value of the metric for which the labels needed are counted")
     parser.add_argument("--baseline", help="strategy that all others are compared with")
-    parser.add_argument("--costs", type=Path, metavar="FILE.csv", help="of columns file,cost: curves over what labels cost")
-    parser.add_argument("--out", type=Path, help="figure to draw, .png or .pdf")
+    parser.add_argument("--costs", metavar="FILE.csv", help="of columns file,cost: curves over what labels cost")
+    parser.add_argument("--out", help="figure to draw, .png or .pdf")
     asked = parser.parse_args()
     try:
-        frame = chosen_runs(asked)
+        refuse_empty(asked)
+        target = None if asked.target is None else _finite("--target", asked.target)
+        if asked.out:
+            kind_of_figure(Path(asked.out))
+        records = read(asked.source)
+        frame = chosen_runs(asked, records)
         metric = asked.metric or main_metric(frame)
         if lacking := without(frame, metric):
             print(f"warning: left out, without {metric}: runs {', '.join(map(str, lacking))}", file=sys.stderr)
         curves, what = curves_of(frame, metric), "labelled images"
         if asked.costs:
-            picks = load_picks(asked.source, ids=frame["run_id"].unique().tolist())
-            curves, what = over_cost(curves, costs_of(frame, picks, read_costs(asked.costs))), "cost of the labels"
-        print(table(curves, asked.target, higher_is_better(metric)))
-        if asked.baseline:
-            print(f"\n{versus(curves, asked.baseline, higher_is_better(metric))}")
+            picks = load_picks(records, ids=frame["run_id"].unique().tolist())
+            curves, what = over_cost(curves, costs_of(frame, picks, read_costs(Path(asked.costs)))), "cost of the labels"
+        more, yard = higher_is_better(metric), yardsticks(records, frame, metric)
+        full = "" if yard.full is None else f"All labels with the same training: {yard.full:.3f} ({yard.full_count})."
+        said = [full, told(frame.attrs["copies"]), *about_yardsticks(curves, yard, more)]
+        said += [versus(curves, asked.baseline, more)] if asked.baseline else []
+        say("\n\n".join([table(curves, target, more, yard), *filter(None, said)]))
         if asked.out:
-            title = f"{frame['dataset'].iloc[0]}: mean and standard deviation over runs"
-            print(write_figure(draw_curves(curves, metric, title, full_result(asked.source, frame, metric), x_label=what), asked.out))
+            title = yard.titled(f"{frame['dataset'].iloc[0]}: mean and standard deviation over runs")
+            drawn = draw_curves(curves, metric, title, yard.full, x_label=what, trivial=yard.trivial_mark)
+            say(str(write_figure(drawn, Path(asked.out))))
     except (ValueError, OSError) as error:
         raise SystemExit(f"{error}") from None
 

@@ -9,10 +9,7 @@ Runs that are in progress are left alone.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,8 +23,9 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
-from analysis.stored import BROKEN, PATIENCE, Run, is_mongo, read_run, reason_of, run_folders, status_of, time_of
-from experiments.tracking.checkpoints import atomic
+from analysis.records import BROKEN, PATIENCE, is_mongo, reason_of, run_folders, status_of, time_of
+from analysis.whole_runs import Run, content_of, read_run, write_run
+from analysis.wording import say
 from experiments.tracking.mongo import (
     artifact_name,
     create_indexes,
@@ -39,7 +37,6 @@ from experiments.tracking.mongo import (
 )
 
 DECISIVE = ("status", "result", "stop_time", "heartbeat", "config", "fail_trace", "command")  # where these are equal, so is the rest
-FINAL = ("COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT")
 RUNS_AT_ONCE = 20  # each may have LONGEST_OUTPUT
 FILES_AT_ONCE = 64  # of at most one chunk of GridFS, 255 kB, in memory
 
@@ -192,7 +189,7 @@ def to_folder(database: Database, runs: Path) -> Report:
             continue
         try:
             local = read_run(folder)
-            known[identity(place)] = folder, _content(local.entry["status"], local.metrics, local.artifacts)
+            known[identity(place)] = folder, content_of(local.entry["status"], local.metrics, local.artifacts)
         except BROKEN:
             known[identity(place)] = folder, ()
     source_names: dict[Any, str] = {}
@@ -204,10 +201,10 @@ def to_folder(database: Database, runs: Path) -> Report:
                 continue
             metrics = {metric["name"]: metric for metric in database["metrics"].find({"run_id": run["_id"]})}
             folder, content = known.get(identity(run), (None, ()))
-            if folder is not None and content >= _content(run["status"], metrics, run["artifacts"]):
+            if folder is not None and content >= content_of(run["status"], metrics, run["artifacts"]):
                 report.equal.append(name)
                 continue
-            _write(database, run, metrics, runs, folder, source_names)
+            write_run(database, run, metrics, runs, folder, source_names)
         except (NoFile, *BROKEN) as error:
             report.damaged[name] = reason_of(error)
             continue
@@ -215,92 +212,18 @@ def to_folder(database: Database, runs: Path) -> Report:
     return report
 
 
-def _content(status: str, metrics: dict[str, Any], artifacts: Any) -> tuple[bool, int, int]:
-    """How much of a run there is; the greater has more."""
-    return status in FINAL, sum(len(metric["values"]) for metric in metrics.values()), len(artifacts)
-
-
-def _write(
-    database: Database, run: dict[str, Any], metrics: dict[str, Any], runs: Path, folder: Path | None, source_names: dict[Any, str]
-) -> None:
-    """Write a run as Sacred's file observer would; a new folder appears when it is whole."""
-    files = GridFS(database)
-    into = folder or runs / f".sync-{os.getpid()}"
-    record = {name: value for name, value in run.items() if name not in ("_id", "config", "info", "captured_out", "format")}
-    record["host"] = {"stored_in": str(run["_id"])} | run["host"]
-    sources = [(name, _write_source(files, file_id, runs, source_names)) for name, file_id in run["experiment"].get("sources", [])]
-    record["experiment"] = run["experiment"] | {"sources": [list(source) for source in sources if source[1]]}
-    record["artifacts"] = [artifact["name"] for artifact in run["artifacts"]]
-    columns = {name: {column: metric[column] for column in ("steps", "values", "timestamps")} for name, metric in metrics.items()}
-    info = {name: value for name, value in run["info"].items() if name != "metrics"}
-    save = _save if folder else Path.write_bytes
-    into.mkdir(exist_ok=True)
-    try:
-        for artifact in run["artifacts"]:
-            if Path(artifact["name"]).name != artifact["name"] or artifact["name"].endswith(".json"):
-                raise ValueError(f"artifact {artifact['name']!r} is no name of a file that a run may have")
-            save(into / artifact["name"], files.get(artifact["file_id"]).read())
-        save(into / "cout.txt", run["captured_out"].encode())
-        for name, value in {"config": run["config"], "metrics": columns, "info": info, "run": record}.items():
-            if value:
-                save(into / f"{name}.json", json.dumps(value, sort_keys=True, indent=2, default=_plain_text).encode())
-        if folder is None:
-            _take_number(into, runs, int(run["_id"]))
-    finally:
-        if folder is None:
-            shutil.rmtree(into, ignore_errors=True)
-
-
-def _plain_text(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _save(file: Path, content: bytes) -> None:
-    with atomic(file) as temporary:
-        temporary.write_bytes(content)
-
-
-def _write_source(files: GridFS, file_id: Any, runs: Path, names: dict[Any, str]) -> str:
-    """Where a source lies below the runs, '' where the database lacks it; written once."""
-    if file_id not in names:
-        stored = files.find_one({"_id": file_id})
-        if stored is None:
-            return ""
-        content = stored.read()
-        path = Path(stored.filename)
-        own = path.parent.name == "_sources"
-        name = path.name if own else f"{path.stem}_{hashlib.md5(content).hexdigest()}{path.suffix}"
-        if not (runs / "_sources" / name).exists():
-            _save(runs / "_sources" / name, content)
-        names[file_id] = f"_sources/{name}"
-    return names[file_id]
-
-
-def _take_number(folder: Path, runs: Path, number: int) -> None:
-    """Give a folder its number, or the next free one where another run has it."""
-    while True:
-        if not (runs / str(number)).exists():
-            try:
-                os.rename(folder, runs / str(number))
-                return
-            except OSError:
-                if not (runs / str(number)).exists():
-                    raise
-        number = max(int(f.name) for f in run_folders(runs)) + 1
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="a runs folder, or mongodb://host:port/database")
     parser.add_argument("target", help="the other of the two")
     asked = parser.parse_args()
-    if is_mongo(asked.source) == is_mongo(asked.target):
+    if "" in (asked.source, asked.target) or is_mongo(asked.source) == is_mongo(asked.target):
         raise SystemExit("give a runs folder and an address that starts with mongodb://, in the order from, to")
     try:
         if is_mongo(asked.target):
-            print(to_database(Path(asked.source), open_database(asked.target, PATIENCE)))
+            say(str(to_database(Path(asked.source), open_database(asked.target, PATIENCE))))
         else:
-            print(to_folder(open_database(asked.source, PATIENCE), Path(asked.target)))
+            say(str(to_folder(open_database(asked.source, PATIENCE), Path(asked.target))))
     except PyMongoError as error:
         raise SystemExit(f"MongoDB does not answer, or refused: {str(error)[:200]}") from None
     except (ValueError, OSError) as error:

@@ -1,36 +1,102 @@
-"""Finding a dataset by name and checking its options, for the tables of loaders of the three tasks."""
+"""The datasets of the three tasks, by name; a loader is imported when its dataset is asked for."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
 from typing import Any
 
-from data.formats.labelled import require_one_of
-from data.store import Images
-from heuristics.core.registry import suggestion
+from data.limits import Limit, check_options, options_of
+from data.names import Refused, require_one_of
 
-Loaders = Mapping[str, Callable[..., Images]]
-GIVEN = ("name", "data_root", "image_size", "scale", "cache_root")  # what every loader of a task takes; all else are its options
+MEDMNIST = "data.sets.medmnist:medmnist"
+CATALOGUE: dict[
+    str, dict[str, tuple[str, ...]]
+] = {  # task -> dataset -> its loader as module:function, and its first argument
+    "segment": {
+        "phantom": ("data.phantoms.glands:phantom",),
+        "glas": ("data.sets.glas:glas",),
+        "dsb2018": ("data.sets.dsb2018:dsb2018",),
+        "folder": ("data.formats.mask_folder:mask_folder",),
+    },
+    "classify": {
+        "phantom": ("data.phantoms.tissue:phantom",),
+        "digits": ("data.sets.digits:digits",),
+        "nct": ("data.sets.class_folders:nct",),
+        "isic2020": ("data.sets.isic:isic2020",),
+        "cifar10": ("data.sets.cifar:cifar10",),
+        "eurosat": ("data.sets.class_folders:eurosat",),
+        "imagenet": ("data.sets.class_folders:imagenet",),
+        "oct": ("data.sets.class_folders:oct_scans",),
+        "braintumor": ("data.sets.brain_tumor:braintumor",),
+        "brain_tumor_mri": ("data.sets.class_folders:brain_tumor_mri",),
+        "gaps": ("data.sets.defects:gaps",),
+        "ksdd2": ("data.sets.defects:ksdd2",),
+        "ksdd": ("data.sets.defects:ksdd",),
+        "folder": ("data.formats.class_folder:own",),
+        **{
+            name: (MEDMNIST, name)
+            for name in "pathmnist dermamnist octmnist pneumoniamnist retinamnist breastmnist bloodmnist tissuemnist "
+            "organamnist organcmnist organsmnist".split()
+        },
+    },
+    "detect": {
+        "phantom": ("data.phantoms.ct:phantom",),
+        "deeplesion": ("data.sets.deeplesion:deeplesion",),
+        "busi": ("data.sets.busi:busi",),
+        "bccd": ("data.sets.bccd:bccd",),
+        "coco": ("data.formats.coco:coco",),
+        "voc": ("data.formats.voc:voc",),
+    },
+}
+OWN = frozenset(
+    {"folder", "coco", "voc"}
+)  # datasets that are whatever lies in the user's folder: another folder, other data
+NOT_HERE = {  # known datasets that cannot be used, and why
+    "chestmnist": "chestmnist gives each image 14 yes-or-no labels, and only sets with one class per image can be used here"
+}
+GIVEN = (
+    "name",
+    "data_root",
+    "image_size",
+    "scale",
+    "cache_root",
+)  # what scripts pass to a loader; all else are the dataset's options
 
 
-def options_of(loaders: Loaders, name: str) -> dict[str, Any]:
-    """The options of a dataset and their defaults. ValueError names the nearest known dataset."""
-    require_one_of("dataset", name, sorted(loaders))
-    parameters = inspect.signature(loaders[name]).parameters.values()
-    return {p.name: p.default for p in parameters if p.name not in GIVEN}
+def names(task: str) -> list[str]:
+    """The datasets of a task ('segment', 'classify' or 'detect'), in alphabetical order."""
+    require_one_of("task", task, CATALOGUE)
+    return sorted(CATALOGUE[task])
 
 
-def check_options(loaders: Loaders, name: str, chosen: Mapping[str, Any]) -> None:
-    """ValueError for an unknown dataset or option, or a value of the wrong type; reads nothing."""
-    known = options_of(loaders, name)
-    for option, value in chosen.items():
+def loader(task: str, name: str) -> Callable[..., Any]:
+    """The function that reads a dataset and gives `data.store.Images`. Refused with the nearest name where there is none such."""
+    if name in NOT_HERE:
+        raise Refused(NOT_HERE[name])
+    require_one_of("dataset", name, names(task))
+    path, *first = CATALOGUE[task][name]
+    module, function = path.split(":")
+    return partial(getattr(import_module(module), function), *first)
+
+
+def module_of(task: str, name: str) -> str:
+    """The name of the module that reads a dataset."""
+    return CATALOGUE[task][name][0].partition(":")[0]
+
+
+def options(task: str, name: str) -> dict[str, tuple[Any, Limit | None]]:
+    """The options of a dataset, each with its default and its limit."""
+    return options_of(loader(task, name), without=GIVEN)
+
+
+def check(task: str, name: str, chosen: Mapping[str, Any]) -> None:
+    """Refused for an unknown dataset or option, or a value that it cannot have; reads nothing."""
+    known = options(task, name)
+    for option in chosen:
         if option in GIVEN:
-            raise ValueError(f"dataset_options.{option} is no option of a dataset; set dataset, data_root or the size of images beside it")
-        if option not in known:
-            listed = ", ".join(known) or "none"
-            raise ValueError(f"dataset {name!r} has no option {option!r}.{suggestion(option, known)} Its options: {listed}")
-        kind = type(known[option])
-        fits = isinstance(value, int | float) if kind is float else isinstance(value, list | tuple if kind is tuple else kind)
-        if not fits or (isinstance(value, bool) and kind is not bool):
-            raise ValueError(f"option {option}={value!r} of dataset {name!r} must be a {kind.__name__}, like {known[option]!r}")
+            raise Refused(
+                f"dataset_options.{option} is no option of a dataset; set dataset, data_root or the size of images beside it"
+            )
+    check_options(f"dataset {name!r}", known, chosen)

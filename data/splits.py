@@ -1,17 +1,10 @@
-"""Division of a dataset into train, validation and test: stratified by group, by whole patients, the same for the same generator.
-
-    python -m data.splits glas --run 0 --n-val 17
-
-writes data/splits/glas/{train,val,test}.csv, with the division that an experiment with the same run and n_val uses.
-"""
+"""Division of a dataset into train, validation and test: stratified by group, by whole patients, the same for the same generator."""
 
 from __future__ import annotations
 
-import argparse
 import csv
-import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +12,8 @@ import numpy as np
 from jaxtyping import Int, Integer
 from numpy import ndarray
 
-from data.store import ROOT, Images
-from heuristics.core.registry import suggestion
+from data.names import Missing, Refused, suggestion
+from data.store import Images
 
 COLUMNS = ("index", "name", "group", "patient", "part")
 ATTEMPTS = 500  # random orders of the patients in search of a division by whole patients
@@ -50,10 +43,10 @@ def divide(
     strata = np.zeros(groups, np.int64) if isinstance(groups, int) else np.asarray(groups)
     n = len(strata)
     if isinstance(held, float) and not 0 <= held < 1:
-        raise ValueError(f"held={held!r} must be a fraction from 0 to below 1, or a whole number of images")
+        raise Refused(f"held={held!r} must be a fraction from 0 to below 1, or a whole number of images")
     count = round(held * n) if isinstance(held, float) else held
     if not 0 <= count <= n:
-        raise ValueError(f"{count} images cannot be held out of {n}; expected 0 to {n}")
+        raise Refused(f"{count} images cannot be held out of {n}; expected 0 to {n}")
     member = np.unique(strata, return_inverse=True)[1]
     shares = _shares(np.bincount(member), count, rng)
     if patients is None:
@@ -73,7 +66,7 @@ def initial(
     """
     strata = np.asarray(groups)
     if not 1 <= n_initial <= len(strata):
-        raise ValueError(f"n_initial={n_initial} must be from 1 to the {len(strata)} images of the pool")
+        raise Refused(f"n_initial={n_initial} must be from 1 to the {len(strata)} images of the pool")
     if not stratified:
         return np.sort(rng.permutation(len(strata))[:n_initial])
     turns = np.empty(len(strata), np.int64)  # which image of its group it is: all firsts come before all seconds
@@ -95,17 +88,17 @@ def make_splits(images: Images, n_val: int, rng: np.random.Generator) -> Splits:
     train = images.part("train")
     for part, found in (("train", train), ("test", test)):
         if not len(found):
-            raise ValueError(f"dataset {images.dataset!r} has no {part} images, only {', '.join(sorted(set(images.parts)))}")
+            raise Refused(f"dataset {images.dataset!r} has no {part} images, only {', '.join(sorted(set(images.parts)))}")
     if n_val == 0:
         return Splits(train, None, test)
     if "val" in images.parts:
         return Splits(train, images.part("val"), test)
     if not 0 < n_val < len(train):
-        raise ValueError(f"n_val={n_val} must be from 0 to {len(train) - 1}: {images.dataset!r} has {len(train)} images to train with")
+        raise Refused(f"n_val={n_val} must be from 0 to {len(train) - 1}: {images.dataset!r} has {len(train)} images to train with")
     named = bool((train.patients != "").any())
     kept, held = divide(train.groups, n_val, rng, train.patients if named else None)
     if not len(held) or not len(kept):
-        raise ValueError(f"n_val={n_val} of the {len(train)} images of {images.dataset!r} cannot be held out without dividing a patient")
+        raise Refused(f"n_val={n_val} of the {len(train)} images of {images.dataset!r} cannot be held out without dividing a patient")
     if len(held) != n_val:
         warnings.warn(f"validation has {len(held)} images, not n_val={n_val}: images of one patient stay together.", stacklevel=2)
     return Splits(train.subset(kept), train.subset(held), test)
@@ -141,54 +134,19 @@ def read_splits(images: Images, folder: Path) -> Splits:
         file = folder / f"{stem}.csv"
         for name in _names(file, optional=stem == "val"):
             if name not in index_of:
-                raise ValueError(f"{file} names {name!r}, which dataset {images.dataset!r} does not have.{suggestion(name, index_of)}")
+                raise Refused(f"{file} names {name!r}, which dataset {images.dataset!r} does not have.{suggestion(name, index_of)}")
             if name in seen:
                 again = "twice" if seen[name] == file else f"as {seen[name].name} does"
-                raise ValueError(f"{file} names {name!r} {again}, expected every image once")
+                raise Refused(f"{file} names {name!r} {again}, expected every image once")
             seen[name] = file
             indices.append(index_of[name])
         if not indices and stem != "val":
-            raise ValueError(f"{file} names no image, expected at least one")
+            raise Refused(f"{file} names no image, expected at least one")
         parts[stem] = images.subset(indices) if indices else None
     train, test = parts["train"], parts["test"]
     if train is None or test is None:
-        raise ValueError(f"{folder} gives no images to train or to test with")
+        raise Refused(f"{folder} gives no images to train or to test with")
     return Splits(train, parts["val"], test)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the CSVs of one division and print its table. Returns the exit code: 0, 1 for wrong data, 2 for a wrong command."""
-    from data.formats.reading import default_data_root
-    from experiments.learning.randomness import generator
-
-    parser = argparse.ArgumentParser("python -m data.splits", description="Write the division of a dataset as CSV files.")
-    parser.add_argument("dataset", help=f"one of {', '.join(_LOADERS)}")
-    parser.add_argument("--run", type=int, default=0, help="number of the run, which decides the division (default 0)")
-    parser.add_argument("--n-val", type=int, default=17, help="images of the training part to validate with (default 17)")
-    parser.add_argument("--data-root", type=Path, default=default_data_root(), help="folder of the datasets (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=ROOT / "data" / "splits", help="folder to write to (default %(default)s)")
-    given = parser.parse_args(arguments)
-    if given.dataset not in _LOADERS:
-        near = suggestion(given.dataset, _LOADERS)
-        print(f"unknown dataset {given.dataset!r}.{near} Known: {', '.join(_LOADERS)}", file=sys.stderr)
-        return 2
-    if given.run < 0 or given.n_val < 0:
-        print(f"--run {given.run} and --n-val {given.n_val} must not be negative", file=sys.stderr)
-        return 2
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            images = _LOADERS[given.dataset](given.data_root)
-            splits = make_splits(images, given.n_val, generator(given.run, 0, "split"))
-        for sentence in dict.fromkeys(str(warning.message) for warning in caught):
-            print(f"warning: {sentence}", file=sys.stderr)
-        written = write_splits(splits, given.out / given.dataset)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(_table(splits))
-    print(f"written: {given.out / given.dataset}/{{{','.join(file.stem for file in written)}}}.csv")
-    return 0
 
 
 def _shares(sizes: Int[ndarray, " g"], count: int, rng: np.random.Generator) -> Int[ndarray, " g"]:
@@ -234,15 +192,15 @@ def _names(file: Path, optional: bool) -> list[str]:
     if not file.is_file():
         if optional:
             return []
-        raise FileNotFoundError(f"{file} does not exist, expected a CSV with a column 'name'")
+        raise Missing(f"{file} does not exist, expected a CSV with a column 'name'")
     with file.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines)
         if "name" not in (reader.fieldnames or []):
-            raise ValueError(f"{file} has no column 'name'; its columns are {', '.join(reader.fieldnames or []) or 'none'}")
+            raise Refused(f"{file} has no column 'name'; its columns are {', '.join(reader.fieldnames or []) or 'none'}")
         return [(row["name"] or "").strip() for row in reader]
 
 
-def _table(splits: Splits) -> str:
+def table(splits: Splits) -> str:
     """Images of each split, by group and by official part."""
     rows = {"train": splits.train, "val": splits.val, "test": splits.test}
     rows |= {part: splits.test.part(part) for part in _test_parts(splits.test) if part != "test"}
@@ -253,34 +211,3 @@ def _table(splits: Splits) -> str:
         patients = 0 if images is None else len(set(images.patients.tolist()) - {""})
         lines.append(f"{name:<8}{0 if images is None else len(images):>8}{patients or '-':>10}" + "".join(f"{n:>10}" for n in of_group))
     return "\n".join(lines)
-
-
-def _glas(data_root: Path) -> Images:
-    from data.sets.glas import glas
-
-    return glas(data_root)
-
-
-def _dsb2018(data_root: Path) -> Images:
-    from data.sets.dsb2018 import dsb2018
-
-    return dsb2018(data_root)
-
-
-def _folder(data_root: Path) -> Images:
-    from data.formats.mask_folder import mask_folder
-
-    return mask_folder(data_root)
-
-
-def _phantom(data_root: Path) -> Images:
-    from data.phantoms.glands import glands
-
-    return glands()
-
-
-_LOADERS: dict[str, Callable[[Path], Images]] = {"phantom": _phantom, "glas": _glas, "dsb2018": _dsb2018, "folder": _folder}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +22,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
+from data.files import folder_from
+from data.names import Refused
+
 TARGETS = ("class", "class_map", "instance_map", "boxes")
 
 
@@ -101,7 +102,7 @@ class Images(Dataset):
     def instances(self, i: int | np.integer) -> Int[ndarray, "h w"]:
         """Instance ids (H, W) of image i, 0 is background. Only where `kind` is 'instance_map'."""
         if self.kind != "instance_map":
-            raise ValueError(f"dataset {self.dataset!r} has {self.kind} targets and no instances")
+            raise Refused(f"dataset {self.dataset!r} has {self.kind} targets and no instances")
         return np.asarray(self.targets[self.rows[i]], dtype=np.int32)
 
     def subset(self, indices: Sequence[int] | ndarray) -> Images:
@@ -159,7 +160,7 @@ def cached(
 
     The cache is written beside and renamed into place, so that a killed or concurrent build leaves no half of one.
     """
-    cache_root = cache_root or Path(os.environ.get("ALIQUOT_CACHE", ROOT / "data" / "cache"))
+    cache_root = cache_root or folder_from("ALIQUOT_CACHE", "data/cache")
     folder = cache_root / f"{dataset}-{fingerprint}"
     if not folder.exists():
         cache_root.mkdir(parents=True, exist_ok=True)
@@ -200,7 +201,7 @@ def _write(folder: Path, dataset: str, records: Iterable[Record], total: int | N
             target = np.ascontiguousarray(record.target).reshape(record.target.shape)
             dtype = dtype or target.dtype
             if target.dtype != dtype:
-                raise ValueError(f"{record.name}: target is {target.dtype}, those before it are {dtype}")
+                raise Refused(f"{record.name}: target is {target.dtype}, those before it are {dtype}")
             pixels.write(image.tobytes())
             targets.write(target.tobytes())
             shapes["pixels"].append(image.shape)
@@ -208,7 +209,7 @@ def _write(folder: Path, dataset: str, records: Iterable[Record], total: int | N
             for column in table:
                 table[column].append(getattr(record, column))
     if not table["name"]:
-        raise ValueError(f"no image was found for dataset {dataset!r}")
+        raise Refused(f"no image was found for dataset {dataset!r}")
     for stem in shapes:
         np.save(folder / f"{stem}_shapes.npy", np.array(shapes[stem], dtype=np.int64).reshape(len(table["name"]), -1))
     (folder / "pixels_dtype.txt").write_text("uint8")

@@ -1,62 +1,230 @@
-"""What scripts are made of: the commands `main` (active learning), `supervised` and `evaluate`, and presets from a table."""
+"""What a script is made of: its options, presets and task become the commands main, supervised, evaluate and splits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sacred import Experiment
+from sacred import SETTINGS, Experiment
 from sacred.config import ConfigDict
+from sacred.utils import apply_backspaces_and_linefeeds
 
-from data.splits import Splits
-from data.store import Images
-from experiments.loop import MakeBatches, Task
-from experiments.simulation import MoreFiles, Watch, checkpoint_of, evaluate_saved, identity, simulate
-from experiments.tracking.common import prepare, sentences
+from data.catalogue import OWN, module_of
+from data.files import folder_from, folder_of
+from data.names import Refused
+from experiments.tracking import declare, launch
 
-Options = Mapping[str, Any]
+if TYPE_CHECKING:
+    from sacred.run import Run
 
+    from data.splits import Splits
+    from experiments.simulation import Begun
+    from experiments.tasks.task import Definition
+    from experiments.tracking.checkpoints import Checkpoint, State
+    from heuristics.core.registry import Heuristic
 
-def add_commands(
-    ex: Experiment,
-    check: Callable[[Options], Any],
-    load_splits: Callable[[Options], Splits],
-    make_task: Callable[[Options, Images], Task],
-    batches_of: Callable[[Options, Images], MakeBatches],
-    picture_of_picks: Callable[[Options, Task, Images], Watch],
-    more_files: MoreFiles | None = None,
-) -> None:
-    """Give an experiment its commands, made of the functions in which tasks differ, and the gate that checks options first."""
-
-    def run_command(command: str, options: Options, run: Any) -> float:
-        with sentences(), checkpoint_of(run, command, options).lock():  # held since the gate, and free again if data cannot be loaded
-            splits = load_splits(options)
-            task = make_task(options, splits.train)
-            batches, watch = batches_of(options, splits.train), picture_of_picks(options, task, splits.train)
-            return simulate(run, command, options, task, splits, batches, watch, more_files)
-
-    @ex.main
-    def main(_run, _config):
-        """Active learning: label a few images in each cycle, train, test (the default)."""
-        return run_command("main", _config, _run)
-
-    @ex.command
-    def supervised(_run, _config):
-        """Train once on the whole pool with the same recipe: the upper bound."""
-        return run_command("supervised", _config, _run)
-
-    @ex.command
-    def evaluate(_run, _config):
-        """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
-        with sentences():
-            splits = load_splits(_config)
-            return evaluate_saved(_run, _config, splits, make_task(_config, splits.train))
-
-    prepare(ex, check, lambda options: identity(load_splits(options)))
+# Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
+SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})  # type: ignore[union-attr]
+CONTINUED = ("main", "supervised")  # commands whose runs are continued where they stopped
 
 
-def add_presets(ex: Experiment, presets: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
-    """Give an experiment named configs: for each name a sentence, which `print_named_configs` shows, and the options that it sets."""
-    for name, (sentence, options) in presets.items():
-        ex.named_configs[name] = ConfigDict(options)
-        ex.named_configs[name].__doc__ = sentence
+def runs_folder() -> Path:
+    """Where runs are stored: $ALIQUOT_RUNS, relative to the project, else runs/."""
+    return folder_from("ALIQUOT_RUNS", "runs")
+
+
+class Script:
+    """A Sacred experiment with one task: what segment.py, classify.py and detect.py are."""
+
+    def __init__(
+        self,
+        ex: Experiment,
+        options: declare.Options,
+        presets: Mapping[str, declare.Preset],
+        definition: Callable[[], Definition],  # imported when it is needed
+    ):
+        self.ex, self.options, self.presets, self.definition = ex, options, presets, definition
+        self.name = str(ex.path)
+        self.begun: Begun | None = None
+        ex.configurations.append(declare.Configuration(options))
+        for name, (sentence, chosen) in presets.items():
+            ex.named_configs[name] = ConfigDict(dict(chosen))
+            ex.named_configs[name].__doc__ = sentence
+        ex.captured_out_filter = apply_backspaces_and_linefeeds  # type: ignore[assignment]
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        logger = logging.getLogger(self.name)
+        logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
+        ex.logger = logger  # type: ignore[assignment]
+        # Sacred lets dictionaries grow only where a function takes them.
+        ex.capture(lambda heuristic_options, dataset_options=None, pseudo_thresholds=None: None)
+
+        @ex.main  # type: ignore[reportOptionalCall] - Sacred's decorator is typed as None
+        def main(_run):
+            """Active learning: label a few images in each cycle, train, test (the default)."""
+            return self._simulate(_run)
+
+        @ex.command
+        def supervised(_run):
+            """Train once on the whole pool with the same recipe: the upper bound."""
+            return self._simulate(_run, supervised=True)
+
+        @ex.command
+        def evaluate(_run):
+            """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
+            return self._evaluate(_run)
+
+        @ex.command(unobserved=True)
+        def splits():
+            """Write the division of this run as CSV files, to be edited and given back as splits_dir."""
+            self._write_splits()
+
+    def command_line(self, words: Sequence[str]) -> Run | None:
+        """Do what a command line asks for; None where that run was finished before."""
+        given = launch.read_words(words, list(self.ex.commands))
+        if given.help:
+            print(self.manual())
+            return None
+        named = [word for word in given.updates if "=" not in word]
+        flags = {"COMMAND": given.command, "UPDATE": list(given.updates), "--comment": given.comment or None}
+        return self.start(given.command, self.values(given.updates), named, flags)
+
+    def run(self, command: str = "main", presets: Sequence[str] = (), **typed: Any) -> Run | None:
+        """Run a command from Python, with presets and options as on a command line; None where that run was finished before."""
+        chosen = [item for name in presets for item in declare.preset(self.presets, name).items()]
+        values = declare.settle(self.options, chosen, typed)
+        return self.start(command, self.titled(values), presets)
+
+    def values(self, words: Sequence[str]) -> declare.Values:
+        """The value of every option, from the words of a command line after `with`."""
+        return self.titled(declare.resolve(self.options, self.presets, words))
+
+    def start(
+        self, command: str, options: declare.Values, presets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    ) -> Run | None:
+        """Check the options, and run a command with them under the lock of its run."""
+        changed = {name: value for name, value in options.items() if value != self.options[name].default}
+        meta = {"named_configs": list(presets)}
+        sacred: dict[str, Any] = {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
+        if command not in (*CONTINUED, "evaluate", "splits"):
+            declare.check(self.options, options)
+            return self.ex.run(command, **sacred)
+        heuristic = self.check(options)
+        checkpoint = self.checkpoint_of(command if command in CONTINUED else "main", options)
+        from experiments.simulation import Begun
+
+        if command not in CONTINUED:
+            self.begun = Begun(options, heuristic, checkpoint, None, "")
+            return self._observed(command, sacred)
+        with checkpoint.lock():
+            state, code = checkpoint.open(options["resume"]), self.code_of(options)
+            if state is not None and checkpoint.is_completed(state):
+                self._name_finished(checkpoint, state, options, code)
+                return None
+            if state is not None:
+                checkpoint.require_same_code(state, code, options["resume"])
+            self.begun = Begun(options, heuristic, checkpoint, state, code)
+            return self._observed(command, sacred)
+
+    def check(self, options: declare.Values) -> Heuristic:
+        """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
+        declare.check(self.options, options)
+        from experiments.tracking.combinations import check_together  # late: needs torch
+
+        definition = self.definition()
+        heuristic = check_together(options, definition.gives(options))
+        definition.check(options)
+        return heuristic
+
+    def titled(self, options: declare.Values) -> declare.Values:
+        """The options with the name that figures give the dataset: its own, or that of the user's folder."""
+        own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
+        return {**options, "dataset_title": options["dataset_title"] or own}
+
+    def checkpoint_of(self, command: str, options: declare.Values) -> Checkpoint:
+        """Where this run keeps what a restart needs."""
+        from experiments.tracking.checkpoints import Checkpoint, run_key
+
+        return Checkpoint(runs_folder(), run_key(f"{self.name}-{command}", options))
+
+    def code_of(self, options: declare.Values) -> str:
+        """Digest of the code that decides the result: the script, its heuristic and its dataset, with all that they import."""
+        from experiments.tracking.code import digest_of
+        from heuristics import get
+
+        reads = module_of(self.name, options["dataset"])
+        return digest_of(f"experiments.{self.name}", get(options["heuristic"]).function.__module__, reads)
+
+    def load_splits(self, options: Mapping[str, Any]) -> Splits:
+        """The dataset, divided."""
+        from experiments.simulation import splits_of
+
+        return splits_of(self.definition().load(options), options)
+
+    def manual(self) -> str:
+        """What `--help` shows."""
+        commands = {name: (f.__doc__ or "").strip().split("\n")[0] for name, f in self.ex.commands.items()}
+        listed = "\n".join(f"  {name:<22}{sentence}" for name, sentence in commands.items())
+        flags = "\n".join(f"  {short}, {name}" for short, name in launch.FLAGS.items())
+        return f"{(self.ex.doc or '').strip()}\n\nCommands:\n{listed}\n\nFlags:\n{flags}"
+
+    def _observed(self, command: str, sacred: Mapping[str, Any]) -> Run:
+        from experiments.tracking.recording import observe
+
+        observe(self.ex, runs_folder())
+        try:
+            return self.ex.run(command, **sacred)
+        finally:
+            self.begun = None
+
+    def _name_finished(self, checkpoint: Checkpoint, state: State, options: declare.Values, code: str) -> None:
+        """End quietly where this very run was completed, so that a grid can be started again blindly."""
+        from experiments.simulation import identity
+
+        checkpoint.require_same_data(state, identity(self.load_splits(options)))
+        curve = checkpoint.runs / state.finished_by / "curve.png"
+        print(f"This run was finished before as run {state.finished_by}: {os.path.relpath(curve)}")
+        if state.code != code:
+            print(f"The code has changed since (then {state.code}, now {code}); resume=fresh runs it again.")
+
+    def _simulate(self, run: Run, supervised: bool = False) -> float:
+        from experiments.finish import finish, record_row
+        from experiments.simulation import identity, simulate
+
+        begun, definition = self._require_begun(), self.definition()
+        splits = self.load_splits(begun.options)
+        if begun.state is not None:
+            begun.checkpoint.require_same_data(begun.state, identity(splits))
+            print(f"Continuing after {begun.state.cycle} finished cycles.")
+        state, trivial = simulate(begun, definition, splits, lambda row: record_row(run, row), supervised)
+        return finish(run, begun, definition, splits, state, trivial, supervised)
+
+    def _evaluate(self, run: Run) -> float:
+        from experiments.finish import print_measured, record_row
+        from experiments.simulation import evaluate_saved
+
+        begun = self._require_begun()
+        options = begun.options
+        file, images, row, trivial = evaluate_saved(begun, self.definition(), self.load_splits(options))
+        record_row(run, {"n_labelled": 0, **row})  # a saved model does not say on how many labels it was trained
+        print(f"{file} on {len(images)} images ({options['split']})")
+        print_measured(row, trivial, options["metric"])
+        return row[options["metric"]]
+
+    def _write_splits(self) -> None:
+        from data.files import under_root
+        from data.splits import table, write_splits
+
+        options = self._require_begun().options
+        splits = self.load_splits(options)
+        folder = under_root(Path("data") / "splits" / f"{self.name}-{options['dataset_title']}-{options['run']}")
+        written = write_splits(splits, folder)
+        print(table(splits))
+        print(f"written: {os.path.relpath(folder)}/{{{','.join(file.stem for file in written)}}}.csv")
+
+    def _require_begun(self) -> Begun:
+        if self.begun is None:
+            raise Refused(f"start this with {self.name}.py, or with SCRIPT.run(...) of experiments.{self.name}")
+        return self.begun

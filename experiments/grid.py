@@ -14,176 +14,21 @@ it, and stopped runs continue, so that the same grid can be started again at any
 from __future__ import annotations
 
 import argparse
-import logging
-import math
-import multiprocessing
 import os
-import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, wherever this is started from
 
 from tqdm import tqdm
 
+from experiments.grids.examining import examined
 from experiments.grids.jobs import Job, Outcome, noting_stops, recorded, require_address, require_storable, run_here, send_rest, table
+from experiments.grids.words import expand, parse
 
 tqdm.monitor_interval = 0  # no thread beside the processes that are started
-ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("main", "supervised")  # those that know a finished run
-MOST = 10_000  # command lines
-BRACKETS = {"(": ")", "[": "]", "{": "}"}
-NUMBER = r"\s*[-+.]?\d[\d.e+-]*\s*"
-
-
-def split_values(text: str) -> list[str]:
-    """Split at commas that stand in no bracket and no quotes; ValueError where one is left open or a value is empty."""
-    pieces, closing = [""], list[str]()
-    for token in re.findall(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|.""", text, re.DOTALL):  # a whole quotation or one letter
-        if token in ("'", '"'):
-            raise ValueError(f"{text!r} lacks a closing {token}")
-        if token == "," and not closing:
-            pieces.append("")
-            continue
-        if token in BRACKETS:
-            closing.append(BRACKETS[token])
-        elif closing and token == closing[-1]:
-            closing.pop()
-        pieces[-1] += token
-    if closing:
-        raise ValueError(f"{text!r} lacks a closing {closing[-1]}")
-    if "" in pieces and len(pieces) > 1:
-        raise ValueError(f"{text!r} has an empty value beside a comma")
-    return pieces
-
-
-def values_of(word: str) -> list[str]:
-    """The words that one word of a grid stands for: `run=0..2` is run=0, run=1, run=2; a preset is itself."""
-    name, equals, text = word.partition("=")
-    if not equals:
-        return split_values(word)
-    values: list[str] = []
-    for piece in split_values(text):
-        whole = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", piece)
-        if whole is None and re.fullmatch(rf"{NUMBER}\.\.[^/]*|[^/]*\.\.{NUMBER}", piece):
-            raise ValueError(f"{name}={piece} is no range: write whole numbers on both sides, like {name}=0..4, and text in quotes")
-        if whole is None:
-            values.append(piece)
-            continue
-        first, last = int(whole[1]), int(whole[2])
-        if first > last:
-            raise ValueError(f"{name}={piece} counts down; write {name}={last}..{first}")
-        if last - first >= MOST:
-            raise ValueError(f"{name}={piece} are {last - first + 1} values, more than the {MOST} of a grid")
-        values += map(str, range(first, last + 1))
-    return [f"{name}={value}" for value in dict.fromkeys(values)]
-
-
-def expand(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """Every combination of the values of all words; the last word changes fastest. ValueError for an option that is given twice."""
-    given: dict[str, list[str]] = {}
-    for name, equals, text in (word.partition("=") for word in words):
-        if equals:
-            given.setdefault(name.strip(), []).append(text)
-    for name, texts in given.items():
-        if len(texts) > 1:
-            raise ValueError(f"{name} is given {len(texts)} times; write all its values at once: {name}={','.join(texts)}")
-    columns = [values_of(word) for word in words]
-    count = math.prod(map(len, columns))
-    if count > MOST:
-        raise ValueError(f"these are {count} command lines, more than the {MOST} of a grid")
-    return list(product(*columns))
-
-
-def scripts() -> list[str]:
-    """The scripts beside this one that make runs."""
-    return sorted(file.stem for file in Path(__file__).resolve().parent.glob("*.py") if "\n    launch(ex)\n" in file.read_text())
-
-
-def parse(words: Sequence[str]) -> tuple[str, str, list[str]]:
-    """Script, command and the words after `with`. Raises ValueError with the nearest name."""
-    from heuristics.core.registry import suggestion
-
-    end = words.index("with") if "with" in words else len(words)
-    script, command, *more = [*words[:end], "main"]
-    script = Path(script).stem  # experiments/segment.py is segment
-    if script not in scripts():
-        raise ValueError(f"unknown script {script!r}.{suggestion(script, scripts())} Known: {', '.join(scripts())}")
-    if command not in COMMANDS or len(more) > 1:
-        hint = suggestion(command, COMMANDS) if "with" in words else " Presets and options come after the word `with`."
-        raise ValueError(f"unknown command {command!r}.{hint} Known: {', '.join(COMMANDS)}")
-    return script, command, list(words[end + 1 :])
-
-
-def examine(script: str, command: str, lines: Sequence[tuple[str, ...]]) -> list[Job]:
-    """Check every line as the script does and find its finished run; ValueError with all mistakes, one sentence each.
-
-    The script is imported once for all lines (seconds), so this belongs into a process of its own.
-    """
-    import importlib
-
-    from sacred.arg_parser import get_config_updates
-    from sacred.initialize import create_run
-    from sacred.utils import SacredError
-
-    from experiments.tracking.checkpoints import run_key
-    from experiments.tracking.common import runs_folder, sentences
-    from heuristics.core.registry import suggestion
-
-    module = importlib.import_module(f"experiments.{script}")
-    mistakes: dict[str, tuple[str, ...]] = {}
-    options = {}
-    for words in lines:
-        updates, presets = get_config_updates(list(words))
-        try:
-            for preset in presets:
-                if preset not in module.ex.named_configs and not Path(preset).exists():
-                    known = f"Known: {', '.join(module.ex.named_configs)}"
-                    raise ValueError(f"unknown preset {preset!r}.{suggestion(preset, module.ex.named_configs)} {known}")
-            options[words] = create_run(module.ex, "print_config", updates, presets, force=True).config
-            with sentences():
-                module.check(options[words])
-        except (ValueError, SacredError, AssertionError, TypeError) as error:  # Sacred's own mistrust of a seed is an AssertionError
-            mistakes.setdefault(str(error), words)
-    if mistakes:
-        raise ValueError("\n".join(f"{sentence} ({' '.join(words)})" for sentence, words in mistakes.items()))
-    keys = {words: run_key(f"{module.ex.path}-{command}", options[words]) for words in lines}
-    first: dict[str, tuple[str, ...]] = {}
-    for words, key in keys.items():
-        if first.setdefault(key, words) != words:
-            raise ValueError(f"`{' '.join(first[key])}` and `{' '.join(words)}` are one and the same run: leave one of them out")
-    start = (sys.executable, str(ROOT / "experiments" / f"{script}.py"), *([] if command == "main" else [command]))
-    return [
-        Job(key, words, (*start, *(["with", *words] if words else [])), runs_folder(), _is_finished(module, key, options[words]))
-        for words, key in keys.items()
-    ]
-
-
-def _is_finished(module: ModuleType, key: str, options: Mapping[str, Any]) -> bool:
-    """Whether this run was completed on the data that are there now. What is wrong with it otherwise is for the run itself to say."""
-    from experiments.simulation import identity
-    from experiments.tracking.checkpoints import Checkpoint
-    from experiments.tracking.common import runs_folder
-
-    checkpoint = Checkpoint(runs_folder(), key)
-    try:
-        state = checkpoint.load() if options["resume"] != "fresh" else None
-        return state is not None and checkpoint.is_completed(state) and state.data == identity(module.load_splits(options))
-    except (ValueError, OSError):
-        return False
-
-
-def examined(script: str, command: str, lines: Sequence[tuple[str, ...]]) -> list[Job]:
-    """`examine` in a process of its own, so that this one stays small."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, logging.disable, (logging.CRITICAL,)) as pool:  # what Sacred would log, the runs log again
-        return pool.submit(examine, script, command, lines).result()
 
 
 def run_grid(jobs: Sequence[Job], options: argparse.Namespace) -> dict[Job, Outcome]:

@@ -9,113 +9,131 @@ from typing import Any
 
 import numpy as np
 from baal.active.dataset import ActiveLearningDataset
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy import ndarray
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from data.splits import Splits
-from data.store import Images
-from experiments.learning.querying import Answer, Asking, WithoutTargets, query
+from experiments.learning.batches import WithoutTargets
+from experiments.learning.evidence import ModelEvidence
+from experiments.learning.labels import FromDataset
+from experiments.learning.querying import QueryOptions, Selection, query
 from experiments.learning.randomness import torch_seeded
-from experiments.learning.training import Batch, TrainingBatches, fit
-from experiments.tracking.checkpoints import Checkpoint, State, load_weights
+from experiments.learning.training import fit
+from experiments.learning.weights import load_weights, save_weights
+from experiments.tasks.task import MakeBatches, Task
+from experiments.tracking.checkpoints import Checkpoint, State
 from heuristics.core.registry import Heuristic
 
-# A prediction that looks at no image: metric -> its value, and the prediction in words.
-Trivial = dict[str, tuple[float, str]]
+Row = dict[str, Any]  # what is recorded of a cycle
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a task is: everything that classification, segmentation and detection do differently."""
+class Study:
+    """What all cycles of one run share."""
 
-    make_model: Callable[[], nn.Module]  # with dropout, unpatched, on its device
-    loss: Callable[[nn.Module, Batch], Float[Tensor, ""]]
-    evidence: Callable[[nn.Module, Tensor, frozenset[str], int, int], dict[str, Any]]  # model, images, wanted, mc_samples, masks_seed
-    evaluate: Callable[[nn.Module, Images, int], dict[str, Any]]  # model, images with targets, cycle -> metrics
-    trivial: Callable[[Images], Trivial]  # images with targets -> the yardstick of their metrics
-
-
-# The training batches of a cycle from the labelled indices, the cycle and the model of the cycle before (for pseudo-labels).
-MakeBatches = Callable[[Int[ndarray, " l"], int, nn.Module | None], TrainingBatches]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How many labels are bought, and how a cycle starts."""
-
+    task: Task
+    make_batches: MakeBatches
+    splits: Splits
+    heuristic: Heuristic
+    query: QueryOptions
+    labels: FromDataset  # who answers
     n_cycles: int
-    start: str = "cold"  # cold: from new weights each cycle | warm: from the weights of the cycle before
-    metric: str = "dice"  # what validation maximises
-    precision: str = "float32"
-    keep_models: bool = False
+    start: str  # cold: from new weights each cycle | warm: from the weights of the cycle before
+    metric: str  # what validation maximises
+    seed: int
+    checkpoint: Checkpoint
+    keep_models: bool
+    draw: Callable[[int, nn.Module, Int[ndarray, " n"], Selection], None]  # sees each choice
 
 
-def active_learning(
-    task: Task,
-    make_batches: MakeBatches,
-    splits: Splits,
-    heuristic: Heuristic,
-    state: State,
-    asking: Asking,
-    budget: Budget,
-    seed: int,
-    checkpoint: Checkpoint,
-    record: Callable[[dict[str, Any]], None],
-    draw: Callable[[int, nn.Module, Int[ndarray, " n"], Answer], None],
-) -> State:
-    """Train, test, label, repeat, from wherever `state` stands; `record` gets a row per cycle, `draw` sees each choice."""
-    images = WithoutTargets(splits.train)
-    active = ActiveLearningDataset(images, labelled=state.labelled_map)  # type: ignore[arg-type]
-    previous = _model_of(task, checkpoint, state.cycle - 1)
+def active_learning(study: Study, state: State, record: Callable[[Row], None]) -> State:
+    """Train, measure, ask, label, repeat, from wherever `state` stands; `record` gets a row per cycle.
+
+    Returns early where labels that were asked for are not there yet: the same call asks the same again.
+    """
     for row in state.curve:
         record(row)  # a resumed run is complete in itself
-    for cycle in tqdm(range(state.cycle, budget.n_cycles + 1), "cycle", budget.n_cycles + 1, initial=state.cycle, dynamic_ncols=True):
-        with torch_seeded(seed, cycle, "weights"):
-            model = task.make_model()
-        if budget.start == "warm" and previous is not None:
-            model.load_state_dict(previous.state_dict())
-        labelled = np.flatnonzero(active.labelled)
-        batches = make_batches(labelled, cycle, previous)
-        trained = fit(
-            model,
-            task.loss,
-            batches,
-            precision=budget.precision,
-            validate=(lambda m, v=splits.val, c=cycle: task.evaluate(m, v, c)[budget.metric]) if splits.val else None,
-            save_to=checkpoint.training_file,
-        )
-        started = time.perf_counter()
-        row = {"n_labelled": len(labelled), **task.evaluate(model, splits.test, cycle)}
-        row |= {"n_validation": len(splits.val) if splits.val else 0, **batches.report, **trained}
-        row["test_seconds"] = time.perf_counter() - started
-        row["query_seconds"] = 0.0
-        if cycle < budget.n_cycles and active.n_unlabelled:
-            started = time.perf_counter()
-            pool = np.flatnonzero(~active.labelled)
-            known = {"labelled": splits.train.subset(labelled)} | ({"validation": splits.val} if splits.val else {})
-            answer = query(heuristic, task, model, images, pool, asking, seed, cycle, known)
-            row |= {"query_seconds": time.perf_counter() - started, **answer.summary()}
-            state.picks.append(pool[answer.chosen])
-            state.scores.append(answer.scores_of_chosen())
-            draw(cycle, model, pool, answer)
-            active.label(answer.chosen.tolist())  # pool-relative, as baal expects
+    images = WithoutTargets(study.splits.train)
+    active = ActiveLearningDataset(images, labelled=state.labelled_map)  # type: ignore[arg-type]
+    model = _model_of(study, state.cycle - 1)
+    cycles = range(state.cycle, study.n_cycles + 1)
+    for cycle in tqdm(cycles, "cycle", study.n_cycles + 1, initial=state.cycle, dynamic_ncols=True):
+        labelled, pool = np.flatnonzero(active.labelled), np.flatnonzero(~active.labelled)
+        model, trained = train(study, cycle, labelled, model)
+        row = {**measure(study, cycle, labelled, model), **trained, "query_seconds": 0.0}
+        if cycle < study.n_cycles and len(pool):
+            selection, asked = ask(study, cycle, labelled, pool, images, model)
+            answered = study.labels.of(pool[selection.chosen])
+            if answered is None:
+                return state
+            row |= asked
+            state.picks.append(answered)
+            state.scores.append(selection.scores_of_chosen())
+            active.label(np.searchsorted(pool, answered).tolist())  # pool-relative, as baal expects
         record(row)
         state.curve.append(row)
         state.labelled_map = active.labelled_map.copy()
         state.cycle = cycle + 1
-        checkpoint.save_model(model, cycle)
-        checkpoint.save(state)
-        checkpoint.forget_before(state.cycle, budget.keep_models)
-        previous = model
+        save_weights(model, study.checkpoint.model_file(cycle))
+        study.checkpoint.save(state)
+        study.checkpoint.forget_before(state.cycle, study.keep_models)
     return state
 
 
-def _model_of(task: Task, checkpoint: Checkpoint, cycle: int) -> nn.Module | None:
+def train(
+    study: Study, cycle: int, labelled: Int[ndarray, " l"], previous: nn.Module | None
+) -> tuple[nn.Module, dict[str, float]]:
+    """The model of a cycle, and how its training went."""
+    with torch_seeded(study.seed, cycle, "weights"):
+        model = study.task.make_model()
+    if study.start == "warm" and previous is not None:
+        model.load_state_dict(previous.state_dict())
+    batches = study.make_batches(labelled, cycle, previous)
+    val, evaluate = study.splits.val, study.task.evaluate
+    validate = (lambda m: evaluate(m, val, cycle)[study.metric]) if val else None
+    save_to, before_step = study.checkpoint.training_file, study.task.before_step
+    trained = fit(model, study.task.loss, batches, before_step=before_step, validate=validate, save_to=save_to)
+    return model, {**batches.report, **trained}
+
+
+def measure(study: Study, cycle: int, labelled: Int[ndarray, " l"], model: nn.Module) -> Row:
+    """What the model reaches on the test set, which nothing else ever sees."""
+    started = time.perf_counter()
+    measured = study.task.evaluate(model, study.splits.test, cycle)
+    n_validation = len(study.splits.val) if study.splits.val else 0
+    seconds = time.perf_counter() - started
+    return {"n_labelled": len(labelled), **measured, "n_validation": n_validation, "test_seconds": seconds}
+
+
+def ask(
+    study: Study,
+    cycle: int,
+    labelled: Int[ndarray, " l"],
+    pool: Int[ndarray, " n"],
+    images: WithoutTargets,
+    model: nn.Module,
+) -> tuple[Selection, dict[str, float]]:
+    """Which images of the pool to label next, and what the choice took."""
+    started = time.perf_counter()
+    known = {"labelled": study.splits.train.subset(labelled)}
+    known |= {"validation": study.splits.val} if study.splits.val else {}
+    evidence = evidence_of(study.task, model, study.query, study.seed, cycle)
+    selection = query(study.heuristic, evidence, images, pool, study.query, known)
+    seconds = time.perf_counter() - started
+    study.draw(cycle, model, pool, selection)
+    return selection, {"query_seconds": seconds, **selection.summary()}
+
+
+def evidence_of(task: Task, model: nn.Module, options: QueryOptions, seed: int, cycle: int) -> ModelEvidence:
+    """The evidence of the model of a cycle."""
+    sizes = options.mc_samples, options.query_batch_size, options.memory_limit
+    return ModelEvidence(task.evidence, model, *sizes, seed, cycle)
+
+
+def _model_of(study: Study, cycle: int) -> nn.Module | None:
     """The model that a finished cycle left, or None before the first."""
     if cycle < 0:
         return None
-    model = task.make_model()
-    load_weights(model, checkpoint.model_file(cycle))
-    return model.eval()
+    return load_weights(study.task.make_model(), study.checkpoint.model_file(cycle)).eval()

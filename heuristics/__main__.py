@@ -12,7 +12,7 @@ def catalogue() -> str:
         found = get(name)
         sees = "each image" if found.per_batch else "whole pool"
         asks = ", ".join(f"`{w}`" for w in sorted(found.wants)) or "nothing"
-        options = ", ".join(f"`{option}={default!r}`" for option, default in found.options.items())
+        options = ", ".join(f"`{option}={default!r}`" for option, (default, _) in found.options.items())
         sentence = (inspect.getdoc(found.function) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
         rows.append(f"| `{name}` | {sees} | {asks} | {options} | {sentence} |")
     return "\n".join(rows)

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from data.limits import Between
+from data.names import Refused
 from heuristics.core.registry import scorer
 
 
 @scorer
-def bim(model: nn.Module, images: Float[Tensor, "b channels h w"], step: float = 2 / 255, max_steps: int = 50) -> Float[Tensor, " b"]:
+def bim(model: nn.Module, images: Float[Tensor, "b channels h w"], step: Annotated[float, Between(1e-6, 1)] = 2 / 255, max_steps: Annotated[int, Between(1, 10_000)] = 50) -> Float[Tensor, " b"]:
     """Minus the largest pixel change (L-infinity, in 0..1) by which the basic iterative method changes the class.
 
     x <- clip(x + step sign(d loss / d x), 0, 1) with the cross-entropy of the predicted class as loss (Kurakin et al., 2017, sec. 2.2).
@@ -28,7 +31,7 @@ def bim(model: nn.Module, images: Float[Tensor, "b channels h w"], step: float =
     Raises ValueError for images outside 0..1, and for a model that does not give at least two logits per image.
     """
     if images.numel() and not (images.amin() >= 0 and images.amax() <= 1):
-        raise ValueError(f"bim needs images in 0..1; got values from {images.amin().item():.3g} to {images.amax().item():.3g}")
+        raise Refused(f"bim needs images in 0..1; got values from {images.amin().item():.3g} to {images.amax().item():.3g}")
     with attacking(model):
         original = images.detach().clone()
         size = original.new_full((len(images),), step * max_steps)
@@ -61,9 +64,9 @@ def bim(model: nn.Module, images: Float[Tensor, "b channels h w"], step: float =
 def deepfool(
     model: nn.Module,
     images: Float[Tensor, "b channels h w"],
-    max_steps: int = 50,
-    overshoot: float = 0.02,
-    n_classes: int = 10,
+    max_steps: Annotated[int, Between(1, 10_000)] = 50,
+    overshoot: Annotated[float, Between(0, 10)] = 0.02,
+    n_classes: Annotated[int, Between(2, 10_000)] = 10,
 ) -> Float[Tensor, " b"]:
     """Minus the length (L2) of DeepFool's perturbation, an estimate of the distance to the boundary.
 
@@ -139,7 +142,7 @@ def logits_of(model: nn.Module, images: Float[Tensor, "b channels h w"]) -> Floa
     logits = model(images)
     if logits.ndim != 2 or logits.shape[1] < 2:
         shape = tuple(logits.shape)
-        raise ValueError(f"adversarial distances need logits (B, C) with C >= 2, one class per image; the model gave {shape}")
+        raise Refused(f"adversarial distances need logits (B, C) with C >= 2, one class per image; the model gave {shape}")
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

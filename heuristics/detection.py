@@ -8,12 +8,16 @@ P_max is the network's highest score of a class (`confidence`), for a softmax it
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from data.limits import Between, OneOf
+from data.names import Refused, suggestion
 from heuristics.core.evidence import entropy_of
-from heuristics.core.registry import scorer, suggestion
+from heuristics.core.registry import scorer
 
 Detections = dict[str, Tensor]  # of one image, see `models/detecting.py`; mc_boxes and mc_probs with stochastic passes
 EMPTY = {"inconsistent": 0.0, "consistent": 1.0}  # CALD's distance of a copy or an image without boxes
@@ -53,13 +57,13 @@ def box_margin(detections: list[Detections]) -> BoxScores:
 
 
 @scorer
-def localization_tightness(detections: list[Detections]) -> BoxScores:
+def localization_tightness(detections: list[Detections], proposals: list[Float[Tensor, "_ 4"]]) -> BoxScores:
     """How much the proposal and the class of a box disagree about it, 1 - |IoU(proposal, box) + P_max - 1|, in 0..1 (Kao et al., 2018).
 
     Highest for a confident box far from its proposal, and for an unsure one that fits it tightly. The paper calls J = |...| and labels
     the image of the least J of any box first: `max` of 1 - J. O(M C) per image.
     """
-    tight = [iou(found["proposals"], found["boxes"]) for found in detections]
+    tight = [iou(regions, found["boxes"]) for regions, found in zip(proposals, detections, strict=True)]
     sure = [_confidence(found) for found in detections]
     return [(1 - (t + p - 1).abs()).clamp_min(0) for t, p in zip(tight, sure, strict=True)]
 
@@ -92,8 +96,8 @@ def mc_localization(mc_detections: list[Detections]) -> BoxScores:
 def consistency(
     detections: list[Detections],
     augmented_detections: list[list[Detections]],
-    beta: float | int = 1.3,
-    empty: str = "inconsistent",
+    beta: Annotated[float | int, Between(0, 2)] = 1.3,
+    empty: Annotated[str, OneOf(EMPTY)] = "inconsistent",
 ) -> Float[Tensor, " b"]:
     """How near boxes and their counterparts in changed images agree by `beta`, 1 - mean_copies min_boxes |m - beta| in
     0..1 (CALD; Yu et al., 2022).
@@ -112,9 +116,9 @@ def consistency(
     """
     if not 0 <= beta <= 2:
         compared = "it is compared with the sum of two numbers in 0..1"
-        raise ValueError(f"beta={beta} of consistency must be in 0..2, like 1.3: {compared}")
+        raise Refused(f"beta={beta} of consistency must be in 0..2, like 1.3: {compared}")
     if empty not in EMPTY:
-        raise ValueError(f"empty={empty!r} of consistency must be one of {', '.join(EMPTY)}.{suggestion(empty, EMPTY)}")
+        raise Refused(f"empty={empty!r} of consistency must be one of {', '.join(EMPTY)}.{suggestion(empty, EMPTY)}")
     pairs = zip(detections, augmented_detections, strict=True)
     return 1 - torch.stack([_distance_to(beta, found, copies, EMPTY[empty]) for found, copies in pairs])
 
@@ -155,7 +159,7 @@ def _counterparts(boxes: Float[Tensor, "m 4"], others: Float[Tensor, "n 4"]) -> 
 def _instability(found: Detections, levels: list[Detections], weighted: bool) -> Float[Tensor, " _"]:
     """w (1 - S_B) of the boxes of one image."""
     if not levels:
-        raise ValueError("localization_stability needs detections under at least one level of noise")
+        raise Refused("localization_stability needs detections under at least one level of noise")
     sure = _confidence(found)
     stable = torch.zeros_like(sure)
     for level in levels:
@@ -171,7 +175,7 @@ def _distance_to(
 ) -> Float[Tensor, ""]:
     """Mean over the copies of one image of the least |m - beta| of its boxes, at most 1; `empty` without a box."""
     if not copies:
-        raise ValueError("consistency needs detections of at least one changed copy of each image")
+        raise Refused("consistency needs detections of at least one changed copy of each image")
     nothing = found["boxes"].new_tensor(empty)
     if not len(found["boxes"]):
         return nothing

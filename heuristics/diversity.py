@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.core.clustering import BLOCK, blocks, check_pool, completed, frame, lloyd, nearest_centre, squared_norms
+from data.limits import Between, OneOf
+from data.names import Refused
+from heuristics.core.clustering import BLOCK, METRICS, blocks, check_pool, completed, frame, lloyd, nearest_centre, squared_norms
 from heuristics.core.near import Placed
 from heuristics.core.registry import selector
 
@@ -48,7 +51,7 @@ def coreset(
     labelled_embeddings: Float[Tensor, "l d"],
     n_query: int,
     rng: np.random.Generator,
-    metric: str = "l2",
+    metric: Annotated[str, OneOf(METRICS)] = "l2",
 ) -> Int[ndarray, " q"]:
     """Greedy k-centre: again and again the image farthest from its nearest labelled or chosen one (Sener & Savarese, 2018, alg. 1).
 
@@ -121,9 +124,9 @@ def typiclust(
     labelled_embeddings: Float[Tensor, "l d"],
     n_query: int,
     rng: np.random.Generator,
-    max_clusters: int = 500,
-    neighbours: int = 20,
-    min_size: int = 5,
+    max_clusters: Annotated[int, Between(1, 10**6)] = 500,
+    neighbours: Annotated[int, Between(1, 10**6)] = 20,
+    min_size: Annotated[int, Between(0, 10**6)] = 5,
 ) -> Int[ndarray, " q"]:
     """The most typical image of each of the largest clusters without a label (Hacohen et al., 2022, alg. 1).
 
@@ -186,10 +189,10 @@ def probcover(
     labelled_embeddings: Float[Tensor, "l d"],
     n_query: int,
     rng: np.random.Generator,
-    delta: float | int = 0.0,
-    purity: float | int = 0.95,
-    n_clusters: int = 10,
-    max_points: int = 10_000,
+    delta: Annotated[float | int, Between(0, 1e9)] = 0.0,
+    purity: Annotated[float | int, Between(0.01, 1)] = 0.95,
+    n_clusters: Annotated[int, Between(1, 10**6)] = 10,
+    max_points: Annotated[int, Between(1, 10**6)] = 10_000,
 ) -> Int[ndarray, " q"]:
     """Again and again the image whose ball of radius `delta` holds the most uncovered images (Yehuda et al., 2022, alg. 1).
 
@@ -200,7 +203,7 @@ def probcover(
     """
     check_pool(embeddings, n_query, labelled_embeddings=labelled_embeddings)
     if delta < 0 or not 0 < purity <= 1:
-        raise ValueError(f"delta={delta} must not be negative and purity={purity} must be in 0..1")
+        raise Refused(f"delta={delta} must not be negative and purity={purity} must be in 0..1")
     if n_query == 0:
         return completed([], len(embeddings), 0, rng)
     n, device = len(embeddings), embeddings.device

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from data.names import Refused
 from heuristics.core.clustering import Points, check_pool, completed, frame, seed
 from heuristics.core.registry import selector
 
@@ -29,7 +30,7 @@ def badge(
     non-finite input and for more queries than images.
     """
     if probs.ndim != 2:
-        raise ValueError(f"badge needs one probability per class and image, not {tuple(probs.shape)}: use it for classification")
+        raise Refused(f"badge needs one probability per class and image, not {tuple(probs.shape)}: use it for classification")
     check_pool(embeddings, n_query, probs=probs)
     n = len(embeddings)
     if n_query == 0:

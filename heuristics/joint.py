@@ -6,12 +6,16 @@ different images in one pass come from one set of weights. Information is in nat
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from data.limits import Between
+from data.names import Refused
 from heuristics.core.evidence import entropy_of
 from heuristics.core.registry import selector
 from heuristics.core.selecting import select
@@ -27,7 +31,7 @@ FEW = 1024
 
 
 @selector
-def batchbald(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.Generator, max_joint: int = 2**20) -> Int[ndarray, " q"]:
+def batchbald(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.Generator, max_joint: Annotated[int, Between(2, 2**30)] = 2**20) -> Int[ndarray, " q"]:
     """The batch whose labels together tell most about the weights, I(y_1, ..., y_q; w), greedily (Kirsch et al., 2019, alg. 1).
 
     Each pick maximises H(y | y_1..y_m) - E_k H(y | w_k), the information of its label given the labels of the m picks before it
@@ -43,7 +47,7 @@ def batchbald(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.
     n, n_classes, n_passes = probs.shape
     width = max(n_classes, n_passes)
     if max_joint < width:
-        raise ValueError(f"max_joint={max_joint} of batchbald must be at least the larger of classes and passes, {width}")
+        raise Refused(f"max_joint={max_joint} of batchbald must be at least the larger of classes and passes, {width}")
     blocks = probs.split(max(1, CHUNK // (n_classes * n_passes)))
     noise = torch.cat([entropy_of(block) for block in blocks])  # (N, K)
     bald = torch.cat([entropy_of(block.mean(2)) for block in blocks]) - noise.mean(1)
@@ -144,7 +148,7 @@ def _mean_information(
 
 
 @selector
-def epig(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.Generator, n_targets: int = 100) -> Int[ndarray, " q"]:
+def epig(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.Generator, n_targets: Annotated[int, Between(1, 10**6)] = 100) -> Int[ndarray, " q"]:
     """Expected predictive information gain: what a label tells about the predictions on other images (Bickford Smith et al., 2023).
 
     The mean over target inputs x* of I(y; y* | x, x*), with p(y, y* | x, x*) = 1/K sum_k p_k(y | x) p_k(y* | x*) (eq. 5 and 6),
@@ -153,7 +157,7 @@ def epig(mc_probs: Float[Tensor, "n c k *s"], n_query: int, rng: np.random.Gener
     """
     probs = _one_label_each(mc_probs, "epig")
     if n_targets < 1:
-        raise ValueError(f"n_targets={n_targets} of epig must be at least 1")
+        raise Refused(f"n_targets={n_targets} of epig must be at least 1")
     targets = probs[torch.from_numpy(rng.choice(len(probs), min(n_targets, len(probs)), replace=False)).to(probs.device)]
     scores = predictive_information(probs, targets).double().cpu().numpy()
     return select(np.round(scores / TOLERANCE), n_query, rng)
@@ -180,5 +184,5 @@ def _one_label_each(mc_probs: Float[Tensor, "n c k *s"], name: str) -> Float[Ten
     """The passes in at least single precision; refuses maps, whose joint outcomes over all pixels cannot be enumerated."""
     if mc_probs.ndim != 3:
         shape = tuple(mc_probs.shape)
-        raise ValueError(f"{name} needs one label per image, mc_probs (N, C, K); got maps of shape {shape}: use bald with an aggregate")
+        raise Refused(f"{name} needs one label per image, mc_probs (N, C, K); got maps of shape {shape}: use bald with an aggregate")
     return mc_probs.to(torch.promote_types(mc_probs.dtype, torch.float32))

@@ -7,6 +7,7 @@ the mean over its pixels. Raises ValueError for a non-finite input or for more q
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from data.limits import Between
+from data.names import Refused
 from heuristics.core.clustering import agglomerate, blocks, check_pool, completed, frame
 from heuristics.core.evidence import entropy_of
 from heuristics.core.registry import selector
@@ -26,8 +29,8 @@ def representative(
     embeddings: Float[Tensor, "n d"],
     n_query: int,
     rng: np.random.Generator,
-    candidates: float | int = 2.0,
-    max_points: int = 5000,
+    candidates: Annotated[float | int, Between(1, 10**6)] = 2.0,
+    max_points: Annotated[int, Between(1, 10**6)] = 5000,
 ) -> Int[ndarray, " q"]:
     """Suggestive annotation: of the most uncertain images, those that together represent the pool best (Yang et al., 2017, section 2.3).
 
@@ -39,7 +42,7 @@ def representative(
     """
     check_pool(embeddings, n_query, probs=probs)
     if candidates < 1:
-        raise ValueError(f"candidates={candidates} must be at least 1: it counts candidates per query")
+        raise Refused(f"candidates={candidates} must be at least 1: it counts candidates per query")
     n, device = len(embeddings), embeddings.device
     if n_query == 0:
         return completed([], n, 0, rng)
@@ -74,9 +77,9 @@ def cluster_margin(
     embeddings: Float[Tensor, "n d"],
     n_query: int,
     rng: np.random.Generator,
-    candidates: float | int = 10.0,
-    cluster_size: float | int = 10.0,
-    max_exact: int = 4000,
+    candidates: Annotated[float | int, Between(1, 10**6)] = 10.0,
+    cluster_size: Annotated[float | int, Between(1, 10**6)] = 10.0,
+    max_exact: Annotated[int, Between(1, 10**6)] = 4000,
 ) -> Int[ndarray, " q"]:
     """Of the images of lowest margin, one from each cluster in turn, small clusters first (Citovsky et al., 2021, alg. 1 and 2).
 
@@ -90,7 +93,7 @@ def cluster_margin(
     """
     check_pool(embeddings, n_query, probs=probs)
     if candidates < 1 or cluster_size < 1:
-        raise ValueError(f"candidates={candidates} and cluster_size={cluster_size} must be at least 1")
+        raise Refused(f"candidates={candidates} and cluster_size={cluster_size} must be at least 1")
     n = len(embeddings)
     if n_query == 0:
         return completed([], n, 0, rng)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from data.limits import Between, Numbers, OneOf
+from data.names import Refused, suggestion
 from heuristics.core.evidence import entropy_of
-from heuristics.core.registry import selector, suggestion
+from heuristics.core.registry import selector
 from heuristics.core.selecting import select
 
 FIRST_BLOCK, LAST_BLOCK = 8, 256
@@ -42,7 +45,7 @@ def lazy_greedy(
     Raises ValueError if there are fewer than `n_query` candidates.
     """
     if not 0 <= n_query <= len(bounds):
-        raise ValueError(f"cannot pick {n_query} images from a pool of {len(bounds)}")
+        raise Refused(f"cannot pick {n_query} images from a pool of {len(bounds)}")
     ranks = rng.permutation(len(bounds)).tolist()
     heap = list(zip((-np.round(bounds / tolerance)).tolist(), ranks, range(len(bounds)), strict=True))
     heapq.heapify(heap)
@@ -103,8 +106,8 @@ def fass(
     embeddings: Float[Tensor, "n d"],
     n_query: int,
     rng: np.random.Generator,
-    candidates_per_pick: int = 10,
-    max_similarities: int = 2**24,
+    candidates_per_pick: Annotated[int, Between(1, 10**6)] = 10,
+    max_similarities: Annotated[int, Between(1, 2**40)] = 2**24,
 ) -> Int[ndarray, " q"]:
     """Filtered active submodular selection: the most uncertain images, then facility location among them (Wei et al., 2015, sec. 5).
 
@@ -115,7 +118,7 @@ def fass(
     uncertainty = entropy_of(probs).flatten(1).mean(1) if probs.ndim > 2 else entropy_of(probs)
     n_candidates = min(len(probs), max(1, candidates_per_pick) * n_query)
     if n_query > len(probs):
-        raise ValueError(f"cannot pick {n_query} images from a pool of {len(probs)}")
+        raise Refused(f"cannot pick {n_query} images from a pool of {len(probs)}")
     if n_query == 0:
         return np.empty(0, dtype=np.int64)
     kept = select(uncertainty.double().cpu().numpy(), n_candidates, rng)
@@ -132,10 +135,10 @@ def similar(
     labelled_targets: Int[Tensor, " l"],
     n_query: int,
     rng: np.random.Generator,
-    mode: str = "rare",
-    query_classes: Sequence[int] | None = None,
-    eta: float = 1.0,
-    max_similarities: int = 2**24,
+    mode: Annotated[str, OneOf(MODES)] = "rare",
+    query_classes: Annotated[Sequence[int] | None, Numbers(0, 10**6)] = None,
+    eta: Annotated[float, Between(0, 1e9)] = 1.0,
+    max_similarities: Annotated[int, Between(1, 2**40)] = 2**24,
 ) -> Int[ndarray, " q"]:
     """Submodular information measures with the labelled images as query or as condition (Kothawade et al., 2021, table 1).
 
@@ -152,7 +155,7 @@ def similar(
     N |Q| exceeds `max_similarities`. O(N R D) time with R = min(N, max_similarities / N), O(N R) memory.
     """
     if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r} of similar.{suggestion(mode, MODES)} Known: {', '.join(MODES)}")
+        raise Refused(f"unknown mode {mode!r} of similar.{suggestion(mode, MODES)} Known: {', '.join(MODES)}")
     if mode == "redundancy":
         pool = embeddings[_sample(len(embeddings), len(embeddings), max_similarities, rng, embeddings)]
         return facility_location(cosines(embeddings, pool), nearest(pool, labelled_embeddings), n_query, rng)
@@ -180,9 +183,9 @@ def glister(
     labelled_targets: Int[Tensor, " l"],
     n_query: int,
     rng: np.random.Generator,
-    learning_rate: float = 0.01,
-    diversity: float = 1.0,
-    max_similarities: int = 2**24,
+    learning_rate: Annotated[float, Between(1e-9, 1e6)] = 0.01,
+    diversity: Annotated[float, Between(0, 1e9)] = 1.0,
+    max_similarities: Annotated[int, Between(1, 2**40)] = 2**24,
 ) -> Int[ndarray, " q"]:
     """The images whose gradient step would lower the validation loss most (GLISTER-Active; Killamsetty et al., 2021, sec. 3 and 4).
 
@@ -194,13 +197,13 @@ def glister(
     O(N D C) time per pick, O(N R) memory with R = min(N, max_similarities / N).
     """
     if not 0 <= n_query <= len(probs):
-        raise ValueError(f"cannot pick {n_query} images from a pool of {len(probs)}")
+        raise Refused(f"cannot pick {n_query} images from a pool of {len(probs)}")
     if len(validation_targets):
         held = HeldOut(validation_embeddings, validation_probs, validation_targets)
     elif len(labelled_targets):
         held = HeldOut(labelled_embeddings, labelled_probs, labelled_targets)
     else:
-        raise ValueError("glister needs a validation set or, in its place, labelled images; both are empty")
+        raise Refused("glister needs a validation set or, in its place, labelled images; both are empty")
     residuals = probs.scatter_add(1, probs.argmax(1, keepdim=True), probs.new_full((len(probs), 1), -1.0))
     pool = embeddings[_sample(len(embeddings), len(embeddings), max_similarities, rng, embeddings)]
     similarities = cosines(embeddings, pool) if diversity else embeddings.new_zeros(len(embeddings), 0)
@@ -299,12 +302,12 @@ def _query_mask(targets: Int[Tensor, " l"], query_classes: Sequence[int] | None,
     listed = ", ".join(map(str, found.tolist())) or "none"
     if query_classes is None:
         if mode == "ood":
-            raise ValueError(f"similar with mode='ood' needs query_classes, the classes in distribution; labelled classes: {listed}")
+            raise Refused(f"similar with mode='ood' needs query_classes, the classes in distribution; labelled classes: {listed}")
         if not len(found):
-            raise ValueError("similar with mode='rare' needs labelled images for its query set, and there are none")
+            raise Refused("similar with mode='rare' needs labelled images for its query set, and there are none")
         return targets == found[counts.argmin()]
     asked = torch.as_tensor(np.atleast_1d(query_classes), device=targets.device)
     missing = asked[~torch.isin(asked, found)].tolist()
     if missing or not len(asked):
-        raise ValueError(f"query_classes={query_classes!r} of similar has no labelled image of {missing}; labelled classes: {listed}")
+        raise Refused(f"query_classes={query_classes!r} of similar has no labelled image of {missing}; labelled classes: {listed}")
     return torch.isin(targets, asked)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from data.names import Refused
 from heuristics.core.evidence import entropy_of
 from heuristics.core.registry import scorer, selector
 from heuristics.core.selecting import select
@@ -19,7 +20,7 @@ from heuristics.core.selecting import select
 def random(n_pool: int, n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
     """Every image of the pool is as likely as another: the baseline that any strategy has to beat. O(N)."""
     if not 0 <= n_query <= n_pool:
-        raise ValueError(f"cannot pick {n_query} images from a pool of {n_pool}")
+        raise Refused(f"cannot pick {n_query} images from a pool of {n_pool}")
     return rng.permutation(n_pool)[:n_query]
 
 

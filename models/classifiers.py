@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.vgg import make_layers
 
-from heuristics.core.registry import suggestion
+from data.names import Refused, suggestion
 from models.weights import read_state
 
 # Statistics of ImageNet in 0..1; grey images use the mean over the three channels.
@@ -65,7 +65,7 @@ class Classifier(nn.Module):
     def features(self, images: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b d"]:
         """Penultimate features, before the dropout of the head."""
         if images.shape[1] != self.channels or min(images.shape[-2:]) < self.smallest:
-            raise ValueError(
+            raise Refused(
                 f"{self.name} was made for images of {self.channels} channel(s) and at least {self.smallest} pixels a side, "
                 f"not for {images.shape[1]} x {images.shape[2]} x {images.shape[3]}"
             )
@@ -175,19 +175,19 @@ def make_classifier(
     FileNotFoundError for a missing file.
     """
     if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}.{suggestion(name, NETWORKS)} Known: {', '.join(NETWORKS)}")
+        raise Refused(f"unknown network {name!r}.{suggestion(name, NETWORKS)} Known: {', '.join(NETWORKS)}")
     if num_classes < 2:
-        raise ValueError(f"num_classes={num_classes} must be at least 2 (a binary task has two softmax channels)")
+        raise Refused(f"num_classes={num_classes} must be at least 2 (a binary task has two softmax channels)")
     if channels not in (1, 3):
-        raise ValueError(f"channels={channels} must be 1 (grey) or 3 (colour)")
+        raise Refused(f"channels={channels} must be 1 (grey) or 3 (colour)")
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout} must lie in 0 <= dropout < 1")
+        raise Refused(f"dropout={dropout} must lie in 0 <= dropout < 1")
     network = NETWORKS[name]
     smallest = network.smallest
     if name == "small_cnn" and image_size is not None:
         smallest = max(8, min(image_size, smallest))
     if image_size is not None and image_size < smallest:
-        raise ValueError(f"image_size={image_size} is too small for {name}, which needs at least {smallest} pixels a side")
+        raise Refused(f"image_size={image_size} is too small for {name}, which needs at least {smallest} pixels a side")
     state = _read_weights(weights, name)
     model = _build(name, num_classes, channels, dropout, image_size, smallest)
     if state is not None:
@@ -195,7 +195,7 @@ def make_classifier(
         if problem:
             fitting = _fitting_name(state, channels)
             hint = f" It fits {fitting!r}." if fitting else f" It fits none of {', '.join(NETWORKS)}."
-            raise ValueError(f"the weights in {str(weights)!r} do not fit {name!r}: {problem}.{hint}")
+            raise Refused(f"the weights in {str(weights)!r} do not fit {name!r}: {problem}.{hint}")
     return model
 
 
@@ -226,12 +226,12 @@ def _read_weights(weights: str | Path, name: str) -> dict[str, Tensor] | None:
 def _download(name: str) -> dict[str, Tensor]:
     if not NETWORKS[name].published:
         known = [other for other, network in NETWORKS.items() if network.published]
-        raise ValueError(f"there are no ImageNet weights for {name!r}.{suggestion(name, known)} They exist for {', '.join(known)}")
+        raise Refused(f"there are no ImageNet weights for {name!r}.{suggestion(name, known)} They exist for {', '.join(known)}")
     published = torchvision.models.get_model_weights(name)["DEFAULT"]
     try:
         return published.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise ValueError(
+        raise Refused(
             f"the ImageNet weights of {name!r} could not be downloaded from {published.url} ({error}); "
             f"fetch that file elsewhere and give its path as weights=FILE"
         ) from error

@@ -26,6 +26,7 @@ from torchvision.models.detection import FCOS, FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
+from data.names import Refused
 from models.stochastic import mc_dropout, shared_masks
 
 Detections = dict[str, Tensor]
@@ -58,10 +59,11 @@ def from_detector(
     found: dict[str, Any] = {}
     if "embeddings" in wanted:
         found["embeddings"] = _embeddings(batch, features)
-    if "detections" in wanted or "mc_detections" in wanted:
+    if wanted & {"detections", "mc_detections", "proposals"}:
         found["detections"], pooled = _detect(model, batch, features)
         if "mc_detections" in wanted:
             found["mc_detections"] = _mc_detections(model, batch, found["detections"], pooled, mc_samples, masks_seed)
+        found["proposals"] = [image["proposals"] for image in found["detections"]]
     if "noisy_detections" in wanted:
         found["noisy_detections"] = _per_image(detect(model, noisy) for noisy in _noisy(images, masks_seed))
     if "augmented_detections" in wanted:
@@ -168,7 +170,7 @@ def _mc_detections(
 ) -> list[Detections]:
     """The detections with mc_boxes (M, K, 4) and mc_probs (M, K, C + 1): the box head K times with dropout, all else computed once."""
     if pooled is None:
-        raise ValueError(f"{type(model).__name__} has no box head with dropout, so it has no stochastic passes; use a fasterrcnn_ detector")
+        raise Refused(f"{type(model).__name__} has no box head with dropout, so it has no stochastic passes; use a fasterrcnn_ detector")
     proposals = torch.cat([image["proposals"] for image in found])
     rows, labels = torch.arange(len(proposals), device=proposals.device), torch.cat([image["labels"] for image in found])
     passes = [(boxes[rows, labels], probs) for boxes, probs in _passes(model, pooled, proposals, mc_samples, masks_seed)]

@@ -28,7 +28,7 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from heuristics.core.registry import suggestion
+from data.names import Refused, suggestion
 from models.classifiers import MEAN, STD
 from models.weights import read_state
 
@@ -104,7 +104,7 @@ def make_detector(
     Raises ValueError for an unknown name, a value out of range or weights that do not fit, and FileNotFoundError for a missing file.
     """
     if name not in DETECTORS:
-        raise ValueError(f"unknown detector {name!r}.{suggestion(name, DETECTORS)} Known: {', '.join(DETECTORS)}")
+        raise Refused(f"unknown detector {name!r}.{suggestion(name, DETECTORS)} Known: {', '.join(DETECTORS)}")
     detector = DETECTORS[name]
     _check(name, detector, num_classes, channels, dropout, score_threshold, max_detections, nms)
     _check_anchors(name, detector, anchor_sizes, anchor_ratios)
@@ -164,18 +164,18 @@ def _check(
         ("nms", nms, 0 < nms <= 1, "above 0 and at most 1, an overlap (IoU)"),
     ):
         if not fits:
-            raise ValueError(f"{option}={value} of {name} must be {expected}")
+            raise Refused(f"{option}={value} of {name} must be {expected}")
 
 
 def _check_anchors(name: str, detector: Detector, sizes: Sequence[int | float], ratios: Sequence[int | float]) -> None:
     if detector.family is FCOS and (sizes or tuple(ratios) != RATIOS):
         given = f"anchor_sizes={list(sizes)} and anchor_ratios={list(ratios)}"
-        raise ValueError(f"{name} has no anchors, so {given} mean nothing to it: give [] and {list(RATIOS)}, or use retinanet_resnet50")
+        raise Refused(f"{name} has no anchors, so {given} mean nothing to it: give [] and {list(RATIOS)}, or use retinanet_resnet50")
     if sizes and len(sizes) != len(detector.anchor_sizes):
         like = f"one per level of {name}, finest first, like {list(detector.anchor_sizes)}"
-        raise ValueError(f"anchor_sizes={list(sizes)} must be {len(detector.anchor_sizes)} sizes, {like}")
+        raise Refused(f"anchor_sizes={list(sizes)} must be {len(detector.anchor_sizes)} sizes, {like}")
     if not ratios or min(*sizes, *ratios, 1) <= 0:
-        raise ValueError(f"anchor_sizes={list(sizes)} and anchor_ratios={list(ratios)} must be above 0, with at least one ratio, like 1.0")
+        raise Refused(f"anchor_sizes={list(sizes)} and anchor_ratios={list(ratios)} must be above 0, with at least one ratio, like 1.0")
 
 
 def _pyramid(detector: Detector, channels: int, norm: Any) -> BackboneWithFPN:
@@ -268,12 +268,12 @@ def _download(name: str, weights: str) -> dict[str, Tensor]:
     source = {n: d.published if weights == "coco" else d.trunk.removeprefix("small") for n, d in DETECTORS.items()}
     if not source[name]:
         known = [other for other, published in source.items() if published]
-        raise ValueError(f"there are no {weights} weights for {name!r}.{suggestion(name, known)} They exist for {', '.join(known)}")
+        raise Refused(f"there are no {weights} weights for {name!r}.{suggestion(name, known)} They exist for {', '.join(known)}")
     published = torchvision.models.get_model_weights(source[name])["COCO_V1" if weights == "coco" else "IMAGENET1K_V1"]
     try:
         state = published.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"the {weights} weights of {name!r} could not be downloaded from {published.url} ({error})") from error
+        raise Refused(f"the {weights} weights of {name!r} could not be downloaded from {published.url} ({error})") from error
     if weights == "coco":
         return state
     trunk = {key.removeprefix("features."): value for key, value in state.items() if not key.startswith(("fc.", "classifier."))}
@@ -294,11 +294,11 @@ def _load(model: nn.Module, state: dict[str, Tensor], name: str, weights: str | 
     try:
         lacking, extra = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise ValueError(f"the weights in {str(weights)!r} do not fit {name!r}: {str(error).splitlines()[-1].strip()}") from error
+        raise Refused(f"the weights in {str(weights)!r} do not fit {name!r}: {str(error).splitlines()[-1].strip()}") from error
     lacking = [key for key in lacking if key not in new and (weights != "imagenet" or key.startswith("backbone.body."))]
     if lacking or extra:
         problem = f"they lack {lacking[0]!r}" if lacking else f"they hold {extra[0]!r}, which it has not"
-        raise ValueError(f"the weights in {str(weights)!r} do not fit {name!r}: {problem}; give the file of a {name}")
+        raise Refused(f"the weights in {str(weights)!r} do not fit {name!r}: {problem}; give the file of a {name}")
 
 
 def _freeze_start(model: Any) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from data.names import require_one_of
 
 
 class UNet(nn.Module):
@@ -59,3 +63,17 @@ def _block(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
         nn.ReLU(inplace=True),
         nn.Dropout2d(dropout),
     )
+
+
+SEGMENTERS: dict[str, Callable[..., nn.Module]] = {"unet": UNet}  # name -> (num_classes, channels, width, depth, dropout)
+
+
+def make_segmenter(
+    name: str, num_classes: int, channels: int, width: int = 16, depth: int = 6, dropout: float = 0.1
+) -> nn.Module:
+    """A network with `model(images (B, channels, H, W) in 0..1) -> logits (B, C, H, W)` and `features(images) -> (B, D)`.
+
+    `width` channels at full resolution, doubled at each of `depth` levels. Raises Refused for an unknown name.
+    """
+    require_one_of("model", name, SEGMENTERS)
+    return SEGMENTERS[name](num_classes, channels, width=width, depth=depth, dropout=dropout)

@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from data.names import Refused
+
 Place = tuple[nn.Module, str, _DropoutNd]  # parent, name of the child, the dropout layer
 
 
@@ -109,26 +111,26 @@ def mc_logits(
 def _dropout_places(model: nn.Module) -> list[Place]:
     """Every dropout layer with its parent, after checking that stochastic passes will differ as they should."""
     if any(module.training for module in model.modules()):
-        raise ValueError("stochastic passes need the network in evaluation mode, or its batch norm would change: call model.eval() first")
+        raise Refused("stochastic passes need the network in evaluation mode, or its batch norm would change: call model.eval() first")
     places = [
         (parent, name, child) for parent in model.modules() for name, child in parent._modules.items() if isinstance(child, _DropoutNd)
     ]
     if not places:
-        raise ValueError(
+        raise Refused(
             f"{type(model).__name__} has no dropout layer, so its stochastic passes would all be equal and BALD zero; "
             "choose a network with nn.Dropout or nn.Dropout2d"
         )
     if all(layer.p == 0 for _, _, layer in places):
-        raise ValueError(
+        raise Refused(
             f"every dropout layer of {type(model).__name__} has p=0, so its stochastic passes would all be equal and BALD zero; "
             "set dropout above 0"
         )
     for number, (_, name, layer) in enumerate(places):
         if not isinstance(layer, nn.Dropout | nn.Dropout2d):
             kind = f"{type(layer).__module__}.{type(layer).__qualname__}"
-            raise ValueError(f"dropout layer {name!r} is a {kind}, which would not be sampled; use nn.Dropout or nn.Dropout2d")
+            raise Refused(f"dropout layer {name!r} is a {kind}, which would not be sampled; use nn.Dropout or nn.Dropout2d")
         if any(layer is other for _, _, other in places[:number]):
-            raise ValueError(f"dropout layer {name!r} serves at two places of {type(model).__name__}; give each place a layer of its own")
+            raise Refused(f"dropout layer {name!r} serves at two places of {type(model).__name__}; give each place a layer of its own")
     return places
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from heuristics.core.registry import suggestion
+from data.names import Missing, Refused, suggestion
 
 
 def read_state(weights: str | Path, words: Sequence[str]) -> dict[str, Tensor]:
@@ -20,13 +20,13 @@ def read_state(weights: str | Path, words: Sequence[str]) -> dict[str, Tensor]:
     if not file.is_file():
         beside = [str(other) for other in file.parent.iterdir()] if file.parent.is_dir() else []
         hint = suggestion(str(weights), [*words, *beside])
-        raise FileNotFoundError(f"there is no file of weights {str(weights)!r}; give {', '.join(words)} or a file.{hint}")
+        raise Missing(f"there is no file of weights {str(weights)!r}; give {', '.join(words)} or a file.{hint}")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever its unpickler stumbles over
-        raise ValueError(f"{str(weights)!r} is not a state dict that torch can read safely (torch.save of model.state_dict())") from error
+        raise Refused(f"{str(weights)!r} is not a state dict that torch can read safely (torch.save of model.state_dict())") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{str(weights)!r} holds no state dict (names with tensors, as torch.save(model.state_dict(), FILE) writes)")
+        raise Refused(f"{str(weights)!r} holds no state dict (names with tensors, as torch.save(model.state_dict(), FILE) writes)")
     return content

@@ -13,13 +13,14 @@ from numpy import ndarray
 
 from data import splits
 from data.formats import labelled, reading
+from data.names import Refused, require_one_of
 from data.store import Images, Record, cached
 
 BAD_BOXES = ("refuse", "clip")
 ROUNDING = 0.02  # pixels outside the image that are rounding: formats with two decimals round a corner and a width
 
 
-class Annotated(NamedTuple):
+class Boxed(NamedTuple):
     """One picture and what its annotation says."""
 
     file: Path
@@ -31,7 +32,7 @@ class Annotated(NamedTuple):
 
 def require_policy(bad_boxes: str) -> str:
     """The policy, or a ValueError if it is none of BAD_BOXES."""
-    labelled.require_one_of("bad_boxes", bad_boxes, BAD_BOXES)
+    require_one_of("bad_boxes", bad_boxes, BAD_BOXES)
     return bad_boxes
 
 
@@ -59,7 +60,7 @@ class BoxChecker:
         if len(bad):
             first = f"{source}: box {bad[0] + 1} of {len(given)} ({_described(given[bad[0]], height, width)})"
             if self.policy == "refuse":
-                raise ValueError(
+                raise Refused(
                     f"{first}; expected 0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height}: "
                     "correct it, or say bad_boxes='clip' to clip such boxes and drop those without an area"
                 )
@@ -88,7 +89,7 @@ def shrunk(
 def boxed_images(
     dataset: str,
     root: Path,
-    found: Sequence[Annotated],
+    found: Sequence[Boxed],
     classes: Sequence[str],
     scale: float,
     bad_boxes: str,
@@ -115,7 +116,7 @@ def boxed_images(
             height, width = image.shape[:2]
             if entry.size not in (None, (width, height)):
                 told, there = "{} x {}".format(*entry.size), f"{width} x {height}"
-                raise ValueError(f"{entry.source} is for {told} pixels, but {entry.file} has {there}: its boxes would be misplaced")
+                raise Refused(f"{entry.source} is for {told} pixels, but {entry.file} has {there}: its boxes would be misplaced")
             source = entry.source if entry.source.stem == entry.file.stem else f"{entry.source}, {entry.file.name}"
             small, target = shrunk(image, checker(entry.boxes, height, width, source), scale)
             yield Record(name, small, target, 0, part)

@@ -10,12 +10,14 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from data.formats import reading
-from data.formats.boxes import Annotated, boxed_images, require_policy
+from data import files
+from data.formats.boxes import BAD_BOXES, Boxed, boxed_images, require_policy
+from data.limits import OneOf
+from data.names import Missing, Refused
 from data.store import Images
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # word in a name -> part
@@ -33,7 +35,12 @@ or:
 """
 
 
-def coco(data_root: Path, scale: float = 1.0, bad_boxes: str = "refuse", cache_root: Path | None = None) -> Images:
+def coco(
+    data_root: Path,
+    scale: float = 1.0,
+    bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
+    cache_root: Path | None = None,
+) -> Images:
     """The images of COCO json files with their boxes, in the order train, val, test and as listed; classes in the order of category ids.
 
     Files whose name or folder holds the word train, val or test give that part; where there is none such, one file holds all images.
@@ -43,7 +50,7 @@ def coco(data_root: Path, scale: float = 1.0, bad_boxes: str = "refuse", cache_r
     """
     require_policy(bad_boxes)
     root = Path(data_root) / "coco"
-    root = root if root.is_dir() else reading.require_folder(Path(data_root), TREE)
+    root = root if root.is_dir() else files.require_folder(Path(data_root), TREE)
     tables = {part: (file, _read(file)) for part, file in _find(root).items()}
     categories = _categories(tables)
     found, crowds = [], 0
@@ -54,7 +61,7 @@ def coco(data_root: Path, scale: float = 1.0, bad_boxes: str = "refuse", cache_r
     for entry in found:
         if entry.file in listed:
             before = listed[entry.file].name
-            raise ValueError(f"{entry.source} lists {entry.file}, which {before} lists already; expected every picture once")
+            raise Refused(f"{entry.source} lists {entry.file}, which {before} lists already; expected every picture once")
         listed[entry.file] = entry.source
     if crowds:
         warnings.warn(f"coco: {crowds} crowd annotations mark groups and not single objects: left out.", stacklevel=2)
@@ -68,7 +75,7 @@ def _find(root: Path) -> dict[str, Path]:
     if any(file.name.startswith("instances") for file in present):  # those of COCO lie beside captions and keypoints
         present = [file for file in present if file.name.startswith("instances")]
     if not present:
-        raise FileNotFoundError(f"found no json file in {root}; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"found no json file in {root}; expected this tree:\n{TREE.strip()}")
     by_part: dict[str, list[Path]] = {}
     for file in present:
         word = WORD.search(file.relative_to(root).as_posix().lower())
@@ -78,10 +85,10 @@ def _find(root: Path) -> dict[str, Path]:
     for part, several in by_part.items():
         if len(several) > 1:
             rule = f"expected one for {part}" if part else "expected one file, or train, val and test in their names"
-            raise ValueError(f"{root} holds {' and '.join(file.relative_to(root).as_posix() for file in several)}; {rule}")
+            raise Refused(f"{root} holds {' and '.join(file.relative_to(root).as_posix() for file in several)}; {rule}")
     if not by_part.keys() & {"", "train"}:
         there = " and ".join(by_part)
-        raise FileNotFoundError(f"{root} has annotations for {there} but none for train; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"{root} has annotations for {there} but none for train; expected this tree:\n{TREE.strip()}")
     chosen = {part or "train": several[0] for part, several in by_part.items()}
     return {part: chosen[part] for part in ("train", "val", "test") if part in chosen}
 
@@ -91,14 +98,14 @@ def _read(file: Path) -> dict[str, list[dict[str, Any]]]:
     try:
         table = json.loads(file.read_bytes())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is not readable as json: {error}") from error
+        raise Refused(f"{file} is not readable as json: {error}") from error
     for key, fields in ENTRIES.items():
         entries = table.get(key) if isinstance(table, dict) else None
         if not isinstance(entries, list):
-            raise ValueError(f"{file} has no list {key!r}; expected a COCO file with images, annotations and categories")
+            raise Refused(f"{file} has no list {key!r}; expected a COCO file with images, annotations and categories")
         for number, entry in enumerate(entries, start=1):
             if lacking := [field for field in fields if not isinstance(entry, dict) or field not in entry]:
-                raise ValueError(f"{file}: entry {number} of {key!r} has no {lacking[0]!r}")
+                raise Refused(f"{file}: entry {number} of {key!r} has no {lacking[0]!r}")
     return {key: table[key] for key in ENTRIES}
 
 
@@ -108,32 +115,32 @@ def _categories(tables: dict[str, tuple[Path, dict]]) -> dict[Any, str]:
     for number, (file, table) in enumerate(tables.values()):
         own = {entry["id"]: str(entry["name"]) for entry in table["categories"]}
         if len(own) < len(table["categories"]) or not own:
-            raise ValueError(f"{file} has {len(table['categories'])} categories with {len(own)} different ids, expected each id once")
+            raise Refused(f"{file} has {len(table['categories'])} categories with {len(own)} different ids, expected each id once")
         if number and own != categories:
-            raise ValueError(f"{file} has the categories {own}, those of the files before it are {categories}; expected the same in all")
+            raise Refused(f"{file} has the categories {own}, those of the files before it are {categories}; expected the same in all")
         categories = own
     return dict(sorted(categories.items()))
 
 
-def _annotated(root: Path, file: Path, table: dict, part: str, category_ids: Sequence) -> tuple[list[Annotated], int]:
+def _annotated(root: Path, file: Path, table: dict, part: str, category_ids: Sequence) -> tuple[list[Boxed], int]:
     """The images of one file, and how many crowd annotations were left out."""
     rows: dict[Any, list[list[float]]] = {entry["id"]: [] for entry in table["images"]}
     if len(rows) < len(table["images"]):
-        raise ValueError(f"{file} has {len(table['images'])} images with {len(rows)} different ids, expected each id once")
+        raise Refused(f"{file} has {len(table['images'])} images with {len(rows)} different ids, expected each id once")
     class_of = {identity: float(index) for index, identity in enumerate(category_ids)}
     crowds = 0
     for number, annotation in enumerate(table["annotations"], start=1):
         image, category, box = annotation["image_id"], annotation["category_id"], annotation["bbox"]
         if image not in rows:
-            raise ValueError(f"{file}: annotation {number} is for image_id {image!r}, which 'images' does not have")
+            raise Refused(f"{file}: annotation {number} is for image_id {image!r}, which 'images' does not have")
         if category not in class_of:
             known = ", ".join(map(str, category_ids))
-            raise ValueError(f"{file}: annotation {number} has category_id {category!r}, expected one of {known}")
+            raise Refused(f"{file}: annotation {number} has category_id {category!r}, expected one of {known}")
         if annotation.get("iscrowd"):
             crowds += 1
             continue
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
-            raise ValueError(f"{file}: annotation {number} has bbox {box!r}, expected [x, y, width, height]")
+            raise Refused(f"{file}: annotation {number} has bbox {box!r}, expected [x, y, width, height]")
         x, y, width, height = box
         rows[image].append([x, y, x + width, y + height, class_of[category]])
     places = _places(root, file)
@@ -141,7 +148,7 @@ def _annotated(root: Path, file: Path, table: dict, part: str, category_ids: Seq
     for entry in table["images"]:
         size = (entry.get("width"), entry.get("height"))
         boxes = np.array(rows[entry["id"]], np.float64).reshape(-1, 5)
-        found.append(Annotated(_picture(places, str(entry["file_name"]), file), boxes, file, part, size if all(size) else None))
+        found.append(Boxed(_picture(places, str(entry["file_name"]), file), boxes, file, part, size if all(size) else None))
     return found, crowds
 
 
@@ -159,4 +166,4 @@ def _picture(places: Sequence[Path], name: str, file: Path) -> Path:
         if (place / relative).is_file():
             return place / relative
     sought = ", ".join(str(place) for place in dict.fromkeys(places) if place.is_dir())
-    raise FileNotFoundError(f"{file} lists {name!r}, which is in none of {sought}")
+    raise Missing(f"{file} lists {name!r}, which is in none of {sought}")

@@ -14,10 +14,10 @@ from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from PIL import Image, ImageOps
 
-from data import splits
+from data import files, splits
 from data.formats import reading
+from data.names import Missing, Refused, suggestion
 from data.store import Images, Record, cached
-from heuristics.core.registry import suggestion
 
 TEST_FRACTION, TEST_SEED = 0.2, 1  # of sets without an official test part: every run and every experiment has the same one
 Item = TypeVar("Item")
@@ -77,7 +77,7 @@ def _planes_and_depth(sources: Sequence[Path]) -> tuple[int, int]:
 def labelled_record(name: str, image: ndarray, label: int, classes: Sequence[str], part: str = "train", patient: str = "") -> Record:
     """A Record of kind 'class'. ValueError where the label is not one of 0 .. C-1."""
     if not 0 <= label < len(classes):
-        raise ValueError(f"{name} has label {label}, expected 0 to {len(classes) - 1} ({', '.join(classes)})")
+        raise Refused(f"{name} has label {label}, expected 0 to {len(classes) - 1} ({', '.join(classes)})")
     return Record(name, image, np.array(label, dtype=np.int64), int(label), part, patient)
 
 
@@ -129,7 +129,7 @@ def find_root(data_root: Path, candidates: Sequence[str], needs: Sequence[str], 
         if any((place / need).exists() for need in needs):
             return place
     sought = f"found no {' or '.join(needs)} in {', '.join(str(place) for place in places)}"
-    raise FileNotFoundError(f"{sought}; expected this tree:\n{tree.strip()}")
+    raise Missing(f"{sought}; expected this tree:\n{tree.strip()}")
 
 
 def in_class_folders(folder: Path, part: str, classes: Sequence[str] | None, tree: str) -> tuple[list[Labelled], list[str]]:
@@ -137,19 +137,19 @@ def in_class_folders(folder: Path, part: str, classes: Sequence[str] | None, tre
 
     FileNotFoundError for a missing folder; ValueError for a folder that is none of the given classes, or a class without pictures.
     """
-    reading.require_folder(folder, tree)
+    files.require_folder(folder, tree)
     present = sorted((f.name for f in folder.iterdir() if f.is_dir() and f.name[0] not in "._"), key=reading.natural)
     expected = list(classes) if classes is not None else present
     for name in present:
         if name not in expected:
-            raise ValueError(f"{folder / name} is none of the classes {', '.join(expected)}.{suggestion(name, expected)}")
+            raise Refused(f"{folder / name} is none of the classes {', '.join(expected)}.{suggestion(name, expected)}")
     if len(expected) < 2:
-        raise ValueError(f"{folder} holds {len(expected)} class folders, expected at least two in this tree:\n{tree.strip()}")
+        raise Refused(f"{folder} holds {len(expected)} class folders, expected at least two in this tree:\n{tree.strip()}")
     found = []
     for label, name in enumerate(expected):
-        pictures = reading.picture_files(reading.require_folder(folder / name, tree))
+        pictures = reading.picture_files(files.require_folder(folder / name, tree))
         if not pictures:
-            raise ValueError(f"{folder / name} holds no picture that Pillow can read, expected the images of class {name!r}")
+            raise Refused(f"{folder / name} holds no picture that Pillow can read, expected the images of class {name!r}")
         found += [Labelled(file, label, part) for file in pictures]
     return found, expected
 
@@ -163,7 +163,7 @@ def held_out(labels: Sequence[int], patients: Sequence[str], fraction: float = T
     held = splits.divide(labels, float(fraction), np.random.default_rng(TEST_SEED), patients if named else None)[1]
     if fraction and len(held) in (0, len(labels)):
         who = f" from {len(set(patients))} patients" if named else ""
-        raise ValueError(f"a test part of {fraction:g} of {len(labels)} images{who} leaves one part empty; expected more images")
+        raise Refused(f"a test part of {fraction:g} of {len(labels)} images{who} leaves one part empty; expected more images")
     return np.isin(np.arange(len(labels)), held)
 
 
@@ -171,12 +171,4 @@ def require_image_size(image_size: int | None) -> int | None:
     """The size, or a ValueError if it is neither None nor a whole number of at least 8 pixels."""
     if image_size is None or (isinstance(image_size, int) and not isinstance(image_size, bool) and 8 <= image_size <= 4096):
         return image_size
-    raise ValueError(f"image_size={image_size!r} must be a whole number of pixels from 8 to 4096, or None for the images as they are")
-
-
-def require_one_of(option: str, value: object, known: Iterable) -> None:
-    """ValueError with the nearest known value where `value` is none of them."""
-    known = list(known)
-    if value not in known:
-        listed = ", ".join(map(str, known))
-        raise ValueError(f"{option}={value!r} is unknown.{suggestion(str(value), known)} Known: {listed}")
+    raise Refused(f"image_size={image_size!r} must be a whole number of pixels from 8 to 4096, or None for the images as they are")

@@ -6,13 +6,15 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from data import splits
+from data import files, splits
 from data.formats import reading
+from data.limits import Between
+from data.names import Missing, Refused, suggestion
 from data.store import Images, Record, cached
-from heuristics.core.registry import suggestion
 
 PARTS = ("train", "val", "test")
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
@@ -26,26 +28,31 @@ images/test/b.jpg     masks/test/b.png
 """
 
 
-def mask_folder(data_root: Path, num_classes: int | None = None, scale: float = 1.0, cache_root: Path | None = None) -> Images:
+def mask_folder(
+    data_root: Path,
+    num_classes: Annotated[int, Between(0, MOST_CLASSES)] = 0,
+    scale: float = 1.0,
+    cache_root: Path | None = None,
+) -> Images:
     """The images under `data_root`/images in natural order with the class maps under `data_root`/masks, as 'class_map'.
 
     Images become grey or, if any of them is coloured, all RGB; those of more than 8 bits are divided by one power of two. Names are
-    relative to images/. Without subfolders train/ and test/, a fixed fifth is the test part. `num_classes` is inferred where it is None:
+    relative to images/. Without subfolders train/ and test/, a fixed fifth is the test part. `num_classes` counts the background; 0 finds out:
     then the masks must hold all the values 0, 1, ... up to the largest. Masks of 0 and 255 alone are read as 0 and 1, with a warning.
     `scale` in (0, 1] shrinks images and masks; a class that is lost from every mask by that is not counted where it is the last.
     FileNotFoundError or ValueError names the file that is missing or wrong.
     """
     scale = reading.require_scale(scale)
-    if num_classes is not None and not 2 <= num_classes <= MOST_CLASSES:
-        raise ValueError(f"num_classes={num_classes!r} must be from 2 (background and one class) to {MOST_CLASSES}")
+    if num_classes == 1:
+        raise Refused(f"num_classes=1 must be from 2 (background and one class) to {MOST_CLASSES}, or 0 to find out")
     root = Path(data_root)
     for inner in ("images", "masks"):
-        reading.require_folder(root / inner, TREE)
+        files.require_folder(root / inner, TREE)
     found = _find(root)
 
     def records() -> Iterator[Record]:
         values = _mask_values(found)
-        whitened = num_classes in (None, 2) and 255 in values and set(values) <= {0, 255}
+        whitened = num_classes in (0, 2) and 255 in values and set(values) <= {0, 255}
         if whitened:
             warnings.warn(f"the masks in {root / 'masks'} hold only 0 and 255: they are read as classes 0 and 1.", stacklevel=2)
         else:
@@ -72,18 +79,18 @@ def _find(root: Path) -> list[tuple[str, Path, Path]]:
     if not any((root / "images" / part).is_dir() for part in PARTS):
         pairs = _pairs(root / "images", root / "masks")
         if len(pairs) < 2:
-            raise ValueError(f"{root / 'images'} holds one picture, expected at least 2: one to learn from and one to test with")
+            raise Refused(f"{root / 'images'} holds one picture, expected at least 2: one to learn from and one to test with")
         n_test = max(1, round(TEST_FRACTION * len(pairs)))
         held = set(splits.divide(len(pairs), n_test, np.random.default_rng(TEST_SEED))[1].tolist())
         return [("test" if i in held else "train", *pair) for i, pair in enumerate(pairs)]
     loose = reading.picture_files(root / "images")
     if loose:
-        raise ValueError(f"{loose[0]} lies beside subfolders, expected it in one of {', '.join(PARTS)}")
+        raise Refused(f"{loose[0]} lies beside subfolders, expected it in one of {', '.join(PARTS)}")
     found = []
     for part in PARTS:
         if part != "val" or (root / "images" / part).is_dir():
             for inner in ("images", "masks"):
-                reading.require_folder(root / inner / part, TREE)
+                files.require_folder(root / inner / part, TREE)
             found += [(part, *pair) for pair in _pairs(root / "images" / part, root / "masks" / part)]
     return found
 
@@ -92,14 +99,14 @@ def _pairs(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
     """Images with their masks, in natural order."""
     images, masks = _by_stem(image_folder), _by_stem(mask_folder)
     if not images:
-        raise FileNotFoundError(f"{image_folder} holds no picture that can be read; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"{image_folder} holds no picture that can be read; expected this tree:\n{TREE.strip()}")
     for stem, image in images.items():
         if stem not in masks:
             near = suggestion(stem, masks)
-            raise FileNotFoundError(f"{image} has no mask: expected a file {stem}.png, or with another ending, in {mask_folder}.{near}")
+            raise Missing(f"{image} has no mask: expected a file {stem}.png, or with another ending, in {mask_folder}.{near}")
     for stem, mask in masks.items():
         if stem not in images:
-            raise FileNotFoundError(f"{mask} has no image: expected a picture with the stem {stem} in {image_folder}")
+            raise Missing(f"{mask} has no image: expected a picture with the stem {stem} in {image_folder}")
     return [(image, masks[stem]) for stem, image in images.items()]
 
 
@@ -107,7 +114,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in reading.picture_files(folder):
         if file.stem in found:
-            raise ValueError(f"{found[file.stem]} and {file.name} have the same stem, expected one file for each image")
+            raise Refused(f"{found[file.stem]} and {file.name} have the same stem, expected one file for each image")
         found[file.stem] = file
     return found
 
@@ -121,23 +128,23 @@ def _mask_values(found: list[tuple[str, Path, Path]]) -> dict[int, Path]:
     return dict(sorted(values.items()))
 
 
-def _check_values(values: dict[int, Path], num_classes: int | None) -> None:
-    """ValueError unless the values are class numbers below `num_classes`, or 0, 1, ... without a gap where that is None."""
+def _check_values(values: dict[int, Path], num_classes: int) -> None:
+    """ValueError unless the values are class numbers below `num_classes`, or 0, 1, ... without a gap where that is 0."""
     largest = max(values)
     limit = num_classes or MOST_CLASSES
     if largest >= limit or min(values) < 0:
         value = largest if largest >= limit else min(values)
         because = f"num_classes={num_classes}" if num_classes else f"class numbers go up to {MOST_CLASSES - 1}"
         file = values[value]
-        raise ValueError(f"mask {file} holds the value {value}, expected 0 to {limit - 1} because {because}.{_lossy(file)}")
-    if num_classes is None and largest == 0:
-        raise ValueError(f"every mask holds only the value 0 (the first is {values[0]}), expected background 0 and at least one class")
+        raise Refused(f"mask {file} holds the value {value}, expected 0 to {limit - 1} because {because}.{_lossy(file)}")
+    if not num_classes and largest == 0:
+        raise Refused(f"every mask holds only the value 0 (the first is {values[0]}), expected background 0 and at least one class")
     gap = next(c for c in range(largest + 2) if c not in values)
-    if num_classes is None and gap < largest:
+    if not num_classes and gap < largest:
         after = min(value for value in values if value > gap)
-        raise ValueError(
+        raise Refused(
             f"mask {values[after]} holds the value {after} but no mask holds {gap}, expected class numbers without a gap; "
-            f"say num_classes={largest + 1} if class {gap} exists and only does not occur.{_lossy(values[after])}"
+            f"say dataset_options.num_classes={largest + 1} if class {gap} exists and only does not occur.{_lossy(values[after])}"
         )
 
 

@@ -1,9 +1,8 @@
-"""What loaders share: where data lie, finding files, reading pictures and masks with errors that name the file, shrinking."""
+"""What loaders share: finding files, reading pictures and masks with errors that name the file, shrinking."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,29 +12,18 @@ from jaxtyping import Integer, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from data.store import ROOT, source_fingerprint
+from data.names import Refused
+from data.store import source_fingerprint
 
 COLOURED = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}  # Pillow modes that become RGB
 DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N"}  # Pillow modes of grey pictures with more than 8 bits
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)  # what Pillow raises for broken files
 
 
-def default_data_root() -> Path:
-    """Where datasets lie: the environment variable ALIQUOT_DATA, else data/raw. A relative path counts from the project's root."""
-    return ROOT / Path(os.environ.get("ALIQUOT_DATA") or "data/raw").expanduser()
-
-
-def require_folder(folder: Path, tree: str) -> Path:
-    """The folder, or a FileNotFoundError that shows the tree of files which the dataset consists of."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"folder {folder} does not exist; expected this tree:\n{tree.strip()}")
-    return folder
-
-
 def require_scale(scale: float) -> float:
     """The scale as a float, or a ValueError if it is outside (0, 1]."""
     if not 0 < scale <= 1:
-        raise ValueError(f"scale={scale!r} must be above 0 and at most 1: images are only ever shrunk")
+        raise Refused(f"scale={scale!r} must be above 0 and at most 1: images are only ever shrunk")
     return float(scale)
 
 
@@ -80,11 +68,11 @@ def read_image(file: Path, channels: int | None = None, depth: int = 16) -> UInt
     """
     opened = _open(file)
     if opened.mode == "F":
-        raise ValueError(f"{file} holds floating-point values; save it as an 8-bit or 16-bit picture")
+        raise Refused(f"{file} holds floating-point values; save it as an 8-bit or 16-bit picture")
     if opened.mode in DEEP:
         values = _load(file).astype(np.int64)
         if values.min() < 0 or values.max() >= 2**depth:
-            raise ValueError(f"{file} holds grey values from {values.min()} to {values.max()}, expected 0 to {2**depth - 1}")
+            raise Refused(f"{file} holds grey values from {values.min()} to {values.max()}, expected 0 to {2**depth - 1}")
         pixels = (values >> max(depth - 8, 0)).astype(np.uint8)
         return np.repeat(pixels[..., None], channels or 1, axis=2)
     grey = channels == 1 or (channels is None and opened.mode not in COLOURED)
@@ -99,7 +87,7 @@ def read_mask(file: Path) -> Integer[ndarray, "h w"]:
     """
     mode = picture_mode(file)
     if mode == "F":
-        raise ValueError(f"{file} holds floating-point values, expected a mask of integers")
+        raise Refused(f"{file} holds floating-point values, expected a mask of integers")
     if mode == "1":
         return _load(file).astype(np.uint8)
     if mode in DEEP | {"L", "P"}:
@@ -108,14 +96,14 @@ def read_mask(file: Path) -> Integer[ndarray, "h w"]:
         return _load(file)[..., 0]
     colours = _load(file, "RGB")
     if (colours != colours[..., :1]).any():
-        raise ValueError(f"{file} is a colour picture, expected a mask whose grey values or palette indices are the class numbers")
+        raise Refused(f"{file} is a colour picture, expected a mask whose grey values or palette indices are the class numbers")
     return colours[..., 0]
 
 
 def require_equal_size(image_file: Path, image: ndarray, mask_file: Path, mask: ndarray) -> None:
     """ValueError with both sizes where a mask does not match its image."""
     if image.shape[:2] != mask.shape[:2]:
-        raise ValueError(
+        raise Refused(
             f"mask {mask_file} is {mask.shape[1]} x {mask.shape[0]} pixels, expected {image.shape[1]} x {image.shape[0]} like {image_file}"
         )
 
@@ -150,9 +138,9 @@ def _open(file: Path) -> Image.Image:
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
-        raise ValueError(f"{file} cannot be read as a picture: {error}") from error
+        raise Refused(f"{file} cannot be read as a picture: {error}") from error
     if frames > 1:
-        raise ValueError(f"{file} holds {frames} pictures, expected one; save each as a file of its own")
+        raise Refused(f"{file} holds {frames} pictures, expected one; save each as a file of its own")
     return opened
 
 
@@ -161,4 +149,4 @@ def _load(file: Path, mode: str | None = None) -> ndarray:
         with Image.open(file) as opened:
             return np.array(opened.convert(mode) if mode else opened)
     except UNREADABLE as error:
-        raise ValueError(f"{file} is corrupt or cut short: {error}") from error
+        raise Refused(f"{file} is corrupt or cut short: {error}") from error

@@ -1,7 +1,6 @@
-"""Boxes in PASCAL VOC format (`voc`: any such folder), and the blood cells of BCCD (`bccd`).
+"""Boxes in PASCAL VOC format, any such folder.
 
 VOC: Everingham et al., "The PASCAL visual object classes (VOC) challenge", International Journal of Computer Vision 88, 2010.
-BCCD: "Blood Cell Count and Detection", https://github.com/Shenggan/BCCD_Dataset, 364 images of 640 x 480 pixels with 4,888 boxes.
 """
 
 from __future__ import annotations
@@ -11,17 +10,18 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from data import files
 from data.formats import reading
-from data.formats.boxes import Annotated, boxed_images, require_policy
-from data.formats.labelled import find_root, require_one_of
+from data.formats.boxes import BAD_BOXES, Boxed, boxed_images, require_policy
+from data.formats.labelled import find_root
+from data.limits import OneOf
+from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images
-from heuristics.core.registry import suggestion
 
-CELLS = ("RBC", "WBC", "Platelets")
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 CORNERS = {"pixels": (1.0, 1.0, 0.0, 0.0), "edges": (0.0, 0.0, 0.0, 0.0)}  # what to subtract from SIDES for edges counted from 0
 VOC_TREE = """
@@ -29,13 +29,6 @@ voc/   (or the data root itself)
     JPEGImages/a.jpg ...   (any format that Pillow reads)
     Annotations/a.xml ...
     ImageSets/Main/train.txt   val.txt   test.txt   (optional: one stem per line; trainval.txt in place of train.txt)
-"""
-BCCD_TREE = """
-bccd/
-    BCCD/
-        JPEGImages/BloodImage_00000.jpg ...
-        Annotations/BloodImage_00000.xml ...
-        ImageSets/Main/train.txt   val.txt   test.txt
 """
 
 
@@ -51,9 +44,9 @@ class Annotation(NamedTuple):
 def voc(
     data_root: Path,
     scale: float = 1.0,
-    bad_boxes: str = "refuse",
+    bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
     classes: Sequence[str] = (),
-    corners: str = "pixels",
+    corners: Annotated[str, OneOf(CORNERS)] = "pixels",
     cache_root: Path | None = None,
 ) -> Images:
     """The images of a VOC folder with their boxes, in the order train, val, test and as listed, or by name where no list is there.
@@ -65,19 +58,10 @@ def voc(
     training part is 'test'. FileNotFoundError or ValueError names what is missing or wrong.
     """
     root = find_root(data_root, ["voc"], ["Annotations", "JPEGImages"], VOC_TREE)
-    return _load("voc", root, VOC_TREE, scale, bad_boxes, classes, corners, cache_root)
+    return read_voc("voc", root, VOC_TREE, scale, bad_boxes, classes, corners, cache_root)
 
 
-def bccd(data_root: Path, scale: float = 1.0, bad_boxes: str = "clip", cache_root: Path | None = None) -> Images:
-    """Blood cells under the microscope, classes CELLS, with the official parts: 205 train, 87 val, 72 test.
-
-    Two boxes (of red cells) have no area: the default drops them with a warning, `bad_boxes='refuse'` stops at the first of them.
-    """
-    root = find_root(data_root, ["bccd/BCCD", "bccd", "BCCD"], ["Annotations"], BCCD_TREE)
-    return _load("bccd", root, BCCD_TREE, scale, bad_boxes, CELLS, "edges", cache_root)  # drawn with labelImg
-
-
-def _load(
+def read_voc(
     dataset: str,
     root: Path,
     tree: str,
@@ -87,10 +71,11 @@ def _load(
     corners: str,
     cache_root: Path | None,
 ) -> Images:
+    """The images of one VOC folder as dataset `dataset`; see `voc`. `tree` is what an error shows where a folder is missing."""
     require_policy(bad_boxes)
     require_one_of("corners", corners, CORNERS)
     for inner in ("JPEGImages", "Annotations"):
-        reading.require_folder(root / inner, tree)
+        files.require_folder(root / inner, tree)
     pictures = _by_stem(root / "JPEGImages")
     parts = _official_parts(root / "ImageSets" / "Main")
     if parts is None:
@@ -99,18 +84,18 @@ def _load(
     for stem, part in parts.items():
         if stem not in pictures:
             near = suggestion(stem, pictures)
-            raise FileNotFoundError(f"{root / 'JPEGImages'} holds no picture {stem}, which {part}.txt in ImageSets/Main names.{near}")
+            raise Missing(f"{root / 'JPEGImages'} holds no picture {stem}, which {part}.txt in ImageSets/Main names.{near}")
     if unlisted := len(pictures.keys() - parts.keys()):
         lists = root / "ImageSets" / "Main"
         warnings.warn(f"{dataset}: {unlisted} of {len(pictures)} pictures are in no list of {lists}: left out.", stacklevel=3)
     annotations = [_read(root / "Annotations" / f"{stem}.xml") for stem in parts]
     classes = list(classes) or sorted({name for a in annotations for name in a.names}, key=reading.natural)
     if not classes:
-        raise ValueError(f"none of the {len(annotations)} annotations in {root / 'Annotations'} has an object, expected at least one")
+        raise Refused(f"none of the {len(annotations)} annotations in {root / 'Annotations'} has an object, expected at least one")
     if corners == "pixels" and bad_boxes == "refuse":
         _require_counted_from_one(annotations)
     found = [
-        Annotated(pictures[stem], _boxes(annotation, classes, corners), annotation.file, part, annotation.size)
+        Boxed(pictures[stem], _boxes(annotation, classes, corners), annotation.file, part, annotation.size)
         for (stem, part), annotation in zip(parts.items(), annotations, strict=True)
     ]
     return boxed_images(dataset, root, found, classes, scale, bad_boxes, [__file__], (corners,), cache_root)
@@ -120,10 +105,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in reading.picture_files(folder):
         if file.stem in found:
-            raise ValueError(f"{found[file.stem]} and {file.name} have the same stem, expected one picture for each annotation")
+            raise Refused(f"{found[file.stem]} and {file.name} have the same stem, expected one picture for each annotation")
         found[file.stem] = file
     if not found:
-        raise FileNotFoundError(f"{folder} holds no picture that can be read; expected this tree:\n{VOC_TREE.strip()}")
+        raise Missing(f"{folder} holds no picture that can be read; expected this tree:\n{VOC_TREE.strip()}")
     return found
 
 
@@ -136,7 +121,7 @@ def _official_parts(folder: Path) -> dict[str, str] | None:
     if not lists:
         return None
     if "train" not in lists:
-        raise FileNotFoundError(f"{folder} has {', '.join(f'{part}.txt' for part in lists)} but neither train.txt nor trainval.txt")
+        raise Missing(f"{folder} has {', '.join(f'{part}.txt' for part in lists)} but neither train.txt nor trainval.txt")
     stems = {part: [line.split()[0] for line in file.read_text().splitlines() if line.strip()] for part, file in lists.items()}
     if lists["train"].name == "trainval.txt":
         stems["train"] = [stem for stem in stems["train"] if stem not in set(stems.get("val", []))]
@@ -144,7 +129,7 @@ def _official_parts(folder: Path) -> dict[str, str] | None:
     for part, named in stems.items():
         for stem in named:
             if stem in parts:
-                raise ValueError(f"{lists[part]} names {stem!r}, which {lists[parts[stem]].name} names already; expected every image once")
+                raise Refused(f"{lists[part]} names {stem!r}, which {lists[parts[stem]].name} names already; expected every image once")
             parts[stem] = part
     return parts
 
@@ -153,28 +138,28 @@ def _require_pictures(root: Path, pictures: dict[str, Path]) -> None:
     """FileNotFoundError for an annotation without a picture: nothing else says which images there are."""
     for file in sorted((root / "Annotations").glob("*.xml")):
         if file.stem not in pictures:
-            raise FileNotFoundError(f"{file} has no picture: expected a picture with the stem {file.stem} in {root / 'JPEGImages'}")
+            raise Missing(f"{file} has no picture: expected a picture with the stem {file.stem} in {root / 'JPEGImages'}")
 
 
 def _read(file: Path) -> Annotation:
     """The objects of one XML file. ValueError names a file or object that is not as VOC has it."""
     if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist; expected one for every picture, without objects where there are none")
+        raise Missing(f"{file} does not exist; expected one for every picture, without objects where there are none")
     try:
         tree = ElementTree.parse(file).getroot()
     except ElementTree.ParseError as error:
-        raise ValueError(f"{file} is not readable as XML: {error}") from error
+        raise Refused(f"{file} is not readable as XML: {error}") from error
     names, corners = [], []
     for number, element in enumerate(tree.findall("object"), start=1):
         name = (element.findtext("name") or "").strip()
         if not name:
-            raise ValueError(f"{file}: object {number} has no name")
+            raise Refused(f"{file}: object {number} has no name")
         written = [(element.findtext(f"bndbox/{side}") or "").strip() for side in SIDES]
         try:
             corners.append([float(text) for text in written])
         except ValueError:
             sides = dict(zip(SIDES, written, strict=True))
-            raise ValueError(f"{file}: bndbox of object {number} is {sides}, expected four numbers") from None
+            raise Refused(f"{file}: bndbox of object {number} is {sides}, expected four numbers") from None
         names.append(name)
     width, height = ((tree.findtext(f"size/{side}") or "").strip() for side in ("width", "height"))
     known = all(re.fullmatch(r"0*[1-9]\d*", side) for side in (width, height))
@@ -186,13 +171,13 @@ def _require_counted_from_one(annotations: Sequence[Annotation]) -> None:
         for number, box in enumerate(annotation.corners, start=1):
             if min(box) == 0:
                 zero = f"{annotation.file}: box {number} of {len(annotation.corners)} has {SIDES[box.index(0)]}=0"
-                raise ValueError(f"{zero}, but VOC counts pixels from 1; say corners='edges' where numbers are edges counted from 0")
+                raise Refused(f"{zero}, but VOC counts pixels from 1; say corners='edges' where numbers are edges counted from 0")
 
 
 def _boxes(annotation: Annotation, classes: Sequence[str], corners: str) -> np.ndarray:
     """(M, 5): edges counted from 0, and the class index."""
     for name in annotation.names:
         if name not in classes:
-            raise ValueError(f"{annotation.file} has an object {name!r}, which is none of {', '.join(classes)}.{suggestion(name, classes)}")
+            raise Refused(f"{annotation.file} has an object {name!r}, which is none of {', '.join(classes)}.{suggestion(name, classes)}")
     edges = np.array(annotation.corners, np.float64).reshape(-1, 4) - CORNERS[corners]
     return np.column_stack([edges, [float(classes.index(name)) for name in annotation.names]])

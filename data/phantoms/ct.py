@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from scipy import ndimage
 
+from data.limits import Between
+from data.names import Refused
 from data.phantoms import ct_anatomy, glands
 from data.phantoms.ct_anatomy import AIR, FAT, LUNG, MUSCLE, WATER, Body, Site
 from data.phantoms.glands import GOLDEN, generator_fingerprint, noise
@@ -49,14 +52,27 @@ def ct_slices(
     """
     for name, factor in (("growth", growth), ("contrast", contrast)):
         if not 0.1 <= factor <= 4:
-            raise ValueError(f"{name}={factor} of the CT phantom must be between 0.1 and 4")
+            raise Refused(f"{name}={factor} of the CT phantom must be between 0.1 and 4")
     for name, value, least in (("n_pool", n_pool, 1), ("n_test", n_test, 1), ("size", size, 64)):
         if value < least:
-            raise ValueError(f"{name}={value} of the CT phantom must be at least {least}")
+            raise Refused(f"{name}={value} of the CT phantom must be at least {least}")
     sources = [Path(module) for module in (glands.__file__, ct_anatomy.__file__, __file__)]
     digest = generator_fingerprint(sources, n_pool, n_test, size, seed, growth, contrast)
     records = partial(_records, n_pool, n_test, size, seed, growth, contrast)
     return cached("phantom_ct", digest, "boxes", ("lesion",), records, n_pool + n_test, cache_root)
+
+
+def phantom(
+    cache_root: Path | None = None,
+    n_pool: Annotated[int, Between(1, 1_000_000)] = 300,
+    n_test: Annotated[int, Between(1, 1_000_000)] = 100,
+    size: Annotated[int, Between(32, 4096)] = 128,
+    growth: Annotated[float, Between(0.1, 10)] = 1.8,
+    contrast: Annotated[float, Between(0.1, 10)] = 2.0,
+) -> Images:
+    """The built-in dataset of detect.py: `ct_slices` with lesions larger and plainer than in the clinic, so that a small detector
+    learns from some dozens of slices; growth=1 contrast=1 makes them lifelike."""
+    return ct_slices(n_pool, n_test, size, growth=float(growth), contrast=float(contrast), cache_root=cache_root)
 
 
 def _records(n_pool: int, n_test: int, size: int, seed: int, growth: float, contrast: float) -> Iterator[Record]:

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8, UInt16
 from numpy import ndarray
 from scipy import ndimage
 
+from data.limits import Between
+from data.names import Refused
 from data.store import Images, Record, cached
 
 PARTS = ("train", "test", "prototype")  # the second number of a generator's address
@@ -53,10 +56,20 @@ def glands(n_pool: int = 200, n_test: int = 100, size: int = 128, seed: int = 20
     """
     for name, value, least in (("n_pool", n_pool, 1), ("n_test", n_test, 1), ("size", size, 32)):
         if value < least:
-            raise ValueError(f"{name}={value} of the phantom must be at least {least}")
+            raise Refused(f"{name}={value} of the phantom must be at least {least}")
     digest = generator_fingerprint([Path(__file__)], n_pool, n_test, size, seed)
     records = partial(_records, n_pool, n_test, size, seed)
     return cached("phantom", digest, "instance_map", ("background", "gland"), records, n_pool + n_test, cache_root)
+
+
+def phantom(
+    cache_root: Path | None = None,
+    n_pool: Annotated[int, Between(1, 1_000_000)] = 200,
+    n_test: Annotated[int, Between(1, 1_000_000)] = 100,
+    size: Annotated[int, Between(16, 4096)] = 128,
+) -> Images:
+    """The built-in dataset of segment.py: `glands` at `size` pixels a side."""
+    return glands(n_pool, n_test, size, cache_root=cache_root)
 
 
 def generator_fingerprint(sources: list[Path], *arguments: object) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from data.limits import Between
+from data.names import Refused
 from data.phantoms import glands
 from data.phantoms.glands import GOLDEN, H_AND_E, PARTS, develop, generator_fingerprint, noise, stamp_ellipses
 from data.store import Images, Record, cached
@@ -45,10 +47,20 @@ def tissue(n_pool: int = 3000, n_test: int = 1000, size: int = 32, seed: int = 2
     """
     for name, value, least in (("n_pool", n_pool, 1), ("n_test", n_test, 1), ("size", size, 16)):
         if value < least:
-            raise ValueError(f"{name}={value} of the tissue phantom must be at least {least}")
+            raise Refused(f"{name}={value} of the tissue phantom must be at least {least}")
     digest = generator_fingerprint([Path(glands.__file__), Path(__file__)], n_pool, n_test, size, seed)
     records = partial(_records, n_pool, n_test, size, seed)
     return cached("phantom_tissue", digest, "class", CLASSES, records, n_pool + n_test, cache_root)
+
+
+def phantom(
+    image_size: int | None = None,
+    cache_root: Path | None = None,
+    n_pool: Annotated[int, Between(1, 1_000_000)] = 3000,
+    n_test: Annotated[int, Between(1, 1_000_000)] = 1000,
+) -> Images:
+    """The built-in dataset of classify.py: `tissue` painted at `image_size` pixels a side, 32 where it is None."""
+    return tissue(n_pool, n_test, image_size or 32, cache_root=cache_root)
 
 
 def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import h5py
 import numpy as np
@@ -16,6 +17,8 @@ from numpy import ndarray
 
 from data.formats import reading
 from data.formats.labelled import TEST_FRACTION, find_root, held_out, labelled_record, resized
+from data.limits import Between
+from data.names import Missing, Refused
 from data.store import Images, Record, cached
 
 CLASSES = ("meningioma", "glioma", "pituitary")
@@ -27,20 +30,20 @@ braintumor/
 """
 
 
-def braintumor(data_root: Path, image_size: int | None, cache_root: Path | None = None, test_fold: int = 5) -> Images:
+def braintumor(data_root: Path, image_size: int | None, cache_root: Path | None = None, test_fold: Annotated[int, Between(1, 5)] = 5) -> Images:
     """The slices in the order of their numbers, grey, with patients; each image is scaled from its own range to 0..255.
 
     With cvind.mat, fold `test_fold` (1 to 5) of the authors' division by patient is 'test'; without it, a fixed fifth of the patients is.
     """
     if test_fold not in range(1, 6):
-        raise ValueError(f"test_fold={test_fold!r} must be one of the authors' folds, 1 to 5")
+        raise Refused(f"test_fold={test_fold!r} must be one of the authors' folds, 1 to 5")
     root = find_root(data_root, ["braintumor", "brain_tumor", "figshare_brain_tumor"], [FOLDS, "1.mat", "brainTumorDataPublic_1-766"], TREE)
     sources = sorted((f for f in root.rglob("*.mat") if f.name != FOLDS), key=lambda f: reading.natural(f.name))
     for file in sources:
         if not file.stem.isdigit():
-            raise ValueError(f"{file} is not called by its number (1.mat to 3064.mat), so its fold is unknown")
+            raise Refused(f"{file} is not called by its number (1.mat to 3064.mat), so its fold is unknown")
     if not sources:
-        raise FileNotFoundError(f"{root} has no numbered .mat file; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"{root} has no numbered .mat file; expected this tree:\n{TREE.strip()}")
     folds = [root / FOLDS] if (root / FOLDS).is_file() else []
 
     def records() -> Iterator[Record]:
@@ -61,20 +64,20 @@ def _field(file: Path, *path: str) -> ndarray:
         with h5py.File(file) as opened:
             return np.array(opened["/".join(path)])
     except (OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} cannot be read as MATLAB v7.3 with {'.'.join(path)}: {error}") from error
+        raise Refused(f"{file} cannot be read as MATLAB v7.3 with {'.'.join(path)}: {error}") from error
 
 
 def _label_and_patient(file: Path) -> tuple[int, str]:
     label = int(_field(file, "cjdata", "label").item()) - 1
     if not 0 <= label < len(CLASSES):
-        raise ValueError(f"{file} has label {label + 1}, expected 1 to {len(CLASSES)} ({', '.join(CLASSES)})")
+        raise Refused(f"{file} has label {label + 1}, expected 1 to {len(CLASSES)} ({', '.join(CLASSES)})")
     return label, "".join(chr(code) for code in _field(file, "cjdata", "PID").ravel())
 
 
 def _image(file: Path) -> UInt8[ndarray, "h w 1"]:
     values = _field(file, "cjdata", "image").T.astype(np.float64)  # HDF5 shows MATLAB's column-major arrays transposed
     if values.ndim != 2 or not np.isfinite(values).all():
-        raise ValueError(f"{file} holds an image of shape {values.shape}, expected two axes of finite numbers")
+        raise Refused(f"{file} holds an image of shape {values.shape}, expected two axes of finite numbers")
     values -= values.min()
     return np.rint(values * (255 / (values.max() or 1)))[..., None].astype(np.uint8)
 
@@ -83,5 +86,5 @@ def _folds(file: Path, numbers: list[int]) -> ndarray:
     """The fold, 1 to 5, of each numbered file."""
     folds = _field(file, "cvind").ravel().astype(np.int64)
     if max(numbers) > len(folds):
-        raise ValueError(f"{file} gives folds for {len(folds)} files, but there is a file {max(numbers)}.mat")
+        raise Refused(f"{file} gives folds for {len(folds)} files, but there is a file {max(numbers)}.mat")
     return folds[np.array(numbers) - 1]

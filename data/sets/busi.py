@@ -11,15 +11,17 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from skimage.measure import label, regionprops
 
-from data import splits
+from data import files, splits
 from data.formats import boxes, labelled, reading
+from data.limits import Between
+from data.names import Missing, Refused
 from data.store import Images, Record, cached
 
 FOLDERS = ("benign", "malignant", "normal")
@@ -40,7 +42,7 @@ class Scan(NamedTuple):
     masks: list[Path]
 
 
-def busi(data_root: Path, scale: float = 1.0, min_pixels: int = 10, cache_root: Path | None = None) -> Images:
+def busi(data_root: Path, scale: float = 1.0, min_pixels: Annotated[int, Between(0, 1e9)] = 10, cache_root: Path | None = None) -> Images:
     """The images as grey, by folder and number, with a box around every connected component of every mask; classes benign and malignant.
 
     Components (8-connected) of fewer than `min_pixels` are slips of the pen: left out with a warning. `group` is the index in FOLDERS;
@@ -49,7 +51,7 @@ def busi(data_root: Path, scale: float = 1.0, min_pixels: int = 10, cache_root: 
     """
     scale = reading.require_scale(scale)
     if min_pixels < 1:
-        raise ValueError(f"min_pixels={min_pixels!r} must be at least 1")
+        raise Refused(f"min_pixels={min_pixels!r} must be at least 1")
     root = labelled.find_root(data_root, ["busi", "busi/Dataset_BUSI_with_GT", "Dataset_BUSI_with_GT"], ["benign"], TREE)
     found = [scan for group in range(len(FOLDERS)) for scan in _scans(root, group)]
     names = labelled.unique_names([scan.file for scan in found], root)
@@ -95,19 +97,19 @@ def _scans(root: Path, group: int) -> list[Scan]:
         return []
     masks: dict[str, list[Path]] = {}
     images = []
-    for file in reading.picture_files(reading.require_folder(folder, TREE)):
+    for file in reading.picture_files(files.require_folder(folder, TREE)):
         mask = re.fullmatch(r"(.+)_mask(_\d+)?", file.stem)
         if mask:
             masks.setdefault(mask[1], []).append(file)
         else:
             images.append(file)
     if not images:
-        raise FileNotFoundError(f"{folder} holds no picture that can be read; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"{folder} holds no picture that can be read; expected this tree:\n{TREE.strip()}")
     for stem in masks.keys() - {image.stem for image in images}:
-        raise FileNotFoundError(f"{masks[stem][0]} has no image: expected {stem}.png beside it")
+        raise Missing(f"{masks[stem][0]} has no image: expected {stem}.png beside it")
     if FOLDERS[group] == "normal":
         return [Scan(image, group, []) for image in images]
     for image in images:
         if image.stem not in masks:
-            raise FileNotFoundError(f"{image} has no mask: expected {image.stem}_mask.png beside it")
+            raise Missing(f"{image} has no mask: expected {image.stem}_mask.png beside it")
     return [Scan(image, group, masks[image.stem]) for image in images]

@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from data.formats import reading
 from data.formats.labelled import find_root, labelled_record, resized
+from data.names import Missing, Refused
 from data.sets.class_folders import CIFAR10, CIFAR10_TREE, cifar10_folders
 from data.store import Images, Record, cached
 
@@ -51,7 +52,7 @@ def cifar10(data_root: Path, image_size: int | None, cache_root: Path | None = N
     sources = [(root / BATCHES / name, part) for name, part in FILES]
     for file, _ in sources:
         if not file.is_file():
-            raise FileNotFoundError(f"{file} does not exist; expected this tree:\n{TREE.strip()}")
+            raise Missing(f"{file} does not exist; expected this tree:\n{TREE.strip()}")
 
     def records() -> Iterator[Record]:
         for file, part in sources:
@@ -70,7 +71,7 @@ def _read(file: Path) -> tuple[list[str], list[int], ndarray]:
         batch = _ArraysOnly(io.BytesIO(file.read_bytes()), encoding="bytes").load()
         names, labels, pixels = batch[b"filenames"], batch[b"labels"], batch[b"data"]
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ValueError(f"{file} is damaged or is no CIFAR-10 batch: {error}") from error
+        raise Refused(f"{file} is damaged or is no CIFAR-10 batch: {error}") from error
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072) or len(names) != len(labels):
-        raise ValueError(f"{file} holds {pixels.dtype} of shape {pixels.shape} and {len(labels)} labels, expected uint8 of (N, 3072) and N")
+        raise Refused(f"{file} holds {pixels.dtype} of shape {pixels.shape} and {len(labels)} labels, expected uint8 of (N, 3072) and N")
     return [name.decode() for name in names], labels, pixels

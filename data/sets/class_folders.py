@@ -1,4 +1,4 @@
-"""Datasets with one folder per class, and your own images (`own`: folders, or a csv of file, label, patient).
+"""Published datasets with one folder per class.
 
 NCT-CRC-HE: Kather et al., "Predicting survival from colorectal cancer histology slides using deep learning", PLOS Medicine 16, 2019
 (Zenodo 1214456). EuroSAT: Helber et al., IEEE JSTARS 12, 2019. ImageNet: Russakovsky et al., IJCV 115, 2015. OCT: Kermany et al.,
@@ -10,22 +10,18 @@ to data leakage in deep learning-based classification of OCT images", Scientific
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-from data.formats import reading
 from data.formats.labelled import (
     TEST_FRACTION,
     Labelled,
     find_root,
     images_of,
     in_class_folders,
-    require_one_of,
 )
+from data.names import Missing, Refused, suggestion
 from data.store import Images
-from heuristics.core.registry import suggestion
 
-PARTS = ("train", "val", "test")
 NCT = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
 EUROSAT = (
     *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
@@ -62,11 +58,6 @@ MRI_TREE = """
 brain_tumor_mri/
     Training/glioma/Tr-gl_0010.jpg ...   (one folder per class)
     Testing/glioma/Te-gl_0010.jpg ...
-"""
-OWN_TREE = """
-benign/a.png ...   malignant/b.jpg ...   (one folder per class)
-or train/benign/a.png ...   test/benign/c.png ...   (val/ is optional)
-or labels.csv with columns file, label and, where known, patient and part; files are relative to the csv
 """
 
 
@@ -113,7 +104,7 @@ def oct_scans(data_root: Path, image_size: int | None, cache_root: Path | None =
     """
     root = find_root(data_root, ["oct", "OCT2017", "oct/OCT2017"], ["train"], OCT_TREE)
     found = []
-    for part in PARTS:
+    for part in ("train", "val", "test"):
         if part != "val" or (root / part).is_dir():
             found += in_class_folders(root / part, part, OCT, OCT_TREE)[0]
     found = [entry._replace(patient=_oct_patient(entry.file)) for entry in found]
@@ -133,68 +124,21 @@ def brain_tumor_mri(data_root: Path, image_size: int | None, cache_root: Path | 
     return images_of("brain_tumor_mri", root, training + testing, classes, image_size, 1, [__file__], cache_root)
 
 
-def own(data_root: Path, image_size: int | None, cache_root: Path | None = None, test_fraction: float = TEST_FRACTION) -> Images:
-    """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without train/, val/ and test/.
-
-    Images become grey or, if any is coloured, all RGB. Without an official test part, a fixed share `test_fraction` of every class is
-    'test', and all images of a patient go to the same side. Names are paths relative to `data_root` where file names repeat.
-    """
-    root = reading.require_folder(Path(data_root), OWN_TREE)
-    if (root / "labels.csv").is_file():
-        found, classes = _from_csv(root)
-    elif (root / "train").is_dir():
-        found, classes = in_class_folders(root / "train", "train", None, OWN_TREE)
-        for part in ("val", "test"):
-            if (root / part).is_dir():
-                found += in_class_folders(root / part, part, classes, OWN_TREE)[0]
-    else:
-        found, classes = in_class_folders(root, "train", None, OWN_TREE)
-    official = any(entry.part == "test" for entry in found)
-    fraction = 0.0 if official else float(test_fraction)
-    return images_of("folder", root, found, classes, image_size, None, [__file__], cache_root, test_fraction=fraction)
-
-
 def _oct_patient(file: Path) -> str:
     pieces = file.stem.split("-")
     if len(pieces) != 3 or not pieces[1].isdigit():
-        raise ValueError(f"{file} is not called like CNV-1016042-1.jpeg (class, patient, number), so its patient is unknown")
+        raise Refused(f"{file} is not called like CNV-1016042-1.jpeg (class, patient, number), so its patient is unknown")
     return pieces[1]
 
 
 def _listed(found: list[Labelled], id_file: Path) -> list[Labelled]:
     if not id_file.is_file():
-        raise FileNotFoundError(f"the list of image ids {id_file} does not exist; give a text file with one image per line")
+        raise Missing(f"the list of image ids {id_file} does not exist; give a text file with one image per line")
     known = {entry.file.stem for entry in found}
     lines = [Path(line.strip()) for line in id_file.read_text().splitlines() if line.strip()]
     wanted = {line.name if line.name in known else line.stem for line in lines}
     if missing := sorted(wanted - known):
         near = suggestion(missing[0], known)
-        raise ValueError(f"{id_file} names {len(missing)} images that are not there, the first {missing[0]!r}.{near}")
+        raise Refused(f"{id_file} names {len(missing)} images that are not there, the first {missing[0]!r}.{near}")
     reduced = {entry.part for entry in found if entry.file.stem in wanted}
     return [entry for entry in found if entry.part not in reduced or entry.file.stem in wanted]
-
-
-def _from_csv(root: Path) -> tuple[list[Labelled], list[str]]:
-    table = root / "labels.csv"
-    with open(table, newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines, skipinitialspace=True)
-        columns = reader.fieldnames or []
-        for column in ("file", "label"):
-            if column not in columns:
-                raise ValueError(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
-        rows = [(reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader]
-    classes = sorted({row["label"] for _, row in rows}, key=reading.natural)
-    if len(classes) < 2:
-        raise ValueError(f"{table} has {len(rows)} rows with {len(classes)} different labels, expected at least two labels")
-    found: dict[Path, Labelled] = {}
-    for number, row in rows:
-        file, part = root / row["file"], row.get("part") or "train"
-        if not row["label"]:
-            raise ValueError(f"line {number} of {table} has no label for {row['file']!r}")
-        if not file.is_file():
-            raise FileNotFoundError(f"line {number} of {table} names {file}, which does not exist")
-        if file in found:
-            raise ValueError(f"line {number} of {table} names {row['file']!r} for the second time")
-        require_one_of(f"line {number} of {table}: part", part, PARTS)
-        found[file] = Labelled(file, classes.index(row["label"]), part, row.get("patient", ""))
-    return list(found.values()), classes

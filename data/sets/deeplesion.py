@@ -11,16 +11,17 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from data import splits
+from data import files, splits
 from data.formats import boxes, labelled, reading
+from data.limits import OneOf
+from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images, Record, cached
-from heuristics.core.registry import suggestion
 
 LESION_TYPES = ("bone", "abdomen", "mediastinum", "liver", "lung", "kidney", "soft_tissue", "pelvis")  # 1 to 8 in the table
 PARTS = {"1": "train", "2": "val", "3": "test"}
@@ -49,12 +50,12 @@ class Lesion(NamedTuple):
 def deeplesion(
     data_root: Path,
     scale: float = 1.0,
-    lesion_type: str = "all",
+    lesion_type: Annotated[str, OneOf(("all", *LESION_TYPES))] = "all",
     window: str = "dicom",
-    context: int = 0,
-    bad_boxes: str = "clip",
+    context: Annotated[int, OneOf((0, 1))] = 0,
+    bad_boxes: Annotated[str, OneOf(boxes.BAD_BOXES)] = "clip",
     cache_root: Path | None = None,
-    source: str = "official",
+    source: Annotated[str, OneOf(SOURCES)] = "official",
 ) -> Images:
     """The key slices under `data_root`/deeplesion as kind 'boxes' with the one class 'lesion', in the order of DL_info.csv.
 
@@ -71,12 +72,12 @@ def deeplesion(
     FileNotFoundError or ValueError names what is missing or wrong.
     """
     scale, fixed_window, bad_boxes = reading.require_scale(scale), _fixed_window(window), boxes.require_policy(bad_boxes)
-    labelled.require_one_of("lesion_type", lesion_type, ("all", *LESION_TYPES))
-    labelled.require_one_of("context", context, (0, 1))
-    labelled.require_one_of("source", source, SOURCES)
+    require_one_of("lesion_type", lesion_type, ("all", *LESION_TYPES))
+    require_one_of("context", context, (0, 1))
+    require_one_of("source", source, SOURCES)
     if context and source != "official":
-        raise ValueError(f"context={context} needs the neighbours of key slices, which source={source!r} has not; say source='official'")
-    folder = reading.require_folder(Path(data_root) / "deeplesion", TREE)
+        raise Refused(f"context={context} needs the neighbours of key slices, which source={source!r} has not; say source='official'")
+    folder = files.require_folder(Path(data_root) / "deeplesion", TREE)
     table = folder / "DL_info.csv"
     lesions_of = _read(table, lesion_type)
     slices = _with_pictures(table, lesions_of, _pictures(folder, source, lesions_of))
@@ -117,18 +118,18 @@ def _fixed_window(window: str) -> tuple[float, float] | None:
         low, high = (float(bound) for bound in window.split(","))
     except ValueError:
         known = ("dicom", *WINDOWS)
-        raise ValueError(
+        raise Refused(
             f"window={window!r} is unknown.{suggestion(window, known)} Known: {', '.join(known)}, or two numbers like '-1024,3071' in HU"
         ) from None
     if not -np.inf < low < high < np.inf:
-        raise ValueError(f"window={window!r} must be a lower and a higher number of Hounsfield units, like '-175,275'")
+        raise Refused(f"window={window!r} must be a lower and a higher number of Hounsfield units, like '-175,275'")
     return low, high
 
 
 def _read(table: Path, lesion_type: str) -> dict[str, list[Lesion]]:
     """Lesions of the wanted type by their key slice."""
     if not table.is_file():
-        raise FileNotFoundError(f"{table} does not exist; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"{table} does not exist; expected this tree:\n{TREE.strip()}")
     wanted = {"all": None} | {name: number for number, name in enumerate(LESION_TYPES, 1)}
     slices: dict[str, list[Lesion]] = {}
     with table.open(newline="", encoding="utf-8-sig") as lines:
@@ -136,39 +137,39 @@ def _read(table: Path, lesion_type: str) -> dict[str, list[Lesion]]:
         columns = reader.fieldnames or []
         for column in COLUMNS:
             if column not in columns:
-                raise ValueError(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
+                raise Refused(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
         for row in reader:
             try:
                 lesion_class, lesion = int(row["Coarse_lesion_type"]), _lesion(row)
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"line {reader.line_num} of {table} ({row['File_name']}) cannot be understood: {error}") from error
+                raise Refused(f"line {reader.line_num} of {table} ({row['File_name']}) cannot be understood: {error}") from error
             if wanted[lesion_type] in (None, lesion_class):
                 slices.setdefault(lesion.name, []).append(lesion)
     if not slices:
-        raise ValueError(f"{table} has no lesion of lesion_type={lesion_type!r}")
+        raise Refused(f"{table} has no lesion of lesion_type={lesion_type!r}")
     return slices
 
 
 def _lesion(row: dict[str, str]) -> Lesion:
     if not re.fullmatch(r"\w+_\d+\.png", row["File_name"]):
-        raise ValueError(f"File_name is {row['File_name']!r}, expected one like 000001_01_01_109.png")
+        raise Refused(f"File_name is {row['File_name']!r}, expected one like 000001_01_01_109.png")
     box, (low, high) = ([float(value) for value in row[column].split(",")] for column in ("Bounding_boxes", "DICOM_windows"))
     if len(box) != 4 or not low < high:
         given = f"Bounding_boxes is {row['Bounding_boxes']!r} and DICOM_windows {row['DICOM_windows']!r}"
-        raise ValueError(f"{given}, expected x1, y1, x2, y2 and low, high")
+        raise Refused(f"{given}, expected x1, y1, x2, y2 and low, high")
     flag = row.get("Train_Val_Test", "")
     if flag and flag not in PARTS:
-        raise ValueError(f"Train_Val_Test is {flag!r}, expected 1 (train), 2 (val) or 3 (test)")
+        raise Refused(f"Train_Val_Test is {flag!r}, expected 1 (train), 2 (val) or 3 (test)")
     return Lesion(row["File_name"], row["Patient_index"], box, int(row["Possibly_noisy"]) > 0, (low, high), PARTS.get(flag, ""))
 
 
 def _pictures(folder: Path, source: str, names: Iterable[str]) -> dict[str, Path]:
     """The pictures that exist, by the name of their slice in the table."""
     if source == "official":
-        images = reading.require_folder(folder / "Images_png", TREE)
+        images = files.require_folder(folder / "Images_png", TREE)
         places = {name: images / name.rpartition("_")[0] / name.rpartition("_")[2] for name in names}
         return {name: file for name, file in places.items() if file.is_file()}
-    samples = reading.require_folder(folder / "truth_samples_8bit", TREE)
+    samples = files.require_folder(folder / "truth_samples_8bit", TREE)
     return {f"{file.stem}.png": file for file in samples.glob("*/*.jpg")}
 
 
@@ -176,7 +177,7 @@ def _with_pictures(table: Path, slices: dict[str, list[Lesion]], pictures: dict[
     """Lesions by the picture of their key slice, where there is one."""
     found = {pictures[name]: lesions for name, lesions in slices.items() if name in pictures}
     if not found:
-        raise FileNotFoundError(f"none of the {len(slices)} key slices of {table} has a picture; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"none of the {len(slices)} key slices of {table} has a picture; expected this tree:\n{TREE.strip()}")
     if absent := len(slices) - len(found):
         _warn(f"{table.name} lists {len(slices)} key slices, {absent} of them without a picture; the other {len(found)} are used.")
     return found
@@ -214,7 +215,7 @@ def _hounsfield(file: Path, source: str) -> Float[ndarray, "h w"]:
     if source == "samples_8bit":
         return stored / 255 * 4095 - 1024
     if stored.max() < 256:
-        raise ValueError(f"{file} holds values up to {stored.max()}, expected 16-bit values around 32768")
+        raise Refused(f"{file} holds values up to {stored.max()}, expected 16-bit values around 32768")
     return stored - 32768.0
 
 

@@ -12,15 +12,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from data import files
 from data.formats import reading
-from data.formats.labelled import TEST_FRACTION, Labelled, find_root, images_of, labelled_record, require_one_of, resized
+from data.formats.labelled import TEST_FRACTION, Labelled, find_root, images_of, labelled_record, resized
+from data.limits import Between, OneOf
+from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images, Record, cached
-from heuristics.core.registry import suggestion
 
 SURFACES = ("OK", "NG")
 GAPS_CLASSES = {
@@ -52,9 +55,9 @@ def gaps(
     data_root: Path,
     image_size: int | None,
     cache_root: Path | None = None,
-    issue: str = "NORMvsDISTRESS_50k",
-    patch_size: int = 160,
-    version: int = 2,
+    issue: Annotated[str, OneOf(GAPS_CLASSES)] = "NORMvsDISTRESS_50k",
+    patch_size: Annotated[int, Between(8, 4096)] = 160,
+    version: Annotated[int, OneOf((1, 2))] = 2,
 ) -> Images:
     """GAPs patches from their chunks: x (N, 1, p, p) in -1..1, y (N,). Grey; train, valid, test become 'train', 'val', 'test'.
 
@@ -95,7 +98,7 @@ def ksdd(data_root: Path, image_size: int | None, cache_root: Path | None = None
     """
     names = ["ksdd", "KolektorSDD", "kolektorsdd"]
     root = next((place for name in names if (place := Path(data_root) / name).is_dir()), Path(data_root))
-    reading.require_folder(root, KSDD_TREE)
+    files.require_folder(root, KSDD_TREE)
     items = [folder for folder in root.iterdir() if folder.is_dir() and folder.name.startswith("kos")]
     found = []
     for item in sorted(items, key=lambda folder: reading.natural(folder.name)):
@@ -103,21 +106,21 @@ def ksdd(data_root: Path, image_size: int | None, cache_root: Path | None = None
             if not file.stem.endswith("_label"):
                 found.append(Labelled(file, _defect(file.with_name(f"{file.stem}_label.bmp")), "train", item.name))
     if not found:
-        raise FileNotFoundError(f"{root} holds no image of an item kos01, kos02, ...; expected this tree:\n{KSDD_TREE.strip()}")
+        raise Missing(f"{root} holds no image of an item kos01, kos02, ...; expected this tree:\n{KSDD_TREE.strip()}")
     return images_of("ksdd", root, found, SURFACES, image_size, 1, [__file__], cache_root, whole=True, test_fraction=TEST_FRACTION)
 
 
 def _chunks(folder: Path) -> list[Path]:
-    found = sorted(reading.require_folder(folder, GAPS_TREE).glob("chunks_*_x.npy"), key=lambda file: reading.natural(file.name))
+    found = sorted(files.require_folder(folder, GAPS_TREE).glob("chunks_*_x.npy"), key=lambda file: reading.natural(file.name))
     if not found:
-        raise FileNotFoundError(f"{folder} has no chunks_*_x.npy; expected this tree:\n{GAPS_TREE.strip()}")
+        raise Missing(f"{folder} has no chunks_*_x.npy; expected this tree:\n{GAPS_TREE.strip()}")
     return found
 
 
 def _targets_of(x_file: Path) -> Path:
     y_file = x_file.with_name(x_file.name.removesuffix("_x.npy") + "_y.npy")
     if not y_file.is_file():
-        raise FileNotFoundError(f"{y_file} does not exist, expected the labels of {x_file.name}")
+        raise Missing(f"{y_file} does not exist, expected the labels of {x_file.name}")
     return y_file
 
 
@@ -127,11 +130,11 @@ def _read_chunk(x_file: Path, y_file: Path, patch_size: int) -> tuple[ndarray, n
         try:
             read[file] = np.load(file, mmap_mode="r")
         except (ValueError, OSError, EOFError) as error:
-            raise ValueError(f"{file} is damaged or is no .npy file: {error}") from error
+            raise Refused(f"{file} is damaged or is no .npy file: {error}") from error
     x, y = read[x_file], read[y_file].ravel()
     if x.shape != (len(y), 1, patch_size, patch_size):
         expected = (len(y), 1, patch_size, patch_size)
-        raise ValueError(f"{x_file} has shape {x.shape}, expected {expected} for the {len(y)} labels of {y_file.name}")
+        raise Refused(f"{x_file} has shape {x.shape}, expected {expected} for the {len(y)} labels of {y_file.name}")
     return x, y
 
 
@@ -140,21 +143,21 @@ def _to_bytes(patch: ndarray, file: Path) -> UInt8[ndarray, "p p 1"]:
         return np.ascontiguousarray(patch[0, ..., None])
     low, high = float(patch.min()), float(patch.max())
     if not max(abs(low), abs(high)) <= 1.001:
-        raise ValueError(f"{file} holds values from {low:g} to {high:g}, expected patches in -1..1, or 8-bit ones")
+        raise Refused(f"{file} holds values from {low:g} to {high:g}, expected patches in -1..1, or 8-bit ones")
     return np.rint((patch[0, ..., None].astype(np.float64).clip(-1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def _ksdd2_part(root: Path, part: str) -> list[Labelled]:
-    folder, table = reading.require_folder(root / part, KSDD2_TREE), root / f"{part}.csv"
+    folder, table = files.require_folder(root / part, KSDD2_TREE), root / f"{part}.csv"
     if table.is_file():
         found = [Labelled(folder / name, label, part) for name, label in _surfaces(table)]
         if missing := [entry.file for entry in found if not entry.file.is_file()]:
-            raise FileNotFoundError(f"{table} names {len(missing)} files that do not exist, the first {missing[0]}")
+            raise Missing(f"{table} names {len(missing)} files that do not exist, the first {missing[0]}")
     else:
         pictures = [f for f in reading.picture_files(folder) if "_GT" not in f.stem and "(copy)" not in f.stem]
         found = [Labelled(file, _defect(file.with_name(f"{file.stem}_GT.png")), part) for file in pictures]
     if not found:
-        raise FileNotFoundError(f"{folder} holds no image; expected this tree:\n{KSDD2_TREE.strip()}")
+        raise Missing(f"{folder} holds no image; expected this tree:\n{KSDD2_TREE.strip()}")
     return found
 
 
@@ -165,7 +168,7 @@ def _surfaces(table: Path) -> Iterator[tuple[str, int]]:
         columns = reader.fieldnames or []
         for column in ("file", "label"):
             if column not in columns:
-                raise ValueError(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
+                raise Refused(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
         for row in reader:
             require_one_of(f"line {reader.line_num} of {table}: label", row["label"], SURFACES)
             yield row["file"], SURFACES.index(row["label"])
@@ -173,5 +176,5 @@ def _surfaces(table: Path) -> Iterator[tuple[str, int]]:
 
 def _defect(mask: Path) -> int:
     if not mask.is_file():
-        raise FileNotFoundError(f"mask {mask} does not exist, so nothing says whether the surface is in order")
+        raise Missing(f"mask {mask} does not exist, so nothing says whether the surface is in order")
     return int(reading.read_mask(mask).any())

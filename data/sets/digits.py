@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from sklearn.datasets import load_digits
 
 from data.formats import reading
 from data.formats.labelled import labelled_record, resized
+from data.limits import Between
+from data.names import Refused
 from data.store import Images, Record, cached
 
 CLASSES = tuple("0123456789")
@@ -22,7 +25,8 @@ TEST_PER_CLASS, TEST_SEED, NOISE_SEED = 50, 1998, 1999  # fixed: the same test p
 
 
 def digits(
-    data_root: Path | None = None, image_size: int | None = None, cache_root: Path | None = None, repeat: int = 1, noise: float = 0.0
+    data_root: Path | None = None, image_size: int | None = None, cache_root: Path | None = None, repeat: Annotated[int, Between(1, 100)] = 1,
+    noise: Annotated[float, Between(0, 1)] = 0.0,
 ) -> Images:
     """The digits, grey: part 'test' of 500 (50 of each), and a pool 'train' of the other 1,297 taken `repeat` times over.
 
@@ -31,9 +35,9 @@ def digits(
     from the pool holds none that is trained on. `data_root` is not used.
     """
     if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= 100:
-        raise ValueError(f"repeat={repeat!r} must be a whole number from 1 to 100: how often the pool holds each digit")
+        raise Refused(f"repeat={repeat!r} must be a whole number from 1 to 100: how often the pool holds each digit")
     if not 0 <= noise <= 1:
-        raise ValueError(f"noise={noise!r} must be from 0 to 1: the standard deviation, where the range of grey values is 1")
+        raise Refused(f"noise={noise!r} must be from 0 to 1: the standard deviation, where the range of grey values is 1")
     flat, labels = (np.asarray(column) for column in load_digits(return_X_y=True))
     values = flat.reshape(-1, 8, 8) / 16  # 0..1
     rng = np.random.default_rng(TEST_SEED)

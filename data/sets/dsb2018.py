@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from numpy import ndarray
 
-from data import splits
+from data import files, splits
 from data.formats import reading
+from data.names import Missing, Refused
 from data.store import Images, Record, cached
 
 APPEARANCES = ("dark", "stained", "bright")  # fluorescence; coloured histology; grey on a bright ground
@@ -37,10 +38,10 @@ def dsb2018(data_root: Path, scale: float = 1.0, cache_root: Path | None = None)
     smaller than one pixel of the result may vanish.
     """
     scale = reading.require_scale(scale)
-    folder = reading.require_folder(Path(data_root) / "dsb2018" / "stage1_train", TREE)
+    folder = files.require_folder(Path(data_root) / "dsb2018" / "stage1_train", TREE)
     found = [_find(case) for case in sorted(folder.iterdir()) if case.is_dir()]
     if len(found) < 2:
-        raise FileNotFoundError(f"{folder} has {len(found)} image folders, expected at least 2 in this tree:\n{TREE.strip()}")
+        raise Missing(f"{folder} has {len(found)} image folders, expected at least 2 in this tree:\n{TREE.strip()}")
 
     def records() -> Iterator[Record]:
         groups = np.array([appearance(reading.read_image(image, channels=3)) for image, _ in found])
@@ -71,12 +72,12 @@ def fixed_test(groups: ndarray) -> ndarray:
 def _find(case: Path) -> tuple[Path, list[Path]]:
     """The image of a case and its masks."""
     for inner in ("images", "masks"):
-        reading.require_folder(case / inner, TREE)
+        files.require_folder(case / inner, TREE)
     images, masks = reading.picture_files(case / "images"), reading.picture_files(case / "masks")
     if len(images) != 1:
-        raise ValueError(f"{case / 'images'} holds {len(images)} pictures, expected one")
+        raise Refused(f"{case / 'images'} holds {len(images)} pictures, expected one")
     if not masks:
-        raise FileNotFoundError(f"{case / 'masks'} holds no mask, expected one picture per nucleus")
+        raise Missing(f"{case / 'masks'} holds no mask, expected one picture per nucleus")
     return images[0], masks
 
 

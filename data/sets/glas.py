@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from data import files
 from data.formats import reading
+from data.names import Missing, Refused
 from data.store import Images, Record, cached
 
 PARTS = ("train", "testA", "testB")
@@ -34,19 +36,19 @@ def glas(data_root: Path, scale: float = 1.0, cache_root: Path | None = None) ->
     with a warning. FileNotFoundError or ValueError names what is missing or wrong.
     """
     scale = reading.require_scale(scale)
-    folder = reading.require_folder(Path(data_root) / "glas", TREE)
+    folder = files.require_folder(Path(data_root) / "glas", TREE)
     found = _find(folder)
     grades = _read_grades(folder / "Grade.csv")
     for image, _ in found:
         if image.stem not in grades:
-            raise ValueError(f"{folder / 'Grade.csv'} has no row for {image.stem}")
+            raise Refused(f"{folder / 'Grade.csv'} has no row for {image.stem}")
 
     def records() -> Iterator[Record]:
         for image_file, mask_file in found:
             image, mask = reading.read_image(image_file, channels=3), reading.read_mask(mask_file)
             reading.require_equal_size(image_file, image, mask_file, mask)
             if mask.dtype != "uint8":
-                raise ValueError(f"{mask_file} holds {mask.dtype} values, expected the 8-bit gland ids of the original files")
+                raise Refused(f"{mask_file} holds {mask.dtype} values, expected the 8-bit gland ids of the original files")
             group, patient = grades[image_file.stem]
             part = image_file.stem.split("_")[0]
             yield Record(image_file.name, reading.shrink(image, scale), reading.shrink_mask(mask, scale), group, part, patient)
@@ -63,28 +65,28 @@ def _find(folder: Path) -> list[tuple[Path, Path]]:
     present = {file.stem.split("_")[0] for file in images}
     if "train" not in present or len(present) == 1:
         lacking = "train_*.bmp" if "train" not in present else "testA_*.bmp and testB_*.bmp"
-        raise FileNotFoundError(f"no {lacking} in {folder}; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"no {lacking} in {folder}; expected this tree:\n{TREE.strip()}")
     for part in set(PARTS) - present:
         warnings.warn(f"this copy of GlaS has no {part}_*.bmp: {folder} is used without {part}.", stacklevel=3)
     pairs = [(file, file.with_name(f"{file.stem}_anno.bmp")) for file in images]
     for image, mask in pairs:
         if not mask.is_file():
-            raise FileNotFoundError(f"{image} has no mask: expected {mask.name} beside it")
+            raise Missing(f"{image} has no mask: expected {mask.name} beside it")
     return pairs
 
 
 def _read_grades(file: Path) -> dict[str, tuple[int, str]]:
     """Image stem -> (grade, patient). The original file ends its lines with a bare CR and starts its values with blanks."""
     if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"{file} does not exist; expected this tree:\n{TREE.strip()}")
     with file.open(encoding="utf-8-sig", newline=None) as lines:  # newline=None: CR, LF and CR LF all end a line
         rows = [{(key or "").strip(): (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(lines)]
     grades: dict[str, tuple[int, str]] = {}
     for row in rows:
         for column in ("name", PATIENT, GRADE):
             if column not in row:
-                raise ValueError(f"{file} has no column {column!r}; its columns are {', '.join(row)}")
+                raise Refused(f"{file} has no column {column!r}; its columns are {', '.join(row)}")
         if row[GRADE] not in GRADES:
-            raise ValueError(f"{file}: {GRADE!r} of {row['name']} is {row[GRADE]!r}, expected one of {', '.join(GRADES)}")
+            raise Refused(f"{file}: {GRADE!r} of {row['name']} is {row[GRADE]!r}, expected one of {', '.join(GRADES)}")
         grades[row["name"]] = GRADES.index(row[GRADE]), row[PATIENT]
     return grades

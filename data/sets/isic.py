@@ -19,10 +19,11 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from data import files
 from data.formats import reading
 from data.formats.labelled import TEST_FRACTION, Labelled, find_root, images_of, ordered_map
+from data.names import Missing, Refused, suggestion
 from data.store import Images
-from heuristics.core.registry import suggestion
 
 CLASSES = ("benign", "melanoma")
 SPLITS = (("trainval_split.csv", "train"), ("test_split.csv", "test"))
@@ -48,10 +49,10 @@ def isic2020(data_root: Path, image_size: int | None, cache_root: Path | None = 
     places = [root / Path(images).expanduser()] if images else [root / name for name in FOLDERS]
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
-        raise FileNotFoundError(f"{' and '.join(map(str, places))} do not exist; expected this tree:\n{TREE.strip()}")
+        raise Missing(f"{' and '.join(map(str, places))} do not exist; expected this tree:\n{TREE.strip()}")
     if (root / SPLITS[0][0]).is_file():
         if not (root / SPLITS[1][0]).is_file():
-            raise FileNotFoundError(f"{root / SPLITS[1][0]} does not exist beside {SPLITS[0][0]}; expected this tree:\n{TREE.strip()}")
+            raise Missing(f"{root / SPLITS[1][0]} does not exist beside {SPLITS[0][0]}; expected this tree:\n{TREE.strip()}")
         found, fraction = [entry for name, part in SPLITS for entry in _listed(root / name, folder, part)], 0.0
     else:
         table = next(root / name for name in ORIGINALS if (root / name).is_file())
@@ -59,7 +60,7 @@ def isic2020(data_root: Path, image_size: int | None, cache_root: Path | None = 
     seen: set[str] = set()
     for entry in found:
         if entry.file.name in seen:
-            raise ValueError(f"{entry.file.stem} is listed twice in the tables of {root}; an image belongs to one part")
+            raise Refused(f"{entry.file.stem} is listed twice in the tables of {root}; an image belongs to one part")
         seen.add(entry.file.name)
     return images_of("isic2020", root, found, CLASSES, image_size, 3, [__file__], cache_root, test_fraction=fraction)
 
@@ -69,13 +70,13 @@ def resize_folder(source: Path, destination: Path, size: int) -> int:
 
     Pictures that are already there are passed over, so that an interrupted run can go on; smaller ones are copied in size.
     """
-    source = reading.require_folder(Path(source), "SRC/ISIC_0015719.jpg ...")
+    source = files.require_folder(Path(source), "SRC/ISIC_0015719.jpg ...")
     if size < 16:
-        raise ValueError(f"--size {size} must be at least 16 pixels")
+        raise Refused(f"--size {size} must be at least 16 pixels")
     destination = Path(destination)
     destination.mkdir(parents=True, exist_ok=True)
     if destination.samefile(source):
-        raise ValueError(f"{destination} is the folder of the originals; choose another one for the small copies")
+        raise Refused(f"{destination} is the folder of the originals; choose another one for the small copies")
     targets = {file: destination / f"{file.stem}.jpg" for file in reading.picture_files(source)}
     missing = [file for file, target in targets.items() if not target.exists()]
     written = ordered_map(lambda file: _shrink(file, targets[file], size), missing)
@@ -92,7 +93,7 @@ def _shrink(file: Path, target: Path, size: int) -> None:
             picture.draft("RGB", (2 * small[0], 2 * small[1]))  # the JPEG decoder halves for free; twice the size keeps the quality
             shrunk = picture.convert("RGB").resize(small, Image.Resampling.BILINEAR)
     except reading.UNREADABLE as error:
-        raise ValueError(f"{file} is corrupt or cut short: {error}") from error
+        raise Refused(f"{file} is corrupt or cut short: {error}") from error
     unfinished = target.with_suffix(".unfinished")
     shrunk.save(unfinished, "JPEG", quality=95)
     os.replace(unfinished, target)
@@ -104,16 +105,16 @@ def _listed(table: Path, folder: Path, part: str, need_patient: bool = False) ->
         columns = reader.fieldnames or []
         for column in ("image_name", "target", *(["patient_id"] * need_patient)):
             if column not in columns:
-                raise ValueError(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
+                raise Refused(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
         found = []
         for row in reader:
             if row["target"] not in ("0", "1"):
-                raise ValueError(f"line {reader.line_num} of {table} has target {row['target']!r}, expected 0 (benign) or 1 (melanoma)")
+                raise Refused(f"line {reader.line_num} of {table} has target {row['target']!r}, expected 0 (benign) or 1 (melanoma)")
             name = row["image_name"].removesuffix(".jpg")
             found.append(Labelled(folder / f"{name}.jpg", int(row["target"]), part, row.get("patient_id") or ""))
     there = {file.name for file in folder.iterdir()}
     if missing := [entry.file.name for entry in found if entry.file.name not in there]:
-        raise FileNotFoundError(f"{table} names {len(missing)} images that are not in {folder}, the first {missing[0]}")
+        raise Missing(f"{table} names {len(missing)} images that are not in {folder}, the first {missing[0]}")
     return found
 
 

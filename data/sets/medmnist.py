@@ -11,14 +11,16 @@ import importlib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
 from data.formats import reading
-from data.formats.labelled import labelled_record, require_one_of, resized
+from data.formats.labelled import labelled_record, resized
+from data.limits import OneOf
+from data.names import Missing, Refused, require_one_of
 from data.store import Images, Record, cached
 
 SIZES = (28, 64, 128, 224)
@@ -68,18 +70,14 @@ SETS = {
     "organcmnist": Described(1, ORGANS),
     "organsmnist": Described(1, ORGANS),
 }
-MULTI_LABEL = "chestmnist"
-REFUSED = f"{MULTI_LABEL} gives each image 14 yes-or-no labels, and only sets with one class per image can be used here"
 
 
-def medmnist(name: str, data_root: Path, image_size: int | None, cache_root: Path | None = None, size: int = 28) -> Images:
+def medmnist(name: str, data_root: Path, image_size: int | None, cache_root: Path | None = None, size: Annotated[int, OneOf(SIZES)] = 28) -> Images:
     """The set called `name` from `data_root`/medmnist/<name>.npz, or <name>_<size>.npz for a `size` of 64, 128 or 224.
 
     Images are grey or RGB as distributed, `size` pixels wide, then resized to `image_size`. Names are <name>_<part>_<row>. A missing file
     is downloaded if the package `medmnist` is installed; FileNotFoundError says what to put where if it is not, or the download fails.
     """
-    if name == MULTI_LABEL:
-        raise ValueError(REFUSED)
     require_one_of("medmnist set", name, SETS)
     require_one_of("size", size, SIZES)
     file = _find(name, Path(data_root), size)
@@ -109,23 +107,23 @@ def stream_rows(file: Path, key: str, shape: tuple[int, ...]) -> Iterator[UInt8[
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             (rows, *rest), by_columns, dtype = header(member)
             if tuple(rest) != shape or dtype != np.uint8 or by_columns:
-                raise ValueError(f"{key} holds {dtype} of shape {(rows, *rest)}, expected uint8 of shape (N, {', '.join(map(str, shape))})")
+                raise Refused(f"{key} holds {dtype} of shape {(rows, *rest)}, expected uint8 of shape (N, {', '.join(map(str, shape))})")
             length = int(np.prod(shape))
             for row in range(rows):
                 values = member.read(length)
                 if len(values) < length:
-                    raise ValueError(f"{key} ends after {row} of {rows} images")
+                    raise Refused(f"{key} ends after {row} of {rows} images")
                 yield np.frombuffer(values, np.uint8).reshape(shape)
     except KeyError as error:
-        raise ValueError(f"{file} has no array {key!r}, expected {', '.join(f'{part}_images' for part in PARTS)}") from error
+        raise Refused(f"{file} has no array {key!r}, expected {', '.join(f'{part}_images' for part in PARTS)}") from error
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"{file} is damaged or is another file: {error}") from error
+        raise Refused(f"{file} is damaged or is another file: {error}") from error
 
 
 def _labels(file: Path, part: str) -> ndarray:
     labels = np.array([int(row[0]) for row in stream_rows(file, f"{part}_labels", (1,))], dtype=np.int64)
     if not len(labels):
-        raise ValueError(f"{file} has no image in part {part!r}")
+        raise Refused(f"{file} has no image in part {part!r}")
     return labels
 
 
@@ -139,11 +137,11 @@ def _find(name: str, data_root: Path, size: int) -> Path:
     try:
         package = importlib.import_module("medmnist")
     except ImportError as error:
-        raise FileNotFoundError(f"{places[0]} does not exist; {advice}, or install the package medmnist to have it downloaded") from error
+        raise Missing(f"{places[0]} does not exist; {advice}, or install the package medmnist to have it downloaded") from error
     places[0].parent.mkdir(parents=True, exist_ok=True)
     loader = getattr(package, package.INFO[name]["python_class"])
     try:
         loader(split="test", root=str(places[0].parent), size=size, download=True)
     except (OSError, RuntimeError) as error:  # of urllib and of the package
-        raise FileNotFoundError(f"{places[0]} does not exist and its download failed; {advice}") from error
+        raise Missing(f"{places[0]} does not exist and its download failed; {advice}") from error
     return places[0]

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from data.names import Refused
+
 GRACE = 60.0  # s that a run has to save itself once it is asked to stop
 AWAY = 30_000  # ms that the end of a grid waits for a MongoDB that is away
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -123,7 +125,7 @@ def require_storable(runs: Path) -> None:
         with tempfile.TemporaryFile(dir=runs) as file:
             file.write(bytes(4096))
     except OSError as error:
-        raise ValueError(f"runs cannot be stored in {runs} ({error.strerror}); ALIQUOT_RUNS names another folder") from error
+        raise Refused(f"runs cannot be stored in {runs} ({error.strerror}); ALIQUOT_RUNS names another folder") from error
 
 
 def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen:
@@ -223,7 +225,7 @@ def require_address() -> None:
         try:
             open_database(url, AWAY).client.close()
         except ValueError as error:
-            raise ValueError(f"ALIQUOT_MONGO is {error}") from error
+            raise Refused(f"ALIQUOT_MONGO is {error}") from error
 
 
 def _kill(running: Mapping[subprocess.Popen, object]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.names import Refused
 from experiments.grids.jobs import STOPPED, Job, Outcome, judge, last_error, recorded, start
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,11 +61,11 @@ class Attempt:
 def require_slurm() -> None:
     """ValueError where this machine cannot submit jobs."""
     if shutil.which("sbatch") is None:
-        raise ValueError("--slurm needs the commands of Slurm (sbatch, squeue), which this machine has not; use --jobs 2 to run here")
+        raise Refused("--slurm needs the commands of Slurm (sbatch, squeue), which this machine has not; use --jobs 2 to run here")
     try:
         import submitit  # noqa: F401
     except ImportError:
-        raise ValueError("--slurm needs the package submitit: pip install submitit") from None
+        raise Refused("--slurm needs the package submitit: pip install submitit") from None
 
 
 def run_on_slurm(jobs: Sequence[Job], resources: Resources, stops: Sequence[int], done: Callable[[Job, Outcome], None]) -> None:
@@ -75,7 +76,7 @@ def run_on_slurm(jobs: Sequence[Job], resources: Resources, stops: Sequence[int]
     """
     queued = _queue()
     if queued is None:
-        raise ValueError("squeue does not answer: is the controller of Slurm up?")
+        raise Refused("squeue does not answer: is the controller of Slurm up?")
     tickets = {job: job.log.with_suffix(".slurm") for job in jobs}
     ids = {job: ticket.read_text() for job, ticket in tickets.items() if ticket.exists()}
     waiting = {job: number for job, number in ids.items() if number in queued}
@@ -122,7 +123,7 @@ def _submit(jobs: Sequence[Job], resources: Resources) -> list[str]:
             handles = [executor.submit(Attempt(), job.command, job.log, resources.cpus) for job in jobs]
     except Exception as error:  # submitit's own, whose message holds the command and the answer of sbatch
         answer = [line for line in str(error).splitlines() if "error:" in line]
-        raise ValueError(f"Slurm took no job: {(answer or [str(error)])[-1].strip()}") from error
+        raise Refused(f"Slurm took no job: {(answer or [str(error)])[-1].strip()}") from error
     return [handle.job_id for handle in handles]
 
 

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+START = 0  # the cycle of what happens once, before the first training: the division of the data and the first labels
+MASKS = (0, 0)  # the index, within "query", of the dropout masks that all images of a pool share
+# An address is the position in this list: new purposes are appended, never put between.
 PURPOSES = ("split", "initial", "weights", "order", "augment", "dropout", "query", "select", "evaluate", "pool")
 
 
@@ -20,7 +23,9 @@ def generator(seed: int, cycle: int, purpose: str, *index: int) -> np.random.Gen
 
 
 @contextmanager
-def torch_seeded(seed: int, cycle: int, purpose: str, *index: int, device: str | torch.device = "cpu") -> Iterator[None]:
+def torch_seeded(
+    seed: int, cycle: int, purpose: str, *index: int, device: str | torch.device = "cpu"
+) -> Iterator[None]:
     """Run a block under torch's global generators seeded for one use, and restore them (dropout offers no other way)."""
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

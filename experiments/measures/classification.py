@@ -8,6 +8,8 @@ from numpy import ndarray
 from scipy.stats import rankdata
 from sklearn.metrics import f1_score
 
+from data.names import Refused
+
 
 def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> dict[str, float | list]:
     """The metrics of N predictions over C classes. The predicted class is the most probable one, the first of equals.
@@ -89,12 +91,12 @@ def _macro_auroc(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> f
 
 def _checked(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> Float[ndarray, "n c"]:
     if len(targets) == 0:
-        raise ValueError("classification metrics need at least one example, there is none")
+        raise Refused("classification metrics need at least one example, there is none")
     sums = probs.sum(1, dtype=np.float64)
     wrong = np.flatnonzero(~((np.abs(sums - 1) < 1e-2) & (probs >= 0).all(1)))
     if len(wrong):
-        raise ValueError(f"row {wrong[0]} of the probabilities is {probs[wrong[0]].tolist()}; expected values of 0 or more that sum to 1")
+        raise Refused(f"row {wrong[0]} of the probabilities is {probs[wrong[0]].tolist()}; expected values of 0 or more that sum to 1")
     unknown = targets[(targets < 0) | (targets >= probs.shape[1])]
     if len(unknown):
-        raise ValueError(f"target {unknown[0]} is not a class of 0 to {probs.shape[1] - 1}")
+        raise Refused(f"target {unknown[0]} is not a class of 0 to {probs.shape[1] - 1}")
     return probs.astype(np.float64)

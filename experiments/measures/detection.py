@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from data.names import Refused
 from experiments.measures.froc import (
     FPS,
     Detections,
@@ -56,11 +57,11 @@ class DetectionScores:
         """
         check_conventions(criterion, iou, second_hit, convention)
         if n_classes < 1:
-            raise ValueError(f"n_classes={n_classes} must be 1 or more")
+            raise Refused(f"n_classes={n_classes} must be 1 or more")
         if len(size_edges) != 2 or not 0 < size_edges[0] < size_edges[1]:
-            raise ValueError(f"size_edges={tuple(size_edges)} must be two rising numbers of pixels, like (32, 96)")
+            raise Refused(f"size_edges={tuple(size_edges)} must be two rising numbers of pixels, like (32, 96)")
         if not fps_of_groups >= 0:
-            raise ValueError(f"fps_of_groups={fps_of_groups} must be a number of false positives per image, 0 or more")
+            raise Refused(f"fps_of_groups={fps_of_groups} must be a number of false positives per image, 0 or more")
         self.n_classes, self.size_edges, self.fps_of_groups = n_classes, size_edges, fps_of_groups
         self._rules: dict[str, Any] = {"criterion": criterion, "iou": iou, "second_hit": second_hit, "by_class": by_class}
         self._rules["convention"] = convention
@@ -78,7 +79,7 @@ class DetectionScores:
         Raises ValueError for unequal numbers of images or a class that is not in 0..n_classes - 1.
         """
         if len(detections) != len(targets):
-            raise ValueError(f"detections of {len(detections)} images, targets of {len(targets)}: expected equal numbers")
+            raise Refused(f"detections of {len(detections)} images, targets of {len(targets)}: expected equal numbers")
         for found, target in zip(detections, targets, strict=True):
             boxes, scores, labels = (found[name].detach().cpu() for name in ("boxes", "scores", "labels"))
             true = target.detach().cpu().numpy()
@@ -87,7 +88,7 @@ class DetectionScores:
             for name, classes in (("detection", image.labels), ("lesion", lesions.labels)):
                 if classes.size and not 0 <= classes.min() <= classes.max() < self.n_classes:
                     unknown = classes[(classes < 0) | (classes >= self.n_classes)][0]
-                    raise ValueError(f"{name} of class {unknown} in image {len(self._lesions)}: expected 0 to {self.n_classes - 1}")
+                    raise Refused(f"{name} of class {unknown} in image {len(self._lesions)}: expected 0 to {self.n_classes - 1}")
             self._detections.append(image)
             self._lesions.append(lesions)
 
@@ -135,7 +136,7 @@ def trivial_detections(targets: Sequence[Float[Tensor, "_ 5"]], shapes: Int[ndar
     sides = torch.from_numpy(shapes[:, [1, 0, 1, 0]].astype(np.float32))  # of x1, y1, x2, y2
     boxes = torch.cat([target[:, :4] / side for target, side in zip(targets, sides, strict=True)])
     if not len(boxes):
-        raise ValueError("no image has a box: there is no mean one")
+        raise Refused("no image has a box: there is no mean one")
     label = torch.cat([target[:, 4] for target in targets]).long().bincount().argmax()[None]
     return [{"boxes": boxes.mean(0)[None] * side, "scores": torch.ones(1), "labels": label} for side in sides]
 

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from heuristics.core.registry import suggestion
+from data.names import Refused, suggestion
 
 FPS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # operating points, false positives per image
 CRITERIA = ("iou", "centre")
@@ -202,11 +202,11 @@ def check_conventions(criterion: str, iou: float, second_hit: str, convention: s
     known_values = {"criterion": CRITERIA, "second_hit": SECOND_HITS, "convention": CONVENTIONS}
     for (name, known), value in zip(known_values.items(), (criterion, second_hit, convention), strict=True):
         if value not in known:
-            raise ValueError(f"unknown {name} {value!r}.{suggestion(value, known)} Known: {', '.join(known)}")
+            raise Refused(f"unknown {name} {value!r}.{suggestion(value, known)} Known: {', '.join(known)}")
     if not 0 < iou <= 1:
-        raise ValueError(f"iou={iou!r} must be above 0 and at most 1")
+        raise Refused(f"iou={iou!r} must be above 0 and at most 1")
     if convention == "deeplesion" and (criterion, second_hit) != ("iou", "ignored"):
-        raise ValueError(
+        raise Refused(
             "convention=deeplesion counts by IoU and ignores second hits, "
             f"but criterion={criterion} and second_hit={second_hit} were asked for: "
             "use criterion=iou and second_hit=ignored, or convention=one_to_one"
@@ -215,23 +215,23 @@ def check_conventions(criterion: str, iou: float, second_hit: str, convention: s
 
 def _check_shapes(detections: Sequence[Detections], lesions: Sequence[Lesions]) -> None:
     if not detections or len(detections) != len(lesions):
-        raise ValueError(f"detections of {len(detections)} images, lesions of {len(lesions)}: expected equal numbers, at least one")
+        raise Refused(f"detections of {len(detections)} images, lesions of {len(lesions)}: expected equal numbers, at least one")
     for what, images in (("detections", detections), ("lesions", lesions)):
         for i, (boxes, *values) in enumerate(images):
             if boxes.shape != (len(boxes), 4) or any(v.shape != (len(boxes),) for v in values):
                 shapes = ", ".join(str(array.shape) for array in (boxes, *values))
-                raise ValueError(f"{what} of image {i} have arrays of shapes {shapes}; expected boxes (M, 4) and M values in each other")
+                raise Refused(f"{what} of image {i} have arrays of shapes {shapes}; expected boxes (M, 4) and M values in each other")
 
 
 def _check_values(boxes: Float[ndarray, "4 m"], scores: Float[ndarray, " m"], true_boxes: Float[ndarray, "4 g"]) -> None:
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         wrong = np.flatnonzero(~(np.isfinite(boxes).all(axis=0) & np.isfinite(scores)))[0]
-        raise ValueError(f"detection {wrong}, box {boxes[:, wrong].tolist()} of score {scores[wrong]}, is not finite")
+        raise Refused(f"detection {wrong}, box {boxes[:, wrong].tolist()} of score {scores[wrong]}, is not finite")
     if not true_boxes.size:
-        raise ValueError("no lesion in any image: sensitivity needs at least one")
+        raise Refused("no lesion in any image: sensitivity needs at least one")
     sound = np.isfinite(true_boxes).all(axis=0) & (true_boxes[:2] < true_boxes[2:]).all(axis=0)
     if not sound.all():
-        raise ValueError(f"lesion {sound.argmin()} has the box {true_boxes[:, sound.argmin()].tolist()}; expected finite x1 < x2, y1 < y2")
+        raise Refused(f"lesion {sound.argmin()} has the box {true_boxes[:, sound.argmin()].tolist()}; expected finite x1 < x2, y1 < y2")
 
 
 def _pairs(n_found: Sequence[int], n_true: Sequence[int]) -> Iterator[tuple[Int[ndarray, " pairs"], Int[ndarray, " pairs"]]]:

@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial import KDTree
 
+from data.names import Refused
 from experiments.measures.objects import components, detections, edge, object_rows, objects_of, overlaps
 from experiments.measures.table import by_class
 
@@ -42,7 +43,7 @@ class SegmentationScores:
     def __init__(self, min_size: int = 0):
         """`min_size`: predicted components of fewer pixels are no objects (0 keeps all; the pixel scores always count every pixel)."""
         if min_size < 0:
-            raise ValueError(f"min_size={min_size} must be a number of pixels, 0 or more")
+            raise Refused(f"min_size={min_size} must be a number of pixels, 0 or more")
         self.min_size = min_size
         self._per_image: list[tuple[float, float, float]] = []  # Dice, IoU, Hausdorff
         self._pooled: dict[int, Int[ndarray, " 3"]] = {}  # class -> pixels in both, predicted, true
@@ -60,11 +61,11 @@ class SegmentationScores:
             if labels is None:
                 continue
             if labels.shape != truth.shape or labels.size == 0:
-                raise ValueError(f"{name} has shape {labels.shape}, truth {truth.shape}: expected equal shapes with at least one pixel")
+                raise Refused(f"{name} has shape {labels.shape}, truth {truth.shape}: expected equal shapes with at least one pixel")
             if labels.min() < 0:
-                raise ValueError(f"{name} contains {labels.min()}: labels must be 0 (background) or more")
+                raise Refused(f"{name} contains {labels.min()}: labels must be 0 (background) or more")
         if self._per_image and (instances is not None) != bool(self._detections):
-            raise ValueError("instances must be given for all images of a test set or for none")
+            raise Refused("instances must be given for all images of a test set or for none")
 
         counts = class_counts(predicted, truth)
         for c, count in counts.items():
@@ -88,7 +89,7 @@ class SegmentationScores:
         Raises ValueError before the first image.
         """
         if not self._per_image:
-            raise ValueError("no image was added: a summary needs at least one")
+            raise Refused("no image was added: a summary needs at least one")
         dice, iou, hd95 = np.mean(self._per_image, axis=0)
         scores = {"dice": float(dice), "dice_pooled": _mean_dice(self._pooled), "iou": float(iou), "hd95": float(hd95)}
         if self._detections:

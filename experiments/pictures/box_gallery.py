@@ -17,8 +17,9 @@ from matplotlib.patheffects import withStroke
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
+from data.names import Refused
+from experiments.pictures.canvas import GREY, INK, PHOTO_DPI, rounded, score_histogram, write_figure
 from experiments.pictures.gallery import shortened
-from experiments.pictures.plots import GREY, INK, PHOTO_DPI, rounded, score_histogram, write_figure
 
 MAX_PICTURES, COLUMNS = 12, 2
 LEAST_SCORE, MOST_BOXES = 0.3, 20  # of the detections that are drawn
@@ -64,7 +65,7 @@ def save_box_gallery(
     without pictures, or for one whose image or boxes have wrong shapes or whose classes are unknown.
     """
     if not pictures:
-        raise ValueError("no picked image to draw: pictures is empty")
+        raise Refused("no picked image to draw: pictures is empty")
     for picture in pictures:
         _check(picture, len(classes))
     drawn = pictures[:MAX_PICTURES]
@@ -118,14 +119,14 @@ def save_box_gallery(
 def _check(picture: PickedPicture, n_classes: int) -> None:
     name, shape, m = picture["name"], picture["image"].shape, len(picture["scores"])
     if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
-        raise ValueError(f"{name}: image has shape {shape}, expected (h, w, 1) or (h, w, 3)")
+        raise Refused(f"{name}: image has shape {shape}, expected (h, w, 1) or (h, w, 3)")
     expected = {"truth": (len(picture["truth"]), 5), "boxes": (m, 4), "labels": (m,), "scores": (m,), "proposals": (m, 4)}
     for part, wanted in expected.items():
         if picture[part].shape != wanted:
-            raise ValueError(f"{name}: {part} has shape {picture[part].shape}, expected {wanted}")
+            raise Refused(f"{name}: {part} has shape {picture[part].shape}, expected {wanted}")
     for part, labels in (("truth", picture["truth"][:, 4]), ("labels", picture["labels"])):
         if unknown := [int(c) for c in labels if not 0 <= c < n_classes]:
-            raise ValueError(f"{name}: {part} names class {unknown[0]}, expected 0 to {n_classes - 1}")
+            raise Refused(f"{name}: {part} names class {unknown[0]}, expected 0 to {n_classes - 1}")
 
 
 def _shown(scores: Float[ndarray, " m"]) -> Int[ndarray, " shown"]:

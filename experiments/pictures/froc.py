@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy import ndarray
 
+from data.names import Refused
 from experiments.measures.froc import FPS, sensitivity_at
-from experiments.pictures.plots import DPI, GREY, INK, PALE, write_figure
+from experiments.pictures.canvas import DPI, GREY, INK, PALE, write_figure
 
 LEFT, RIGHT = 1 / 8, 16.0  # false positives per image that are drawn
 TICKS = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1: "1", 2: "2", 4: "4", 8: "8", 16: "16"}
@@ -29,7 +30,7 @@ def save_froc(file: Path, curves: Mapping[str, Float[ndarray, "points 2"]], titl
     counts as a hit and what becomes of second hits. Of more than 12 curves all are drawn and some named. Raises ValueError without curves.
     """
     if not curves:
-        raise ValueError("no free-response curve to draw: curves is empty")
+        raise Refused("no free-response curve to draw: curves is empty")
     width, height = 7.6, 4.5
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     figure.text(0.2 / width, 1 - 0.16 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)

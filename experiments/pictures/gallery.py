@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
-from experiments.pictures.plots import GREY, INK, PHOTO_DPI, VERMILION, rounded, score_histogram, write_figure
+from data.names import Refused
+from experiments.pictures.canvas import GREY, INK, PHOTO_DPI, VERMILION, rounded, score_histogram, write_figure
 
 COLUMNS, MAX_THUMBNAILS = 8, 48
 CELL = 1.25  # inches, as all sizes below
@@ -41,11 +42,11 @@ def save_gallery(
     or for an image that has neither 1 nor 3 channels.
     """
     if not thumbnails:
-        raise ValueError("no picked image to draw: thumbnails is empty")
+        raise Refused("no picked image to draw: thumbnails is empty")
     for thumbnail in thumbnails:
         shape = thumbnail["image"].shape
         if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
-            raise ValueError(f"{thumbnail['name']}: image has shape {shape}, expected (h, w, 1) or (h, w, 3)")
+            raise Refused(f"{thumbnail['name']}: image has shape {shape}, expected (h, w, 1) or (h, w, 3)")
     drawn = thumbnails[:MAX_THUMBNAILS]
     if n_picked > len(drawn):
         title = f"{title} · {len(drawn)} of {n_picked} picks drawn"

@@ -1,17 +1,11 @@
-"""Pictures of a run: its budget curve, and what a cycle chose to label.
-
-Figures are built without pyplot, so that no backend, window or global style of the caller is touched; files appear whole or not at all.
-Colours are those of Okabe and Ito (2008, Color Universal Design) and perceptually uniform maps, told apart with any colour vision.
-"""
+"""Pictures of a run: its budget curve, and what a cycle of a segmentation run chose to label."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
@@ -19,18 +13,30 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
-from experiments.tracking.checkpoints import atomic
+from data.names import Refused
+from experiments.pictures.canvas import (
+    BLUE,
+    CLASS_COLOURS,
+    DPI,
+    GREY,
+    INK,
+    PALE,
+    PHOTO_DPI,
+    free_side,
+    heighten,
+    quiet,
+    rounded,
+    score_histogram,
+    write_figure,
+)
 
-BLUE, VERMILION, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#6E6E6E", "#D9D9D9"
-CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")  # foreground classes 1, 2, ...
 OUTLINE = "#00E5C8"  # absent from stained tissue and from grey images
 MAX_ROWS = 8
-DPI = 150
-PHOTO_DPI = 120  # photographs hardly compress: 8 rows are 4 MB, at 150 dots per inch 6 MB
 
 
 class PickedImage(TypedDict):
@@ -41,22 +47,31 @@ class PickedImage(TypedDict):
     truth: Int[ndarray, "h w"]  # class of each pixel, 0 is background
     prediction: Float[ndarray, "c h w"]  # mean probabilities, c >= 2
     uncertainty: Float[ndarray, "h w"] | None  # any unit, higher is less certain; None where the heuristic has no map
-    score: float
+    score: float  # NaN where the heuristic scores no single image
 
 
-def save_curve(path: Path, n_labelled: ArrayLike, values_by_metric: Mapping[str, ArrayLike], title: str, main: str) -> Path:
+def save_curve(
+    path: Path,
+    n_labelled: ArrayLike,
+    values_by_metric: Mapping[str, ArrayLike],
+    title: str,
+    main: str,
+    trivial: Mapping[str, float] | None = None,
+    full: Mapping[str, float] | None = None,
+) -> Path:
     """Write the budget curve of one run as PNG: the metric `main` large, all others as small panels below it.
 
-    `n_labelled` and each entry of `values_by_metric` are (T,); values that are not finite leave a gap. Raises ValueError if `main` is no
-    metric, or if lengths differ.
+    `n_labelled` and each entry of `values_by_metric` are (T,); values that are not finite leave a gap. Dashed lines show
+    what a prediction reaches that looks at no image, and what all labels reach, of the metrics in `trivial` and `full`.
+    No axis shows less than `least_height`. Raises ValueError if `main` is no metric, or if lengths differ.
     """
     budgets = np.asarray(n_labelled, dtype=float)
     curves = {name: np.asarray(values, dtype=float) for name, values in values_by_metric.items()}
     if main not in curves:
-        raise ValueError(f"main metric {main!r} has no values; expected one of {', '.join(curves) or 'at least one metric'}")
+        raise Refused(f"main metric {main!r} has no values; expected one of {', '.join(curves) or 'at least one metric'}")
     for name, values in curves.items():
         if values.shape != budgets.shape or budgets.ndim != 1 or not budgets.size:
-            raise ValueError(f"metric {name!r} has values of shape {values.shape}, n_labelled {budgets.shape}: expected one per budget")
+            raise Refused(f"metric {name!r} has values of shape {values.shape}, n_labelled {budgets.shape}: expected one per budget")
 
     others = [name for name in curves if name != main]
     columns = 3
@@ -69,16 +84,20 @@ def save_curve(path: Path, n_labelled: ArrayLike, values_by_metric: Mapping[str,
     def place(left: float, top: float, w: float, h: float) -> Axes:
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
-    _curve(place(0.75, head + 0.36, width - 1.45, large - 1.0), budgets, curves[main], main, large=True)
+    marks = {n: {k: v[n] for k, v in (("trivial", trivial), ("all labels", full)) if v and n in v} for n in curves}
+    _curve(place(0.75, head + 0.36, width - 1.45, large - 1.0), budgets, curves[main], main, marks[main], large=True)
     for i, name in enumerate(others):
         row, column = divmod(i, columns)
         left = 0.62 + column * (width - 0.2) / columns
-        _curve(place(left, head + large + row * small + 0.32, (width - 0.2) / columns - 1.12, small - 0.72), budgets, curves[name], name)
+        axes = place(left, head + large + row * small + 0.32, (width - 0.2) / columns - 1.12, small - 0.72)
+        _curve(axes, budgets, curves[name], name, marks[name])
     return write_figure(figure, path)
 
 
-def _curve(axes: Axes, budgets: ndarray, values: ndarray, name: str, large: bool = False) -> None:
-    """One metric over the budget; its last value is written beside the point."""
+def _curve(
+    axes: Axes, budgets: ndarray, values: ndarray, name: str, marks: Mapping[str, float], large: bool = False
+) -> None:
+    """One metric over the budget; its last value is written beside the point, the name of a mark on its line."""
     size, line, mark = (9.0, 2.0, 4.5) if large else (7.0, 1.3, 2.5)
     axes.plot(budgets, values, color=BLUE, linewidth=line, marker="o", markersize=mark, clip_on=False, zorder=3)
     known = np.flatnonzero(np.isfinite(values))
@@ -87,12 +106,20 @@ def _curve(axes: Axes, budgets: ndarray, values: ndarray, name: str, large: bool
         label = {"textcoords": "offset points", "fontsize": size + 1, "color": BLUE, "va": "center", "annotation_clip": False}
         axes.annotate(rounded(float(values[last])), (budgets[last], values[last]), (7, 0), fontweight="bold", **label)
     axes.set_title(name.replace("_", " "), loc="left", fontsize=size + 1.5, color=INK, fontweight="bold", pad=7, parse_math=False)
-    _quiet(axes, size)
+    quiet(axes, size)
     axes.yaxis.set_major_locator(MaxNLocator(5 if large else 3))
     axes.xaxis.set_major_locator(MaxNLocator(8 if large else 4, integer=True, min_n_ticks=1))
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.margins(y=0.08)
+    if known.size:
+        for mark, value in heighten(axes, values[known], marks).items():
+            axes.axhline(value, color=GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=1)
+            white = [withStroke(linewidth=2, foreground="white")]
+            low_half = value < sum(axes.get_ylim()) / 2
+            text = {"color": GREY, "fontsize": size - 1, "va": "bottom" if low_half else "top", "path_effects": white}
+            x, side = free_side(values[known], value)
+            axes.text(x, value, f"{mark} {rounded(value)}", ha=side, transform=axes.get_yaxis_transform(), zorder=2, **text)
     if not known.size:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "no value", ha="center", va="center", fontsize=size, color=GREY, transform=axes.transAxes)
@@ -114,11 +141,12 @@ def save_picks(
 
     A row shows the input, the truth, the mean prediction (probability of the foreground; for more than two classes the likeliest class),
     and the uncertainty map with the truth's outline. Uncertainty has one scale for all rows, from the 0.5th to the 99.5th percentile.
-    The first 8 rows are drawn and the title counts the rest. `scores_pool` (N,) holds the picked ones too; `class_names` (C,) begins with
-    the background. Images may differ in size. Raises ValueError without rows, or if a map does not fit its image or the classes.
+    The first 8 rows are drawn and the title counts the rest. `scores_pool` (N,) holds the picked ones too; without any,
+    the histogram is left out. `class_names` (C,) begins with the background. Images may differ in size. Raises ValueError
+    without rows, or if a map does not fit its image or the classes.
     """
     if not rows:
-        raise ValueError("no picked image to draw: rows is empty")
+        raise Refused("no picked image to draw: rows is empty")
     for row in rows:
         _check(row, len(class_names))
     drawn = rows[:MAX_ROWS]
@@ -128,7 +156,9 @@ def save_picks(
     panels = ["input", "truth", "prediction", "uncertainty"][: 4 if maps else 3]
 
     cell, gap, margin, caption = 2.35, 0.1, 0.25, 0.27  # inches, as all below
-    histogram, head, foot = 1.0, 2.24, 0.55
+    pool = np.asarray(scores_pool, dtype=float)
+    histogram, foot = 1.0, 0.55
+    head = 2.24 if pool.size else 0.76
     heights = [cell * min(row["image"].shape[0] / row["image"].shape[1], 1.6) for row in drawn]
     width = 2 * margin + len(panels) * cell + (len(panels) - 1) * gap
     height = head + sum(heights) + caption * len(drawn) + foot
@@ -138,7 +168,8 @@ def save_picks(
     def place(left: float, top: float, w: float, h: float) -> Axes:
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
-    score_histogram(place(margin, 0.48, width - 2 * margin, histogram), np.asarray(scores_pool, float), np.asarray(scores_picked, float))
+    if pool.size:
+        score_histogram(place(margin, 0.48, width - 2 * margin, histogram), pool, np.asarray(scores_picked, dtype=float))
     scale = Normalize(*np.percentile(np.concatenate([m.ravel() for m in maps]), [0.5, 99.5])) if maps else Normalize(0, 1)
     many = len(class_names) > 2
     top = head
@@ -153,7 +184,7 @@ def save_picks(
         figure.text(x, 1 - (top - 0.02) / height, headings[panel], fontsize=10, color=INK, fontweight="bold", va="bottom", parse_math=False)
     for row, tall in zip(drawn, heights, strict=True):
         top += caption
-        text = f"{row['name']}   score {rounded(float(row['score']))}"
+        text = row["name"] if np.isnan(row["score"]) else f"{row['name']}   score {rounded(float(row['score']))}"
         figure.text(margin / width, 1 - (top - 0.05) / height, text, fontsize=8.5, color=GREY, va="bottom", parse_math=False)
         for column, panel in enumerate(panels):
             _picture(place(margin + column * (cell + gap), top, cell, tall), row, panel, scale, many)
@@ -181,13 +212,13 @@ def _check(row: PickedImage, n_classes: int) -> None:
     shape = row["image"].shape
     expected = {"truth": shape[:2], "prediction": (n_classes, *shape[:2]), "uncertainty": shape[:2]}
     if len(shape) != 3 or shape[2] not in (1, 3):
-        raise ValueError(f"{row['name']}: image has shape {shape}, expected (H, W, 1) or (H, W, 3)")
+        raise Refused(f"{row['name']}: image has shape {shape}, expected (H, W, 1) or (H, W, 3)")
     if n_classes < 2:
-        raise ValueError(f"{n_classes} class names: expected the background and at least one more")
+        raise Refused(f"{n_classes} class names: expected the background and at least one more")
     for name, wanted in expected.items():
         given = row[name]
         if given is not None and given.shape != wanted:
-            raise ValueError(f"{row['name']}: {name} has shape {given.shape}, expected {wanted}")
+            raise Refused(f"{row['name']}: {name} has shape {given.shape}, expected {wanted}")
 
 
 def _picture(axes: Axes, row: PickedImage, panel: str, scale: Normalize, many: bool) -> None:
@@ -224,48 +255,6 @@ def _outline(axes: Axes, truth: Int[ndarray, "h w"], classes: list[int], many: b
         axes.contour(truth == c, levels=[0.5], colors=[_colour(c) if many else OUTLINE], linewidths=width)
 
 
-def score_histogram(axes: Axes, pool: Float[ndarray, " n"], picked: Float[ndarray, " q"]) -> None:
-    """Scores of the pool as bars, those of the picks as marks on top of them."""
-    counts, _, _ = axes.hist(pool, bins=min(41, max(11, len(pool) // 4 | 1)), color=PALE, edgecolor="white", linewidth=0.5)
-    tallest = float(np.max(counts)) or 1.0
-    axes.vlines(picked, 0, 1.12 * tallest, color=VERMILION, linewidth=0.8, alpha=0.8)
-    axes.plot(picked, np.full(len(picked), 1.16 * tallest), linestyle="none", marker="v", markersize=5, color=VERMILION, clip_on=False)
-    axes.set_ylim(0, 1.2 * tallest)
-    axes.set_yticks([])
-    _quiet(axes, 8.0)
-    axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.set_xlabel(f"score · {len(pool)} images in the pool, {len(picked)} picked (marked)", fontsize=8.5, color=GREY)
-
-
 def _colour(c: int) -> str:
     """Colour of a class; the background is near white, and colours repeat after 8 foreground classes."""
     return "#F2F2F2" if c == 0 else CLASS_COLOURS[(c - 1) % len(CLASS_COLOURS)]
-
-
-def rounded(value: float) -> str:
-    return f"{value:.3f}" if 0.01 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
-
-
-def _quiet(axes: Axes, size: float) -> None:
-    """Leave the axes without box, with short grey ticks."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(PALE)
-    axes.tick_params(labelsize=size, colors=GREY, length=2.5, width=0.6)
-
-
-def write_figure(figure: Figure, path: Path) -> Path:
-    """Write what the ending of `path` says, .png or .pdf, whole or not at all; text in a PDF stays text. ValueError for other endings."""
-    path = Path(path)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "pdf"):
-        raise ValueError(f"{path}: a figure is written as .png or .pdf")
-    undated = {"CreationDate": None} if kind == "pdf" else None  # equal figures are equal files
-    with atomic(path) as beside, mpl.rc_context({"pdf.fonttype": 42}):  # TrueType: journals refuse matplotlib's default, Type 3
-        figure.savefig(beside, format=kind, metadata=undated)
-    return path
-
-
-def wrapped(text: str, inches: float, points: float) -> str:
-    """The text in lines that fit into a width, in letters of this size."""
-    return textwrap.fill(text, max(int(inches / (0.0085 * points)), 8))

@@ -6,7 +6,6 @@ Liu et al., 2021, Unbiased Teacher): a moving average of the weights labels the 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -16,36 +15,11 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from data.store import Images
-from experiments.learning.querying import WithoutTargets, equal_size_batches
+from experiments.learning.batches import WithoutTargets, equal_size_batches, pictures
 from experiments.measures.froc import Detections, Lesions, match
 from models.detecting import detect
 
 Found = dict[str, Tensor]  # boxes, scores, labels of one image
-
-
-class MeanTeacher(nn.Module):
-    """A network that learns (`student`) and the exponential moving average of its weights (`teacher`), which is what is tested."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.student, self.teacher = network, copy.deepcopy(network).requires_grad_(False)
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-
-    def follow(self, decay: float) -> None:
-        """Move the teacher towards the student: w <- d w + (1 - d) w', d growing from 0 to `decay` so that early weights are forgotten."""
-        self.steps += 1
-        kept = min(decay, 1 - 1 / float(self.steps))
-        new = self.student.state_dict()
-        for name, old in self.teacher.state_dict().items():
-            if old.is_floating_point():
-                old.lerp_(new[name].to(old.dtype), 1 - kept)
-            else:
-                old.copy_(new[name])
-
-
-def network_of(model: nn.Module) -> nn.Module:
-    """The network that tests and scores: the teacher where there is one."""
-    return model.teacher if isinstance(model, MeanTeacher) else model
 
 
 def find(model: nn.Module, images: WithoutTargets, indices: Int[ndarray, " n"], batch_size: int) -> dict[int, Found]:
@@ -53,7 +27,7 @@ def find(model: nn.Module, images: WithoutTargets, indices: Int[ndarray, " n"], 
     device = next(model.parameters()).device
     found: dict[int, Found] = {}
     for positions in equal_size_batches(images.shapes[indices], batch_size):
-        batch = torch.stack([images[int(i)] for i in indices[positions]]).to(device)
+        batch = pictures(images, indices[positions], device)
         with torch.no_grad():
             found |= zip(indices[positions].tolist(), detect(model, batch), strict=True)
     return {int(i): found[int(i)] for i in indices}

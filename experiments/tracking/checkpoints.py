@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import pickle
 import shutil
 import socket
-import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-import torch
+from filelock import FileLock, Timeout
 from jaxtyping import Int
 from numpy import ndarray
-from torch import nn
 
-from data.formats.reading import default_data_root
+from data.catalogue import OWN
+from data.files import FULL, atomic, folder_of
+from data.names import Refused
 from data.store import Images
+from experiments.tracking.options import CHOOSING, WHERE
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("experiments", "models", "heuristics", "data")
-# Options that say where and how to run, not what: a run may be resumed with other values of them.
-WHERE = frozenset(
-    "data_root results_dir device workers save_every save_maps resume checkpoint split memory_limit keep_models".split()
-)
-# Options that say how to choose: training once on everything does not depend on them.
-CHOOSING = frozenset(
-    "heuristic heuristic_options n_initial initial n_query n_cycles start "
-    "pool_subset mc_samples aggregate empty_score select beta balance then candidates query_batch_size".split()
-)
-OWN_FOLDERS = frozenset({"folder", "coco", "voc"})  # datasets that are whatever lies in the user's folder: another folder, other data
-HELD: dict[Path, TextIO] = {}  # lock files of the runs that this process holds
+IN_PROGRESS = "this run is already in progress"
 
 
 @dataclass
@@ -60,16 +47,11 @@ def run_key(command: str, options: Mapping[str, Any]) -> str:
     supervised = command.endswith("supervised")
     ignored = WHERE | CHOOSING if supervised else WHERE
     decisive = {name: value for name, value in options.items() if name not in ignored}
-    if options["dataset"] in OWN_FOLDERS:
+    if options["dataset"] in OWN:
         decisive["data_root"] = str(folder_of(options["data_root"]).resolve())
     digest = hashlib.sha256(json.dumps([command, decisive], sort_keys=True, default=str).encode()).hexdigest()[:12]
     chosen_by = "" if supervised else f"-{options['heuristic']}"
     return f"{command}-{options['dataset']}{chosen_by}-{options['run']}-{digest}"
-
-
-def folder_of(data_root: str) -> Path:
-    """Where the datasets lie, from the option `data_root`; relative paths start at the project."""
-    return ROOT / Path(data_root).expanduser() if data_root else default_data_root()
 
 
 def data_digest(*parts: Images | None) -> str:
@@ -78,67 +60,6 @@ def data_digest(*parts: Images | None) -> str:
     for part in parts:
         digest.update(b"none" if part is None else part.fingerprint.encode() + part.rows.tobytes())
     return digest.hexdigest()[:12]
-
-
-def check_unchanged(state: State, data: str, resume: str) -> None:
-    """ValueError where the data, or (unless resume=force) the code, changed under a run."""
-    if state.data != data:
-        change = f"then {state.data}, now {data}"
-        raise ValueError(f"the data or their division changed under this run ({change}); use resume=fresh to start again")
-    if state.code != code_digest() and resume != "force":
-        raise ValueError(
-            f"the code changed under this unfinished run (then {state.code}, now {code_digest()}); "
-            "use resume=force to continue all the same, or resume=fresh to start again"
-        )
-
-
-def code_digest() -> str:
-    """Digest of the project's own source files that this process has loaded, without the MongoDB mirror, which changes no result."""
-    loaded = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
-    files = {Path(file).resolve() for file in loaded if file.split(os.sep)[-2:-1] and file.split(os.sep)[-2] in SOURCES}
-    ours = {f for f in files if f.parent.parent == ROOT and f.name != "mongo.py"}
-    digest = hashlib.sha256()
-    for file in sorted(ours):
-        digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place if the block succeeds, so that `path` is always whole.
-
-    Raises OSError with one sentence when the disk is full; what was there before is kept.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _no_space(path.parent)
-        if full:
-            raise OSError(
-                errno.ENOSPC, f"the disk is full while saving {path}; free some space and start the same command again to continue"
-            ) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load_weights(model: nn.Module, file: Path) -> None:
-    """Put saved weights into a model; ValueError names the file where they do not fit or cannot be read."""
-    try:
-        model.load_state_dict(torch.load(file, map_location=next(model.parameters()).device, weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{file} holds no weights that fit this model ({reason}); use the options it was trained with") from error
-
-
-def _no_space(folder: Path) -> bool:
-    space = os.statvfs(folder)
-    return space.f_bavail * space.f_frsize < 2**16
 
 
 class Checkpoint:
@@ -151,39 +72,52 @@ class Checkpoint:
         self.training_file = self.folder / "training.pt"
         self.outputs = self.folder / "outputs"
 
-    @contextlib.contextmanager
+    @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold this run during the block, which ends what `hold` and outer blocks began too."""
-        self.hold()
-        try:
-            yield
-        finally:
-            if self.folder in HELD:
-                HELD.pop(self.folder).close()
-
-    def hold(self) -> None:
-        """Hold this run for this process until the end of its `lock`; ValueError names the process that holds it already.
+        """Hold this run during the block; Refused names the process that holds it already.
 
         A process that ends in any way frees what it holds.
         """
-        if self.folder in HELD:
-            return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as unless_held:
-            file = unless_held.enter_context(open(self.folder / "lock", "a+"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "just begun"
-                raise ValueError(f"this run is already in progress ({holder}); stop that process or choose another run") from None
+        lock, holder = FileLock(self.folder / "lock", timeout=0), self.folder / "holder"
+        try:
+            lock.acquire()
+        except Timeout:
+            who = holder.read_text().strip() if holder.exists() else ""
+            raise Refused(f"{IN_PROGRESS} ({who or 'just begun'}); stop that process or choose another run") from None
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, *FULL):
+                raise
+            way_out = "ALIQUOT_RUNS names a folder elsewhere"
+            raise Refused(f"the file system of {self.folder} cannot lock files ({error}); {way_out}") from None
+        try:
             for left in self.folder.glob(".*"):  # half-written by a process that was killed
                 left.unlink()
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-            HELD[self.folder] = file
-            unless_held.pop_all()
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+        finally:
+            lock.release()
+
+    def open(self, resume: str) -> State | None:
+        """The state to continue from, or None to begin, as always after resume=fresh."""
+        if resume == "fresh":
+            self.clear()
+        return self.load()
+
+    def require_same_data(self, state: State, data: str) -> None:
+        """Refused where the data changed under a run."""
+        if state.data != data:
+            change = f"then {state.data}, now {data}"
+            again = "use resume=fresh to start again"
+            raise Refused(f"the data or their division changed under this run ({change}); {again}")
+
+    def require_same_code(self, state: State, code: str, resume: str) -> None:
+        """Refused where the code changed under an unfinished run, unless resume=force."""
+        if state.code != code and resume != "force":
+            raise Refused(
+                f"the code changed under this unfinished run (then {state.code}, now {code}); "
+                "use resume=force to continue all the same, or resume=fresh to start again"
+            )
 
     def load(self) -> State | None:
         """The saved state, or None where there is none."""
@@ -195,7 +129,7 @@ class Checkpoint:
             saved["picks"] = [np.array(p, dtype=np.int64) for p in saved["picks"]]
             return State(**saved)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"cannot read {self.state_file} ({error}); start again with resume=fresh") from error
+            raise Refused(f"cannot read {self.state_file} ({error}); start again with resume=fresh") from error
 
     def is_completed(self, state: State) -> bool:
         """Whether Sacred's record says that the run is complete; one that cannot be read, as after a power cut, does not."""
@@ -213,11 +147,6 @@ class Checkpoint:
 
     def model_file(self, cycle: int) -> Path:
         return self.folder / f"model-{cycle}.pt"
-
-    def save_model(self, model: nn.Module, cycle: int) -> None:
-        """Keep the model of a cycle, for `evaluate`, warm starts and pseudo-labels."""
-        with atomic(self.model_file(cycle)) as temporary:
-            torch.save(model.state_dict(), temporary)
 
     def forget_before(self, cycle: int, keep_models: bool) -> None:
         """Remove what a restart at `cycle` no longer needs: unfinished training, and models older than the last."""

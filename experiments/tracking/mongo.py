@@ -23,6 +23,8 @@ from sacred.observers import MongoObserver
 from sacred.observers.mongo import force_valid_bson_key
 from sacred.utils import ObserverError
 
+from data.names import Refused
+
 PATIENCE = 2000  # ms to wait for a server
 LACKS = "MongoDB lacks parts of this run"  # what a run says in the end whose mirror is not whole
 PAUSE = 10.0  # s between attempts while the server is away
@@ -40,7 +42,7 @@ def open_database(url: str, patience: int) -> Database:
         )
         return client.get_default_database("sacred")
     except ConfigurationError as error:
-        raise ValueError(f"not the address of a MongoDB server ({error}); expected mongodb://host:port/database") from error
+        raise Refused(f"not the address of a MongoDB server ({error}); expected mongodb://host:port/database") from error
 
 
 def create_indexes(database: Database) -> None:

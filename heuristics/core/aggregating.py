@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy import ndimage
 from torch import Tensor
 
-from heuristics.core.registry import suggestion
+from data.names import Refused, suggestion
 
 Maps = Float[Tensor, "b h w"]
 Scores = Float[Tensor, " b"]
@@ -93,7 +93,7 @@ def wants(name: str) -> frozenset[str]:
 def get(name: str) -> Callable[..., Scores]:
     """An aggregation by name; ValueError names the nearest known one."""
     if name not in AGGREGATIONS:
-        raise ValueError(f"unknown aggregate {name!r}.{suggestion(name, AGGREGATIONS)} Known: {', '.join(AGGREGATIONS)}")
+        raise Refused(f"unknown aggregate {name!r}.{suggestion(name, AGGREGATIONS)} Known: {', '.join(AGGREGATIONS)}")
     return AGGREGATIONS[name]
 
 
@@ -112,5 +112,5 @@ def over_boxes(name: str, scores: list[Float[Tensor, " _"]], empty: float = 0.0)
     """
     if name not in BOX_AGGREGATIONS:
         known = ", ".join(BOX_AGGREGATIONS)
-        raise ValueError(f"unknown aggregate {name!r} of boxes.{suggestion(name, BOX_AGGREGATIONS)} Known: {known}")
+        raise Refused(f"unknown aggregate {name!r} of boxes.{suggestion(name, BOX_AGGREGATIONS)} Known: {known}")
     return torch.stack([BOX_AGGREGATIONS[name](score) if len(score) else score.new_tensor(empty) for score in scores])

@@ -18,25 +18,28 @@ from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
+from data.names import Refused
+
 BLOCK = 4096  # rows per matrix product: large enough for the BLAS, small enough for the cache
+METRICS = ("l2", "cosine", "dot")  # of distances between embeddings
 CANCELLED = 1e-3  # where |x - c|^2 is below this share of |x|^2 + |c|^2, the product form has lost half its digits
 
 
 def check_pool(embeddings: Float[Tensor, "n d"], n_query: int, **beside: Tensor | None) -> None:
     """Raise ValueError unless 0 <= n_query <= N, the embeddings are finite and the evidence beside them fits."""
     if not 0 <= n_query <= len(embeddings):
-        raise ValueError(f"n_query={n_query} must be between 0 and the size of the pool, {len(embeddings)}")
+        raise Refused(f"n_query={n_query} must be between 0 and the size of the pool, {len(embeddings)}")
     for name, values in {"embeddings": embeddings, **beside}.items():
         if values is None or not values.numel():
             continue
         low, high = torch.aminmax(values)
         if not (math.isfinite(low) and math.isfinite(high)):
             row = int((~values.flatten(1).isfinite().all(1)).nonzero()[0])
-            raise ValueError(f"{name} of image {row} are not finite; they must be numbers to be compared")
+            raise Refused(f"{name} of image {row} are not finite; they must be numbers to be compared")
         if name == "labelled_embeddings" and values.shape[1] != embeddings.shape[1]:
-            raise ValueError(f"labelled_embeddings have {values.shape[1]} features, those of the pool {embeddings.shape[1]}")
+            raise Refused(f"labelled_embeddings have {values.shape[1]} features, those of the pool {embeddings.shape[1]}")
         if name == "probs" and len(values) != len(embeddings):
-            raise ValueError(f"probs are of {len(values)} images, embeddings of {len(embeddings)}")
+            raise Refused(f"probs are of {len(values)} images, embeddings of {len(embeddings)}")
 
 
 def completed(picks: list[int], n_pool: int, n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
@@ -83,8 +86,8 @@ def frame(
     common offset would cancel in |x|^2 + |c|^2 - 2 x.c. "cosine" puts every row on the unit sphere, a zero row at its centre.
     "dot" only scales. Numbers are of the embeddings' precision, `least` or above. Raises ValueError for another metric.
     """
-    if metric not in ("l2", "cosine", "dot"):
-        raise ValueError(f"metric={metric!r} must be l2 or cosine")
+    if metric not in METRICS:
+        raise Refused(f"metric={metric!r} must be l2 or cosine")
     dtype = torch.promote_types(embeddings.dtype, least)
     if metric == "cosine":
         return Frame(1.0, None, True, dtype)

@@ -7,17 +7,18 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.diversity import kmeans, typiclust
+from data.names import require_one_of
+from heuristics.core.registry import get
+
+STARTS = ("kmeans", "typiclust")  # those that look at embeddings
+INITIAL = ("random", "stratified", *STARTS)
 
 
-def kmeans_start(embeddings: Float[Tensor, "n d"], n_start: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
-    """The image nearest each of `n_start` k-means centroids (see `kmeans`). Raises ValueError for more images than there are."""
-    return kmeans(embeddings, n_start, rng)
+def start(name: str, embeddings: Float[Tensor, "n d"], n_start: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
+    """`n_start` of N images by one of STARTS, a selector of the same name that is told that nothing is labelled.
 
-
-def typiclust_start(embeddings: Float[Tensor, "n d"], n_start: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
-    """The most typical image of each of `n_start` clusters (see `typiclust`). Raises ValueError for more images than there are."""
-    return typiclust(embeddings, embeddings[:0], n_start, rng)
-
-
-STARTS = {"kmeans": kmeans_start, "typiclust": typiclust_start}
+    Raises Refused for an unknown name and for more images than there are.
+    """
+    require_one_of("initial", name, STARTS)
+    nothing = embeddings[:0]
+    return get(name)(embeddings=embeddings, labelled_embeddings=nothing, n_query=n_start, rng=rng)

@@ -12,13 +12,15 @@ options of the heuristic with a default (`metric="l2"`), which users set by `heu
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from data.limits import Limit, check_options, options_of
+from data.names import Refused, require_one_of, suggestion
 
 # B images in a batch, N in the pool, L labelled, V validation, C classes, K stochastic passes, *S space, D features, M boxes.
 # A selector receives the same names stacked over the pool: N in place of B. Probabilities sum to 1 over C; entropies are in nats.
@@ -33,6 +35,7 @@ EVIDENCE = {
     "prediction": "(B, C, *S) mc_mean where stochastic passes are asked for, else probs",
     "detections": "B dicts of M boxes: boxes, proposals (M, 4), scores, confidence, labels (M,), probs (M, C + 1)",
     "mc_detections": "B dicts as detections, with mc_boxes (M, K, 4) and mc_probs (M, K, C + 1) of K stochastic passes over their regions",
+    "proposals": "B tensors (M, 4): the regions that a two-stage detector regressed the boxes of `detections` from",
     "noisy_detections": "B lists: detections of the image under rising levels of Gaussian noise, one dict as in detections per level",
     "augmented_detections": "B lists: detections of changed copies of the image, brought back to its coordinates, one dict per copy",
     "images": "(B, channels, H, W) the images, in 0..1",
@@ -75,10 +78,9 @@ class Heuristic:
         return any(name.endswith("detections") for name in self.wants)
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Options of the heuristic and their defaults."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    def options(self) -> dict[str, tuple[Any, Limit | None]]:
+        """Options of the heuristic, each with its default and the limit that its annotation names."""
+        return options_of(self.function)
 
     def __call__(self, **given: Any) -> Any:
         """Call the function with those of the given values that it asks for."""
@@ -102,21 +104,21 @@ def _register(function: Callable[..., Any], per_batch: bool) -> Callable[..., An
     name = function.__name__
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name not in EVIDENCE | GIVEN and parameter.default is inspect.Parameter.empty:
-            raise ValueError(
+            raise Refused(
                 f"heuristic {name!r} asks for unknown evidence {parameter.name!r}."
                 f"{suggestion(parameter.name, EVIDENCE | GIVEN)} Give it a default if it is an option."
             )
     if name in _KNOWN and inspect.getsourcefile(_KNOWN[name].function) != inspect.getsourcefile(function):
-        raise ValueError(f"two heuristics are called {name!r}; names must be unique")
+        raise Refused(f"two heuristics are called {name!r}; names must be unique")
     _KNOWN[name] = Heuristic(name, function, per_batch)
     return function
 
 
 def _load_all() -> None:
-    """Import every module of this folder, so that a new file registers itself."""
+    """Import every file of the folder of strategies, so that a new one registers itself."""
     package = importlib.import_module("heuristics")
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name != "__main__":
+        if module.name != "__main__" and not module.ispkg:
             importlib.import_module(f"heuristics.{module.name}")
 
 
@@ -129,24 +131,10 @@ def names() -> list[str]:
 def get(name: str, **arguments: Any) -> Heuristic:
     """Find a heuristic by name and bind its options.
 
-    Raises ValueError for an unknown name or option, naming the nearest known one.
+    Raises Refused for an unknown name or option, naming the nearest known one, and for a value that the option cannot have.
     """
     known = names()
-    if name not in _KNOWN:
-        raise ValueError(f"unknown heuristic {name!r}.{suggestion(name, known)} Known: {', '.join(known)}")
+    require_one_of("heuristic", name, known)
     found = _KNOWN[name]
-    for option, value in arguments.items():
-        if option not in found.options:
-            listed = ", ".join(found.options) or "none"
-            raise ValueError(f"heuristic {name!r} has no option {option!r}.{suggestion(option, found.options)} Its options: {listed}")
-        default = found.options[option]
-        numbers = isinstance(default, int | float) and isinstance(value, int | float) and not isinstance(default, bool)
-        if default is not None and not isinstance(value, type(default)) and not numbers:
-            raise ValueError(f"option {option}={value!r} of heuristic {name!r} must be a {type(default).__name__}, like {default!r}")
+    check_options(f"heuristic {name!r}", found.options, arguments)
     return Heuristic(name, found.function, found.per_batch, arguments)
-
-
-def suggestion(word: str, known: Any) -> str:
-    """' Did you mean 'bald'?' for 'bold', or '' where nothing is near."""
-    near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""

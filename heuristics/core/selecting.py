@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.stats import rankdata
 
-from heuristics.core.registry import suggestion
+from data.names import Refused, suggestion
 
 Scores = Float[ndarray, " n"]
 Picks = Int[ndarray, " q"]
@@ -59,11 +59,11 @@ def select(
     far as each class has images left. Raises ValueError for an unknown way of selecting, a non-finite score, or too few images.
     """
     if how not in SELECTIONS:
-        raise ValueError(f"unknown select {how!r}.{suggestion(how, SELECTIONS)} Known: {', '.join(SELECTIONS)}")
+        raise Refused(f"unknown select {how!r}.{suggestion(how, SELECTIONS)} Known: {', '.join(SELECTIONS)}")
     if not 0 <= n_query <= len(scores):
-        raise ValueError(f"cannot pick {n_query} images from a pool of {len(scores)}")
+        raise Refused(f"cannot pick {n_query} images from a pool of {len(scores)}")
     if not np.isfinite(scores).all():
-        raise ValueError(f"the score at position {int(np.flatnonzero(~np.isfinite(scores))[0])} is not finite")
+        raise Refused(f"the score at position {int(np.flatnonzero(~np.isfinite(scores))[0])} is not finite")
     if n_query == 0:
         return np.empty(0, dtype=np.int64)
     keys = SELECTIONS[how](scores, rng, beta)

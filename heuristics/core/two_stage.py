@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from heuristics.core.registry import get, suggestion
+from data.names import Refused, suggestion
+from heuristics.core.registry import get
 from heuristics.core.selecting import select
 
 SECOND = ("none", "kmeans", "coreset", "representative")
@@ -42,9 +43,9 @@ def second_stage(
     Raises ValueError for an unknown name and for more queries than the shortlist has images.
     """
     if name not in SECOND:
-        raise ValueError(f"unknown second stage {name!r}.{suggestion(name, SECOND)} Known: {', '.join(SECOND)}")
+        raise Refused(f"unknown second stage {name!r}.{suggestion(name, SECOND)} Known: {', '.join(SECOND)}")
     if not 0 <= n_query <= len(embeddings):
-        raise ValueError(f"cannot pick {n_query} images from a shortlist of {len(embeddings)}")
+        raise Refused(f"cannot pick {n_query} images from a shortlist of {len(embeddings)}")
     if name == "none":
         return np.arange(n_query)
     given = {"embeddings": embeddings, "labelled_embeddings": labelled_embeddings, "n_query": n_query, "rng": rng}

@@ -12,9 +12,10 @@ BUDGETS = (4, 8, 12)
 
 
 def store(
-    runs: Path, number: int, heuristic: str, run: int, values, budgets=BUDGETS, command="main", status="COMPLETED", picks=(), **options
+    runs: Path, number: int, heuristic: str, run: int, values, budgets=BUDGETS, command="main", status="COMPLETED", picks=(),
+    info=None, task="segment", measured=None, **options,
 ) -> Path:
-    """One run whose `dice` takes these values at these budgets; `picks` are rows (cycle, index, file)."""
+    """One run whose `dice` takes these values at these budgets; `picks` are rows (cycle, index, file), `measured` further metrics."""
     folder = runs / str(number)
     folder.mkdir(parents=True)
     config = {"dataset": "glas", "heuristic": heuristic, "run": run, "seed": run, "metric": "dice", "steps": 200, "scale": 0.2} | options
@@ -28,8 +29,8 @@ def store(
         "start_time": day,
         "heartbeat": day,
         "experiment": {
-            "name": "segment",
-            "mainfile": "experiments/segment.py",
+            "name": task,
+            "mainfile": f"experiments/{task}.py",
             "dependencies": ["numpy==2.4.6", "torch==2.15.0", "torchvision==0.29.2"],
             "repositories": 2 * [{"url": "/home/somebody/aliquot", "commit": "0123456789abcdef", "dirty": False}],
         },
@@ -40,6 +41,9 @@ def store(
     (folder / "run.json").write_text(json.dumps(record))
     curves = {"dice": values, "nll": [1 - v for v in values], "n_labelled": budgets}
     curves |= {f"{part}_seconds": np.full(len(budgets), 0.5).tolist() for part in ("train", "test", "query")}
+    curves |= measured or {}
+    if info is not None:
+        (folder / "info.json").write_text(json.dumps(info))
     metrics = {
         name: {"steps": list(budgets), "values": list(map(float, curve)), "timestamps": [day] * len(budgets)}
         for name, curve in curves.items()

@@ -10,6 +10,7 @@ from analysis.caveats import caveats
 from analysis.curves import curves_of
 from analysis.provenance import documents, same_recipe
 from analysis.runs import load
+from analysis.study import Yardsticks
 from tests.analysis.stored_runs import store
 
 
@@ -17,7 +18,7 @@ from tests.analysis.stored_runs import store
 def study(tmp_path):
     """Sentences about paired runs of two strategies; `options` of a strategy and run, `left_out` runs that are missing."""
 
-    def sentences(options=lambda name, run: {}, n_runs=6, left_out=(), validation=None, full=None, **said):
+    def sentences(options=lambda name, run: {}, n_runs=6, left_out=(), validation=None, **yard):
         number = 0
         for name, end in (("bald", 0.8), ("random", 0.7)):
             for run in range(n_runs):
@@ -27,7 +28,7 @@ def study(tmp_path):
                     if validation is not None:
                         _add_metric(folder, "n_validation", validation(name))
         frame = load(tmp_path)
-        return " ".join(caveats(frame, curves_of(frame, "dice"), documents(tmp_path), full, True, **said))
+        return " ".join(caveats(frame, curves_of(frame, "dice"), documents(tmp_path), Yardsticks(**yard), True))
 
     return sentences
 
@@ -41,7 +42,7 @@ def _add_metric(folder, name, value):
 def test_alike_runs_differ_in_nothing(study):
     said = study(lambda name, run: {"results_dir": f"{name}{run}", "heuristic_options": {"k": 5} if name == "bald" else {}})
     assert "differ" not in said and "validation" not in said and "Too few runs" not in said
-    assert "No completed run of supervised" in said and "Bootstrap intervals over 6 runs" in said
+    assert "No completed run of supervised" in said and "too narrow" not in said
 
 
 def test_options_in_which_runs_differ_are_named(study):

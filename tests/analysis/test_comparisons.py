@@ -25,8 +25,8 @@ from analysis.comparisons import (
     runs_needed,
     signed_rank,
     signed_ranks,
-    verdict,
 )
+from analysis.verdict import verdict
 
 NAMES = ["badge", "bald", "entropy", "random"]
 

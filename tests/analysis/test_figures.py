@@ -10,10 +10,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis import figures
+from analysis import figure_parts
 from analysis.comparisons import critical_difference, penalty_matrix, ranks
 from analysis.curves import areas
-from analysis.figures import draw_balance, draw_curves, draw_penalties, draw_ranks, draw_times, styles
+from analysis.figure_parts import styles
+from analysis.figures import draw_balance, draw_curves, draw_penalties, draw_ranks, draw_times
 
 NAMES = ["random", "bald", "entropy", "$badge", "least_confidence"]
 
@@ -84,7 +85,8 @@ def test_no_text_covers_another_or_leaves_the_page(names):
     area, title = areas(curves), "a title that tells of everything that there is to be seen in the figure, " * 2
     seconds = pd.Series(np.geomspace(1e-3, 1e2, len(names)), index=names)
     drawn = [
-        draw_curves(curves, "dice", title, full=0.72),
+        draw_curves(curves, "dice", title, full=0.72, trivial=("trivial: majority class", 0.69)),
+        draw_curves(curves, "dice", title, full=0.72, trivial=("trivial: majority class", 0.2)),
         draw_penalties(penalty_matrix(curves), title),
         draw_ranks(ranks(area).mean(), critical_difference(len(names), 4), title),
         draw_times(seconds, area, "dice", title),
@@ -111,6 +113,22 @@ def test_missing_values_leave_a_gap_and_every_name():
     names = {text.get_text(): text for text in figure.axes[0].texts}
     assert set(names) == set(curves) and inside(figure) and overlaps(figure) == []
     assert names["bald"].xy == pytest.approx((8, curves["bald"][8].mean())) and names["entropy"].arrow_patch is None
+
+
+def test_axes_name_the_unit():
+    assert draw_curves(study(["bald"]), "hd95", "").axes[0].get_ylabel() == "hd95, px"
+    assert draw_curves(study(["bald"]), "mc_nll", "").axes[0].get_ylabel() == "mc nll, nats"
+    assert draw_curves(study(["bald"]), "object_dice", "").axes[0].get_ylabel() == "object dice"
+
+
+def test_trivial_values_are_lines_and_noise_stays_low():
+    curves = study(["bald", "random"])  # within 0.70 and 0.71
+    (axes,) = draw_curves(curves, "dice", "", trivial=("trivial: all foreground", 0.69)).axes
+    assert {t.get_text() for t in axes.texts} == {"bald", "random", "trivial: all foreground"}
+    assert axes.lines[-1].get_ydata()[0] == 0.69 and axes.get_ylim()[0] < 0.69
+    assert np.ptp(axes.get_ylim()) >= 0.07
+    (axes,) = draw_curves(curves, "dice", "", trivial=("trivial: all foreground", 0.1)).axes
+    assert "↓ trivial: all foreground 0.100" in {t.get_text() for t in axes.texts} and axes.get_ylim()[0] > 0.5
 
 
 def test_curves_show_means_deviations_and_every_name():
@@ -142,10 +160,10 @@ def test_one_run_has_no_band():
 
 
 def test_names_move_as_little_as_keeps_them_apart_and_inside():
-    assert figures._apart(np.array([0.0, 1.0, 2.0]), 0.5, 2.0).tolist() == [0, 1, 2]
-    assert figures._apart(np.array([1.0, 1.0, 1.0]), 0.5, 2.0) == pytest.approx([0.5, 1, 1.5])
-    assert figures._apart(np.array([0.0, 1.0, 1.2]), 0.6, 2.0) == pytest.approx([0, 0.8, 1.4])
-    assert figures._apart(np.array([0.0, 0.1, 1.9, 2.0]), 0.5, 2.0) == pytest.approx([0, 0.5, 1.5, 2])
+    assert figure_parts._apart(np.array([0.0, 1.0, 2.0]), 0.5, 2.0).tolist() == [0, 1, 2]
+    assert figure_parts._apart(np.array([1.0, 1.0, 1.0]), 0.5, 2.0) == pytest.approx([0.5, 1, 1.5])
+    assert figure_parts._apart(np.array([0.0, 1.0, 1.2]), 0.6, 2.0) == pytest.approx([0, 0.8, 1.4])
+    assert figure_parts._apart(np.array([0.0, 0.1, 1.9, 2.0]), 0.5, 2.0) == pytest.approx([0, 0.5, 1.5, 2])
 
 
 def test_styles_are_one_for_each_strategy_and_random_is_black():
@@ -209,4 +227,4 @@ def test_letters_are_dark_enough_for_white():
         linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour)]
         return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
-    assert all(1.05 / (luminance(figures._dark(colour)) + 0.05) > 3 for colour in figures.COLOURS)  # WCAG 2, large or bold text
+    assert all(1.05 / (luminance(figure_parts._dark(colour)) + 0.05) > 3 for colour in figure_parts.COLOURS)  # WCAG 2, large or bold text

@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from analysis.runs import load
-from analysis.study import higher_is_better
+from analysis.wording import higher_is_better
 from experiments import classify, detect, segment
 from tests.experiments.runs import run_in_process
 

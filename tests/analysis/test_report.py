@@ -6,10 +6,13 @@ import base64
 import io
 import json
 import shlex
+from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis import caveats, page
@@ -129,7 +132,7 @@ def test_page_says_what_was_found(tmp_path, reported):
     assert "did not end well or are not over, and are left out: 1" in said and "Run 92 is damaged and left out" in said
     assert "not shown: the dataset glas was not found" in said and "no_data" not in said
     assert "p against random at each budget" in said and "+0.053 (p 0.5)" in said  # 0.05 + 0.003 (0 + 1 + 2) / 3; 0.25 in two comparisons
-    assert "95 % bootstrap intervals of the means" in said and "0.500 to 0.520" in said
+    assert "95 % intervals of the means" in said and "0.485 to 0.535" in said
     assert "numpy 2.4.6" in " ".join(said.split()) and "A & B" in said and "0123456789" in said
 
 
@@ -181,6 +184,74 @@ def test_classes_of_a_cut_record_are_not_shown(phantom_study, reported):
     record = runs / "1" / "picks.csv"
     record.write_text("\n".join(record.read_text().splitlines()[:3]))
     assert "The classes of the picks are not shown: run 1 has 4 labels, but a record of 2 picks." in Page(reported(runs)).text
+
+
+def test_one_class_alone_is_said(phantom_study, reported, monkeypatch):
+    monkeypatch.setattr("analysis.gathered.class_balance", lambda records, frame: None)
+    said = Page(reported(phantom_study[0])).text
+    assert "There is one class alone, or nothing was picked" in said and "see the last lines" not in said
+
+
+def test_attempts_on_other_folders_are_none_of_this_one(tmp_path, reported):
+    """All are called folder: what lies in them is another dataset."""
+    runs, number = tmp_path / "runs", 0
+    for place, status in (("lungs", "COMPLETED"), ("bones", "FAILED"), ("lungs", "INTERRUPTED")):
+        for run in range(2):
+            number += 1
+            folder = store(runs, number, "bald", run + 2 * (status == "INTERRUPTED"), [0.5, 0.6, 0.7], status=status, dataset="folder")
+            config = folder / "config.json"
+            config.write_text(config.read_text().replace("no_data", place))
+    said = Page(reported(runs, "--dataset", "lungs")).text
+    assert "segment · lungs · dice" in said and "are left out: 2." in said
+
+
+YARD = {"trivial": {"dice": 0.88, "nll": 0.7}}
+
+
+def test_yardsticks_stand_beside_the_curves(tmp_path, reported):
+    """Membrane images: all foreground has a Dice of 0.88, and all labels are no better than the start."""
+    runs = tmp_path / "runs"
+    for run in range(2):
+        store(runs, run, "random", run, [0.89, 0.8, 0.87], info=YARD)
+        store(runs, 10 + run, "bald", run, [0.89, 0.9, 0.91], info=YARD)
+    store(runs, 90, "random", 0, [0.85], [85], command="supervised")
+    page_ = Page(reported(runs))
+    assert page_.text.count("trivial: all foreground") == 2 and "0.880" in page_.text
+    assert "Even at the last budget random did no better than the trivial value (all foreground, 0.880)." in page_.text
+    assert "All labels with the same training (0.850, 1 run) are no better than the start (0.890): these runs cannot" in page_.text
+    assert "An oracle's start" not in page_.text
+
+
+def test_per_class_measures_have_tables_of_their_own(tmp_path, reported):
+    runs = tmp_path / "runs"
+    for run in range(2):
+        measured = {"dice_gland": [0.1, 0.2, 0.3 + run / 10], "dice_<b>": [0.4] * 3, "dice_pooled": [0.5] * 3, "dice_testB": [0.5] * 3}
+        store(runs, run, "random", run, [0.5, 0.6, 0.7], measured=measured)
+        store(runs, 10 + run, "bald", run, [0.5, 0.6, 0.7], measured={"dice_gland": [0.1, 0.2, 0.9]})
+    said = " ".join(Page(reported(runs)).text.split())
+    assert "strategy <b> gland bald – 0.900 ± 0.000 random 0.400 ± 0.000 0.350 ± 0.071" in said
+    assert "pooled" not in said and "testB" not in said
+
+
+@pytest.mark.parametrize(
+    ("task", "initial", "info", "told"),
+    [
+        ("classify", "stratified", None, True),
+        ("detect", "stratified", None, True),
+        ("segment", "stratified", None, False),
+        ("classify", "random", None, False),
+        ("classify", "stratified", {"trivial": {"dice": 0.1}}, False),  # noted, and no oracle: strata known before labelling
+        ("segment", "stratified", {"oracle_start": True}, True),
+    ],
+)
+def test_an_oracles_start_is_called_one(tmp_path, reported, monkeypatch, task, initial, info, told):
+    drawn = []
+    monkeypatch.setattr("analysis.report.draw_curves", lambda curves, metric, title, *_, **__: drawn.append(title) or Figure())
+    for run in range(2):
+        store(tmp_path / "runs", run, "random", run, [0.5, 0.6, 0.7], task=task, initial=initial, info=info)
+    said = Page(reported(tmp_path / "runs")).text
+    assert ("An oracle's start: the first labels of all runs were chosen by the true classes" in said) == told
+    assert ("oracle's start" in drawn[0]) == told
 
 
 def test_attempts_that_were_continued_are_no_lost_runs(tmp_path, reported):
@@ -237,7 +308,30 @@ def test_strategies_divided_by_an_option_have_a_baseline_of_their_own(tmp_path, 
 def test_mistakes_are_one_sentence(tmp_path, reported):
     with pytest.raises(SystemExit, match="no folder of runs"):
         reported(tmp_path / "absent")
+    with pytest.raises(SystemExit, match="no strategy 'blad' to compare with; known: bald"):
+        reported(study(tmp_path / "runs", ["bald"]), "--baseline", "blad")
+    with pytest.raises(SystemExit, match="out is an empty word"):
+        reported(tmp_path / "runs", "--out", "")
     assert not (tmp_path / "out").exists()
+
+
+def test_every_file_of_a_run_is_read_once(tmp_path, reported, monkeypatch):
+    runs, read = study(tmp_path / "runs", ["random", "bald"]), Counter()
+    store(runs, 90, "random", 0, [0.9], [85], command="supervised")
+    for name in ("read_bytes", "read_text"):
+        monkeypatch.setattr(Path, name, counted(getattr(Path, name), read))
+    reported(runs)
+    kinds = {file.name for file in read if runs in file.parents}
+    assert {"run.json", "config.json", "metrics.json", "picks.csv"} <= kinds
+    assert [str(file) for file, times in read.items() if runs in file.parents and times > 1] == []
+
+
+def counted(read, counts):
+    def reads(self, *args, **kwargs):
+        counts[self] += 1
+        return read(self, *args, **kwargs)
+
+    return reads
 
 
 def test_pieces_are_escaped():

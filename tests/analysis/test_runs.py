@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import analysis
 import experiments.segment as segment
+from analysis.records import RENAMED, read
 from analysis.runs import load, load_picks
 from tests.analysis.run_folders import store
 from tests.experiments.runs import run_in_process
@@ -120,7 +124,7 @@ def test_mistakes_are_one_sentence(runs, tmp_path):
 
 
 def test_a_server_that_is_down_is_one_sentence(monkeypatch):
-    monkeypatch.setattr("analysis.runs.PATIENCE", 100)
+    monkeypatch.setattr("analysis.records.PATIENCE", 100)
     with pytest.raises(ConnectionError, match="MongoDB does not answer"):
         load("mongodb://127.0.0.1:9/aliquot")
 
@@ -185,3 +189,25 @@ def test_unreadable_parts_are_reported_and_not_fatal(runs):
         (run / "metrics.json").write_text("cut")
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="all runs that match are damaged: 1, 2, 10"):
         load(runs, dataset="glas")
+
+
+def test_options_that_were_renamed_are_read_by_their_new_names(runs, monkeypatch):
+    monkeypatch.setitem(RENAMED, "n_query", "query_size")
+    frame = load(runs, dataset="glas", query_size=4)
+    assert set(frame["run_id"]) == {1, 2, 10} and "n_query" not in frame
+
+
+def test_the_door_is_light_and_opens(runs):
+    light = "import sys, analysis; print(sorted({'pandas', 'torch', 'analysis.runs'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", light], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout == "[]\n"
+    pd.testing.assert_frame_equal(analysis.load(runs, dataset="glas"), load(runs, dataset="glas"))
+
+
+def test_records_that_were_read_are_not_read_again(runs):
+    records = read(runs)
+    before = load(records, dataset="glas")
+    for folder in (runs / "1", runs / "2"):
+        for file in folder.glob("*.json"):
+            file.unlink()
+    assert load(records, dataset="glas").equals(before) and read(records) is records

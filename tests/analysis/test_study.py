@@ -47,14 +47,33 @@ def test_all_strategies_have_one_recipe(runs, options):
         only_study(load(runs))
 
 
-def test_folders_of_ones_own_are_datasets_of_their_own(runs, tmp_path):
-    for number, place in enumerate(("a", "b"), 50):
-        folder = store(runs, number, "random", number, [0.5, 0.7], TWO, dataset="folder")
-        config = folder / "config.json"
-        config.write_text(config.read_text().replace(str(runs / "no_data"), f"/data/hospital_{place}"))
-    with pytest.raises(ValueError, match="mix values of data_root: /data/hospital_a .*; /data/hospital_b"):
+def own(runs, number, place, **options):
+    folder = store(runs, number, "random", number, [0.5, 0.7], TWO, dataset="folder", **options)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace(str(runs / "no_data"), place))
+
+
+def test_folders_of_ones_own_are_datasets_of_their_own(runs):
+    for number, place in enumerate(("hospital_a", "hospital_b"), 50):
+        own(runs, number, f"/data/{place}")
+    with pytest.raises(ValueError, match=r"several datasets \(hospital_a, hospital_b\): choose one with --dataset"):
         only_study(load(runs, dataset="folder"))
-    assert len(only_study(load(runs, dataset="folder", data_root="/data/hospital_a"))) > 0
+    assert set(only_study(load(runs, dataset="hospital_b"))["run_id"]) == {51}
+    assert set(only_study(load(runs, dataset="folder", data_root="/data/hospital_a"))["dataset"]) == {"hospital_a"}
+
+
+def test_folders_of_one_name_are_told_apart_by_their_place(runs):
+    for number, place in enumerate(("a", "b"), 50):
+        own(runs, number, f"/data/{place}/images")
+    with pytest.raises(ValueError, match="mix values of data_root: /data/a/images .*; /data/b/images"):
+        only_study(load(runs, dataset="images"))
+
+
+def test_a_title_names_ones_own_data(runs):
+    own(runs, 50, "/data/a", dataset_title="lungs")
+    own(runs, 51, "")
+    assert set(load(runs, dataset="lungs")["run_id"]) == {50}
+    assert set(load(runs, dataset="folder")["dataset"]) == {"lungs", "folder"}
 
 
 def test_runs_without_the_metric_are_named(runs):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
 from analysis.curves import curves_of
 from analysis.runs import load
-from analysis.study import full_result, higher_is_better, split_by
+from analysis.study import full_result, split_by
 from analysis.summary import chosen_options, main, table
+from analysis.wording import higher_is_better
+from experiments.tracking.checkpoints import ROOT
 from tests.analysis.stored_runs import store
 
 TWO = (4, 8)
@@ -65,6 +72,20 @@ def test_against_a_baseline_by_hand(runs, command):
         command(runs, "--dataset", "glas", "--baseline", "rendom")
 
 
+def test_yardsticks_are_told(tmp_path, command):
+    noted = {"trivial": {"dice": 0.55}, "oracle_start": True}
+    for run in range(2):
+        store(tmp_path, run, "random", run, [0.6, 0.5], TWO, info=noted, task="classify", initial="stratified")
+    store(tmp_path, 6, "random", 0, [0.6], [85], command="supervised", task="classify", initial="stratified")
+    said = command(tmp_path)
+    assert "| trivial: majority class |  | 0.550 | 0.550 | 0.550 |" in said
+    assert "All labels with the same training: 0.600 (1 run)." in said
+    assert "(0.600, 1 run) are no better than the start (0.600): these runs cannot show anything about labels." in said
+    assert "Even at the last budget random did no better than the trivial value (majority class, 0.550)." in said
+    assert "An oracle's start: the first labels of all runs" in said
+    assert command(tmp_path, "--metric", "nll").count("trivial") == 0
+
+
 def test_less_is_better_of_losses(runs):
     assert [higher_is_better(name) for name in ("dice", "mc_nll", "hd95", "worst_class_accuracy")] == [True, False, False, True]
     curves = curves_of(load(runs, dataset="glas"), "nll")
@@ -118,15 +139,48 @@ def test_command_line(runs, command):
         (["--dataset", "glas", "--where", "dataset=glas"], "use --task, --dataset"),
         (["--dataset", "glas", "--where", "source=runs"], "use --task, --dataset"),
         (["--dataset", "glas", "--where", "heuristic=bald,rendom"], "no run has heuristic='rendom'. Did you mean 'random'"),
+        (["--dataset", "glas", "--target", "nan"], "--target nan: expected a finite number"),
+        (["--dataset", "glas", "--target=-inf"], "--target -inf: expected a finite number"),
+        (["--dataset", "glas", "--target", "many"], "--target many: expected a finite number"),
+        (["--dataset", "glas", "--metric", ""], "metric is an empty word"),
+        (["--dataset", "glas", "--baseline", ""], "baseline is an empty word"),
+        (["--dataset", "glas", "--out", ""], "out is an empty word"),
+        (["--dataset", "glas", "--out", "curves.svg"], "curves.svg: a figure is written as .png or .pdf"),
+        (["--dataset", "glass"], "dataset='glass'. Did you mean 'glas'"),
+        (["--task", "segmnt"], "task='segmnt'. Did you mean 'segment'"),
+        (["--dataset", "glas", "--where", "steps=200", "steps=300"], "--where steps stands there twice"),
+        (["--dataset", "glas", "--costs", "/bin/ls"], "/bin/ls is no text in UTF-8"),
         (["--dataset", "glas", "--by", "heuristic"], "no run has option 'heuristic' to divide by"),
     ],
 )
-def test_mistakes_are_one_sentence(runs, command, words, sentence):
+def test_mistakes_are_one_sentence(runs, command, capsys, words, sentence):
     with pytest.raises(SystemExit, match=sentence):
         command(runs, *words)
+    assert capsys.readouterr().out == ""  # nothing was said before the refusal
 
 
 def test_mixed_budgets_are_refused(runs, command):
     store(runs, 9, "bald", 2, [0.5, 0.6], (4, 12))
     with pytest.raises(SystemExit, match="mixes budgets"):
         command(runs, "--dataset", "glas")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_any_terminal_can_show_it(runs, monkeypatch, encoding):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding=encoding))
+    monkeypatch.setattr("sys.argv", ["summary", str(runs), "--dataset", "glas", "--target", "0.6", "--baseline", "random"])
+    main()
+    said = written.getvalue().decode(encoding)
+    assert {"latin-1": "0.550 ± 0.071", "ascii": "0.550 +- 0.071", "utf-8": "0.550 ± 0.071"}[encoding] in said
+    assert ("| – |" if encoding == "utf-8" else "| - |") in said and "?" not in said
+
+
+def test_nobody_reads_on(runs):
+    """As `| head -0`: the pipe is closed before anything is said."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "analysis.summary", str(runs), "--dataset", "glas"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.comparisons import pairwise, verdict
+from analysis.comparisons import pairwise
+from analysis.verdict import verdict
 from tests.analysis.test_comparisons import scores
 
 

@@ -3,8 +3,8 @@ import sys
 
 import numpy as np
 import pytest
-
 from data.classification import LOADERS, check, load, names, options
+
 from data.sets.medmnist import SETS
 
 

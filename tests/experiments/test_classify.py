@@ -7,16 +7,16 @@ import re
 import numpy as np
 import pytest
 import torch
+from experiments.classification_presets import PRESETS
+from experiments.tracking.common import Refused
 
 import experiments.classify as classify
 from data import classification as datasets
 from data.splits import make_splits
 from data.store import Images
-from experiments.classification_presets import PRESETS
 from experiments.learning.randomness import generator
 from experiments.learning.training import Recipe
 from experiments.measures.classification import classification_metrics
-from experiments.tracking.common import Refused
 from heuristics import get, names
 from tests.experiments.runs import ROOT, command_line, curve_of, picks_of, run_in_process
 

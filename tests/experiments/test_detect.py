@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from data.detection import LOADERS
+from experiments.tracking.common import Refused
 
 import experiments.detect as detect
-from data.detection import LOADERS
 from data.store import Images
 from experiments import loop
 from experiments.learning import training
 from experiments.measures.froc import FPS, match
-from experiments.tracking.common import Refused
 from heuristics import get, names
 from tests.experiments.runs import ROOT, command_line, curve_of, picks_of, run_in_process, status_of
 

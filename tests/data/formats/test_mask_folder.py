@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import files
 from data.formats import reading
 from data.formats.mask_folder import mask_folder
 
@@ -245,8 +246,8 @@ def test_reading_single_pictures(tmp_path):
 
 def test_default_data_root(monkeypatch):
     monkeypatch.delenv("ALIQUOT_DATA", raising=False)
-    assert reading.default_data_root() == reading.ROOT / "data" / "raw"
+    assert files.default_data_root() == reading.ROOT / "data" / "raw"
     monkeypatch.setenv("ALIQUOT_DATA", "elsewhere")
-    assert reading.default_data_root() == reading.ROOT / "elsewhere"
+    assert files.default_data_root() == reading.ROOT / "elsewhere"
     monkeypatch.setenv("ALIQUOT_DATA", "/abs/olute")
-    assert reading.default_data_root() == Path("/abs/olute")
+    assert files.default_data_root() == Path("/abs/olute")

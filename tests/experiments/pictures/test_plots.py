@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments.pictures import plots
-from experiments.pictures.plots import BLUE, OUTLINE, VERMILION, save_curve, save_picks, write_figure
+from experiments.pictures.canvas import BLUE, VERMILION, write_figure
+from experiments.pictures.plots import OUTLINE, save_curve, save_picks
 
 
 def pick(h: int = 24, w: int = 36, classes: int = 2, channels: int = 3, mapped: bool = True, score: float = 0.25) -> plots.PickedImage:
@@ -64,6 +65,28 @@ def test_curve_of_one_point_and_of_missing_values(tmp_path, saved):
     assert len({a.get_xlim() for a in saved[1].axes}) == 1  # all panels span the same budgets
 
 
+def test_noise_does_not_fill_an_axis(tmp_path, saved):
+    save_curve(tmp_path / "c.png", [4, 6, 8], {"dice": [0.88, 0.883, 0.878], "hd95": [90, 91, 90.5], "ap": [0.01, 0.01, 0.02]}, "", "dice")
+    heights = [high - low for low, high in (axes.get_ylim() for axes in saved[0].axes)]
+    assert heights == pytest.approx([0.0883, 9.1, 0.05]) and all(a.get_ylim()[0] < 0.88 < a.get_ylim()[1] for a in saved[0].axes[:1])
+    save_curve(tmp_path / "d.png", [4, 6], {"dice": [0.2, 0.9]}, "", "dice")
+    low, high = saved[1].axes[0].get_ylim()
+    assert high - low == pytest.approx(0.7 * 1.16)  # what is high enough stays as it was
+
+
+def test_curve_stands_beside_its_yardsticks(tmp_path, saved):
+    """A mark within reach is a line with its name; one that would flatten the curve is named at the edge."""
+    curves = {"dice": [0.88, 0.90], "hd95": [20.0, 10.0], "auroc": [0.9, 0.95]}
+    trivial = {"dice": 0.8802, "hd95": 400.0, "auroc": 0.5}
+    save_curve(tmp_path / "c.png", [4, 6], curves, "", "dice", trivial=trivial, full={"dice": 0.93})
+    dice, hd95, auroc = saved[0].axes
+    assert [line.get_ydata()[0] for line in dice.lines[1:]] == [0.8802, 0.93] and len(hd95.lines) == len(auroc.lines) == 1
+    written = [[text.get_text() for text in axes.texts] for axes in (dice, hd95, auroc)]
+    assert "trivial 0.880" in written[0] and "all labels 0.930" in written[0]
+    assert "↑ trivial 400" in written[1] and "↓ trivial 0.500" in written[2]
+    assert dice.get_ylim()[1] > 0.93 and hd95.get_ylim()[1] < 40
+
+
 def test_curve_misuse_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'dcie' has no values; expected one of dice"):
         save_curve(tmp_path / "c.png", [1, 2], {"dice": [0.1, 0.2]}, "", "dcie")
@@ -96,6 +119,14 @@ def test_marks_of_the_histogram_are_the_picked_scores(tmp_path, saved):
     assert histogram.lines[0].get_xdata().tolist() == [0.5, 0.75]
     assert sum(bar.get_height() for bar in histogram.patches) == 80
     assert "80 images in the pool, 2 picked" in histogram.get_xlabel()
+
+
+def test_picks_without_scores_have_no_histogram_and_no_score(tmp_path, saved):
+    """As `random` picks them."""
+    rows = [pick(mapped=False, score=float("nan")), pick(mapped=False, score=0.5)]
+    save_picks(tmp_path / "picks.png", rows, [], [], "cycle 0", ["background", "gland"])
+    assert len(saved[0].axes) == 2 * 3 + 1 and "nan" not in texts(saved[0])
+    assert "slide_$7.png" in texts(saved[0]) and texts(saved[0]).count("score") == 1
 
 
 def test_likeliest_class_of_many(tmp_path, saved):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments.tracking.common import Refused
 
 import experiments.segment as segment
 from data import classification as data_classification
@@ -20,7 +21,6 @@ from data.phantoms.glands import glands
 from experiments import loop, simulation
 from experiments.learning import training
 from experiments.tracking import checkpoints
-from experiments.tracking.common import Refused
 from tests.experiments.runs import command_line, curve_of, picks_of, run_in_process, status_of
 
 OPTIONS = {"phantom_pool": 14, "phantom_test": 4, "steps": 5, "mc_samples": 2, "heuristic": "bald", "save_every": 0.0}

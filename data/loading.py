@@ -1,0 +1,30 @@
+"""Reading a dataset by name."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from data.catalogue import check, loader
+from data.limits import check_value
+from data.store import Images
+
+
+def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None = None, **chosen: Any) -> Images:
+    """The dataset called `name` of a task: masks for 'segment', classes for 'classify', boxes for 'detect'.
+
+    `scale` in (0, 1] shrinks images with masks or boxes, `image_size` brings images with classes to so many pixels a side (None leaves
+    them as they are); all else in `chosen` are options of the dataset, see `options`. Images are decoded on the first use and
+    memory-mapped from `cache_root` afterwards. Parts are 'train', 'test' (or several that begin so) and, where official, 'val'.
+
+    Raises Refused for a wrong name, option or file, with the nearest valid choice; Missing with the expected tree.
+    """
+    size = {option: chosen.pop(option) for option in ("image_size", "scale") if option in chosen}
+    check(task, name, chosen)
+    if size.get("image_size") is not None:
+        check_value("image_size", size["image_size"], 0, None)
+    reader = loader(task, name)
+    taken = inspect.signature(reader).parameters
+    given = {"data_root": Path(data_root), "cache_root": cache_root, **size}
+    return reader(**{option: value for option, value in given.items() if option in taken}, **chosen)

@@ -1,0 +1,39 @@
+"""Names that people type, and the one kind of error that tells them what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Refused(ValueError):
+    """A mistake of the user's, or of a file's, in one sentence: the value, what was expected, the nearest valid choice.
+
+    Scripts show the sentence without a traceback; every other error is a fault of the project and keeps its traceback.
+    """
+
+
+class Missing(Refused, FileNotFoundError):
+    """A file or folder that is not there."""
+
+
+class NotFinite(Refused, FloatingPointError):
+    """A loss or a score that is no number."""
+
+
+class Unreachable(Refused, ConnectionError):
+    """A server that does not answer."""
+
+
+def suggestion(word: object, known: Iterable[object]) -> str:
+    """' Did you mean 'bald'?' for 'bold', or '' where nothing is near."""
+    near = difflib.get_close_matches(str(word), [str(name) for name in known], n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def require_one_of(option: str, value: object, known: Iterable[object]) -> None:
+    """Refused with the nearest known name, and all of them, where `value` is none of `known`."""
+    names = list(known)
+    if value not in names:
+        listed = ", ".join(map(str, names))
+        raise Refused(f"unknown {option} {value!r}.{suggestion(value, names)} Known: {listed}")

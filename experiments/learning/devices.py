@@ -1,0 +1,44 @@
+"""Where a run computes, and how precisely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from data.names import Refused
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; Refused where this machine has none such."""
+    if name == "auto":
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise Refused(f"unknown device {name!r}: use auto, cpu, cuda, cuda:0 or mps") from None
+    no_cuda = not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    missing = {"cpu": False, "cuda": no_cuda, "mps": not torch.backends.mps.is_available()}
+    if missing.get(device.type, True):
+        there = f"CUDA devices: {torch.cuda.device_count()}"
+        raise Refused(f"device={name} was asked for, but this machine has none such ({there}); use device=cpu")
+    return device
+
+
+def layout_of(options: Mapping[str, Any]) -> torch.memory_format:
+    """The memory layout that convolutions see."""
+    return torch.channels_last if options["channels_last"] else torch.contiguous_format
+
+
+def precision_of(options: Mapping[str, Any]) -> str:
+    """The precision that is computed in: the option, or for auto bfloat16 where the device computes it fast, else float32."""
+    if options["precision"] != "auto":
+        return options["precision"]
+    device = device_of(options["device"])
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)  # from Ampere on; emulated before
+    else:
+        fast = device.type == "cpu" and torch.backends.mkldnn.is_available() and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    return "bfloat16" if fast else "float32"

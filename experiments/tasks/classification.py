@@ -1,0 +1,219 @@
+"""Classification: one class for every image."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor, nn
+
+from data import catalogue
+from data.augment.images import AUGMENTATIONS
+from data.files import atomic, folder_of, under_root
+from data.loading import load as load_images
+from data.names import Missing, Refused
+from data.store import Images
+from experiments.learning.batches import TrainingBatches, equal_size_batches, pictures
+from experiments.learning.devices import device_of, layout_of, precision_of
+from experiments.learning.querying import Selection
+from experiments.learning.randomness import torch_seeded
+from experiments.learning.recipe import Recipe, autocast
+from experiments.measures.classification import classification_metrics, trivial_metrics
+from experiments.measures.table import CLASSIFICATION as METRICS
+from experiments.measures.table import by_class, require_metric
+from experiments.pictures.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
+from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
+from experiments.tracking.checkpoints import State
+from experiments.tracking.deliver import title_of
+from heuristics.core.evidence import from_logits
+from heuristics.core.fitting import OF_IMAGES, Gives
+from models.classifiers import NETWORKS, make_classifier
+
+Values = Mapping[str, Any]
+GIVES = Gives("a classifier", to_scorers=OF_IMAGES, to_selectors=OF_IMAGES)
+WEIGHTS = ("random", "imagenet")  # what may stand in place of a file
+
+
+def check(options: Values) -> None:
+    """Refuse what no single option shows, before data are loaded."""
+    require_metric(options["metric"], METRICS, stochastic=True)
+    if options["metric"].startswith("mc_") and not options["eval_samples"]:
+        mean = "is of the mean of stochastic passes on test: set eval_samples, for example to 20"
+        raise Refused(f"metric {options['metric']!r} {mean}")
+    if options["aggregate"] != "mean":
+        maps = "is for maps of scores, and a classifier gives none: use aggregate=mean"
+        raise Refused(f"aggregate={options['aggregate']} {maps}")
+    catalogue.check("classify", options["dataset"], options["dataset_options"])
+    with torch.device("meta"):
+        size = options["image_size"] or None
+        make_classifier(options["model"], 2, 3, options["dropout"], image_size=size)
+    published = [name for name, network in NETWORKS.items() if network.published]
+    if options["weights"] == "imagenet" and options["model"] not in published:
+        known = f"use weights=random, or one of {', '.join(published)}"
+        raise Refused(f"there are no ImageNet weights for {options['model']!r}: {known}")
+    file = under_root(options["weights"])
+    if options["weights"] not in WEIGHTS and not file.is_file():
+        raise Missing(f"weights={options['weights']!r} is neither random nor imagenet, and there is no file {file}")
+
+
+def load(options: Values) -> Images:
+    """The dataset, whose images must have one size."""
+    chosen = {"image_size": options["image_size"] or None, **options["dataset_options"]}
+    images = load_images("classify", options["dataset"], folder_of(options["data_root"]), **chosen)
+    sizes = np.unique(images.shapes, axis=0)
+    if len(sizes) > 1:
+        (h, w), (tall, wide) = sizes[0], sizes[-1]
+        raise Refused(
+            f"the images of {options['dataset']!r} have {len(sizes)} sizes, from {h}x{w} to {tall}x{wide}: "
+            "bring them to one, for example image_size=128"
+        )
+    return images
+
+
+def make_task(options: Values, images: Images) -> Task:
+    """Classification as a record of functions."""
+    device, precision, layout = device_of(options["device"]), precision_of(options), layout_of(options)
+    weights = options["weights"] if options["weights"] in WEIGHTS else under_root(options["weights"])
+
+    def make_model() -> nn.Module:
+        shape = {"num_classes": len(images.classes), "channels": images.channels}
+        size = int(images.shapes.min())
+        model = make_classifier(
+            options["model"], dropout=options["dropout"], weights=weights, image_size=size, **shape
+        )
+        return model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        batch_pictures, (classes, class_weights) = batch
+        logits = model(batch_pictures.contiguous(memory_format=layout)).float()
+        smoothing = options["label_smoothing"]
+        return nn.functional.cross_entropy(logits, classes, class_weights, label_smoothing=smoothing)
+
+    def evidence(
+        model: nn.Module,
+        batch: Tensor,
+        wanted: frozenset[str],
+        mc_samples: int,
+        masks_seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> dict[str, Any]:
+        with autocast(device, precision):
+            return from_logits(model, batch.contiguous(memory_format=layout), wanted, mc_samples, masks_seed, dtype)
+
+    wanted = {"": "probs"} | ({"mc_": "mc_mean"} if options["eval_samples"] else {})
+
+    def evaluate(model: nn.Module, test: Images, cycle: int) -> dict[str, Any]:
+        probs, targets = {prefix: [] for prefix in wanted}, []
+        model.eval()
+        names = frozenset(wanted.values())
+        for number, positions in enumerate(equal_size_batches(test.shapes, options["eval_batch_size"])):
+            batch = pictures(test, positions, device)
+            with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
+                found = evidence(model, batch, names, options["eval_samples"], dtype=torch.float64)
+            for prefix, name in wanted.items():
+                probs[prefix].append(found[name].cpu().numpy())
+            targets += [int(test.target(int(i))) for i in positions]
+        truth, measured = np.array(targets), {}
+        for prefix, parts in probs.items():
+            row = classification_metrics(np.concatenate(parts), truth)
+            row |= by_class("accuracy", test.classes, row.pop("per_class_accuracy"))
+            measured |= {f"{prefix}{name}": value for name, value in row.items()}
+        return measured
+
+    def trivial(test: Images) -> Trivial:
+        targets = np.array([int(test.target(i)) for i in range(len(test))])
+        words = f"always {test.classes[np.bincount(targets).argmax()]}"
+        metrics = trivial_metrics(targets, len(test.classes))
+        return {f"{prefix}{name}": (value, words) for prefix in wanted for name, value in metrics.items()}
+
+    return Task(make_model, loss, evidence, evaluate, trivial)
+
+
+def make_batches(options: Values, train: Images) -> MakeBatches:
+    """How labelled images become training batches: stacked as they are stored, everything else on the device."""
+    device, augment = device_of(options["device"]), AUGMENTATIONS[options["augment"]]
+
+    def draw(i: int, rng: np.random.Generator) -> tuple[ndarray, int]:
+        return train.raw(i), int(train.target(i))
+
+    def collate(examples: list) -> tuple[Tensor, Tensor]:
+        raw, classes = zip(*examples, strict=True)
+        return torch.from_numpy(np.stack(raw)), torch.tensor(classes)
+
+    def of_cycle(labelled: Int[ndarray, " l"], cycle: int, previous: nn.Module | None) -> TrainingBatches:
+        balanced = options["class_weighting"] == "balanced"
+        weights = class_weights_of(train, labelled).to(device) if balanced else None
+
+        def prepare(batch: Any, rng: np.random.Generator) -> Any:
+            raw, classes = (part.to(device, non_blocking=True) for part in batch)
+            return augment(raw.permute(0, 3, 1, 2).float() / 255, rng)[0], (classes, weights)
+
+        recipe = Recipe.of(options, len(labelled))
+        return TrainingBatches(draw, collate, prepare, labelled, recipe, options["seed"], cycle, train.names)
+
+    return of_cycle
+
+
+def class_weights_of(train: Images, labelled: Int[ndarray, " l"]) -> Float[Tensor, " c"]:
+    """Weight of each class: L / (present classes x its images), so that the mean over the images is 1; 0 for an absent one."""
+    counts = np.bincount([int(train.target(int(i))) for i in labelled], minlength=len(train.classes))
+    weights = np.where(counts, len(labelled) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0)
+    return torch.from_numpy(weights).float()
+
+
+def draw_picks(options: Values, task: Task, train: Images) -> Watch:
+    """What `save_maps` draws in each cycle: the picked images with their prediction, and all scores."""
+
+    def watch(folder, cycle, model, pool, selection: Selection):
+        picks, names = pool[selection.chosen], train.names
+        scores = selection.scores_of_chosen()
+        drawn = picks[:MAX_THUMBNAILS]
+        batch = pictures(train, drawn, next(model.parameters()).device)
+        with torch.no_grad():
+            found = task.evidence(model, batch, frozenset({"probs"}), 0, 0)["probs"]
+            probabilities, predicted = found.cpu().max(1)
+        thumbnails: list[Thumbnail] = [
+            {
+                "name": names[i],
+                "image": np.array(train.raw(i)),
+                "truth": train.classes[int(train.target(i))],
+                "predicted": train.classes[likeliest],
+                "probability": probability,
+                "score": scores[number] if scores else float("nan"),
+            }
+            for number, (i, probability, likeliest) in enumerate(
+                zip(drawn.tolist(), probabilities.tolist(), predicted.tolist(), strict=True)
+            )
+        ]
+        title = f"{title_of(options, oracle(options))}: picks of cycle {cycle}"
+        pool_scores = selection.scores if selection.scores is not None else []
+        file = folder / "maps" / f"cycle_{cycle:02d}.png"
+        return save_gallery(file, thumbnails, len(picks), pool_scores, scores, title)
+
+    return watch
+
+
+def more_files(state: State, folder: Path, options: Values, test: Images) -> list[Path]:
+    """Write confusion.csv: how often the last model took test images of each class (rows) for each class (columns)."""
+    name = "mc_confusion" if options["metric"].startswith("mc_") else "confusion"
+    if name not in state.curve[-1]:  # a run that older code finished
+        return []
+    with atomic(folder / "confusion.csv") as temporary, open(temporary, "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["truth", *test.classes])
+        table.writerows([truth, *row] for truth, row in zip(test.classes, state.curve[-1][name], strict=True))
+    return [folder / "confusion.csv"]
+
+
+def oracle(options: Values) -> bool:
+    """Whether the first labels know the classes: the strata are the classes themselves."""
+    return options["initial"] == "stratified"
+
+
+TASK = Definition(check, lambda options: GIVES, load, make_task, make_batches, draw_picks, more_files, oracle)

@@ -1,0 +1,177 @@
+"""Segmentation: a class for every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+from torch import Tensor, nn
+
+from data import catalogue
+from data.augment.images import AUGMENTATIONS, crop_example
+from data.files import folder_of
+from data.loading import load as load_images
+from data.names import Refused
+from data.store import Images
+from experiments.learning.batches import TrainingBatches, WithoutTargets, equal_size_batches, pictures
+from experiments.learning.devices import device_of, layout_of, precision_of
+from experiments.learning.evidence import ModelEvidence
+from experiments.learning.querying import Selection, explain
+from experiments.learning.randomness import torch_seeded
+from experiments.learning.recipe import Recipe, autocast
+from experiments.measures.segmentation import PartScores, Truth, trivial_scores
+from experiments.measures.table import SEGMENTATION as METRICS
+from experiments.measures.table import require_metric
+from experiments.pictures.plots import MAX_ROWS, PickedImage, save_picks
+from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
+from experiments.tracking.deliver import title_of
+from heuristics import get as get_heuristic
+from heuristics.core.evidence import from_logits
+from heuristics.core.fitting import EMBEDDINGS, OF_IMAGES, Gives
+from models.segmenters import make_segmenter
+
+Values = Mapping[str, Any]
+# A map has no single class, so that strategies that see the whole pool get embeddings alone.
+GIVES = Gives("a segmenter", to_scorers=OF_IMAGES - {"images", "model"}, to_selectors=EMBEDDINGS)
+
+
+def check(options: Values) -> None:
+    """Refuse what no single option shows, before data are loaded."""
+    require_metric(options["metric"], METRICS, stochastic=True)
+    if options["metric"].startswith("mc_") and not options["eval_samples"]:
+        mean = "is of the mean of stochastic passes on test: set eval_samples, for example to 20"
+        raise Refused(f"metric {options['metric']!r} {mean}")
+    catalogue.check("segment", options["dataset"], options["dataset_options"])
+
+
+def load(options: Values) -> Images:
+    """The dataset."""
+    chosen = {"scale": options["scale"], **options["dataset_options"]}
+    images = load_images("segment", options["dataset"], folder_of(options["data_root"]), **chosen)
+    if "object" in options["metric"] and images.kind != "instance_map":
+        without = f"which dataset {images.dataset!r} does not have"
+        raise Refused(f"metric {options['metric']!r} needs instance masks, {without}; use metric=dice")
+    return images
+
+
+def make_task(options: Values, images: Images) -> Task:
+    """Segmentation as a record of functions."""
+    device, precision, layout = device_of(options["device"]), precision_of(options), layout_of(options)
+    criterion = _criterion(options["loss"])
+
+    def make_model() -> nn.Module:
+        sizes = {name: options[name] for name in ("width", "depth", "dropout")}
+        model = make_segmenter(options["model"], len(images.classes), images.channels, **sizes)
+        return model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        batch_pictures, masks = batch
+        logits = model(batch_pictures.contiguous(memory_format=layout))
+        return criterion(logits.float(), masks[:, None])
+
+    def evidence(
+        model: nn.Module,
+        batch: Tensor,
+        wanted: frozenset[str],
+        mc_samples: int,
+        masks_seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> dict[str, Any]:
+        with autocast(device, precision):
+            return from_logits(model, batch.contiguous(memory_format=layout), wanted, mc_samples, masks_seed, dtype)
+
+    wanted = {"": "probs"} | ({"mc_": "mc_mean"} if options["eval_samples"] else {})
+
+    def evaluate(model: nn.Module, test: Images, cycle: int) -> dict[str, Any]:
+        scores = {prefix: PartScores(test.parts, test.classes, options["min_object"]) for prefix in wanted}
+        model.eval()
+        names = frozenset(wanted.values())
+        for number, positions in enumerate(equal_size_batches(test.shapes, options["eval_batch_size"])):
+            batch = pictures(test, positions, device)
+            with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
+                found = evidence(model, batch, names, options["eval_samples"], dtype=torch.float64)
+            for prefix, name in wanted.items():
+                for i, labels in zip(positions, found[name].argmax(1).cpu().numpy(), strict=True):
+                    part, truth, instances = _truth(test, int(i))
+                    scores[prefix].add(part, labels, truth, instances)
+        return {f"{prefix}{name}": v for prefix in wanted for name, v in scores[prefix].summary().items()}
+
+    def trivial(test: Images) -> Trivial:
+        def truths() -> Iterator[Truth]:
+            return (_truth(test, i) for i in range(len(test)))
+
+        found = trivial_scores(truths, test.classes, options["min_object"])
+        return {f"{prefix}{name}": value for prefix in wanted for name, value in found.items()}
+
+    return Task(make_model, loss, evidence, evaluate, trivial)
+
+
+def make_batches(options: Values, train: Images) -> MakeBatches:
+    """How labelled images become training batches: crops in the dataset, everything else on the device."""
+    device, augment = device_of(options["device"]), AUGMENTATIONS[options["augment"]]
+
+    def draw(i: int, rng: np.random.Generator) -> tuple[ndarray, ndarray]:
+        return crop_example(train.raw(i), train.target(i).numpy(), options["crop"], rng)
+
+    def collate(examples: list) -> tuple[Tensor, Tensor]:
+        crops, masks = zip(*examples, strict=True)
+        return torch.from_numpy(np.stack(crops)), torch.from_numpy(np.stack(masks))
+
+    def prepare(batch: Any, rng: np.random.Generator) -> Any:
+        crops, masks = (part.to(device, non_blocking=True) for part in batch)
+        return augment(crops.permute(0, 3, 1, 2).float() / 255, rng, masks.long())
+
+    def of_cycle(labelled: Int[ndarray, " l"], cycle: int, previous: nn.Module | None) -> TrainingBatches:
+        recipe = Recipe.of(options, len(labelled))
+        return TrainingBatches(draw, collate, prepare, labelled, recipe, options["seed"], cycle, train.names)
+
+    return of_cycle
+
+
+def draw_picks(options: Values, task: Task, train: Images) -> Watch:
+    """What `save_maps` draws in each cycle: the picked images, their truth, prediction and uncertainty, and all scores."""
+    heuristic = get_heuristic(options["heuristic"], **options["heuristic_options"])
+
+    def watch(folder, cycle, model, pool, selection: Selection):
+        picks = pool[selection.chosen[:MAX_ROWS]]
+        scores = selection.scores_of_chosen()
+        sizes = options["mc_samples"], options["query_batch_size"], options["memory_limit"]
+        evidence = ModelEvidence(task.evidence, model, *sizes, options["seed"], cycle)
+        maps = explain(heuristic, evidence, WithoutTargets(train), picks)
+        rows: list[PickedImage] = [
+            {
+                "name": train.names[i],
+                "image": np.array(train.raw(i)),
+                "truth": train.target(i).numpy(),
+                "prediction": prediction,
+                "uncertainty": uncertainty,
+                "score": scores[number] if scores else float("nan"),
+            }
+            for number, (i, (prediction, uncertainty)) in enumerate(zip(picks.tolist(), maps, strict=True))
+        ]
+        title = f"{title_of(options)}: picks of cycle {cycle}"
+        pool_scores = selection.scores if selection.scores is not None else []
+        return save_picks(folder / "maps" / f"cycle_{cycle:02d}.png", rows, pool_scores, scores, title, train.classes)
+
+    return watch
+
+
+def _criterion(name: str) -> Any:
+    from monai.losses import DiceCELoss, DiceLoss  # a second of import that a refused command line need not wait for
+
+    if name == "ce":
+        return lambda logits, masks: nn.functional.cross_entropy(logits, masks[:, 0])
+    return {"dice": DiceLoss, "dice_ce": DiceCELoss}[name](softmax=True, to_onehot_y=True)
+
+
+def _truth(test: Images, i: int) -> Truth:
+    """Part, classes and, where the dataset has them, object ids of a test image."""
+    instances = test.instances(i) if test.kind == "instance_map" else None
+    return str(test.parts[i]), test.target(i).numpy(), instances
+
+
+TASK = Definition(check, lambda options: GIVES, load, make_task, make_batches, draw_picks)

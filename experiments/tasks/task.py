@@ -1,0 +1,58 @@
+"""What a task is: everything that classification, segmentation and detection do differently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor, nn
+
+from data.store import Images
+from experiments.learning.batches import Batch, TrainingBatches
+from experiments.learning.evidence import EvidenceOf
+from experiments.learning.querying import Selection
+from experiments.tracking.checkpoints import State
+from heuristics.core.fitting import Gives
+
+Values = Mapping[str, Any]  # the value of every option
+Trivial = Mapping[str, tuple[float, str]]  # metric -> its value for a prediction that looks at no image, and which that is
+# The training batches of a cycle from the labelled indices, the cycle and the model of the cycle before (for pseudo-labels).
+MakeBatches = Callable[[Int[ndarray, " l"], int, nn.Module | None], TrainingBatches]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task on one dataset: four functions for the loop, what its numbers are read beside, and what an extra teacher does."""
+
+    make_model: Callable[[], nn.Module]  # with dropout, unpatched, on its device
+    loss: Callable[[nn.Module, Batch], Float[Tensor, ""]]
+    evidence: EvidenceOf
+    evaluate: Callable[[nn.Module, Images, int], dict[str, Any]]  # model, images with targets, cycle -> metrics
+    trivial: Callable[[Images], Trivial]
+    before_step: Callable[[nn.Module], None] | None = None  # sees the model before each step of a training
+
+
+class Watch(Protocol):
+    """Draws what was chosen."""
+
+    def __call__(
+        self, folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
+    ) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a script needs of its task: first from the options alone, then from options and images."""
+
+    check: Callable[[Values], None]  # refuses what no single option shows, before data are loaded
+    gives: Callable[[Values], Gives]
+    load: Callable[[Values], Images]
+    make_task: Callable[[Values, Images], Task]
+    make_batches: Callable[[Values, Images], MakeBatches]
+    draw_picks: Callable[[Values, Task, Images], Watch]
+    more_files: Callable[[State, Path, Values, Images], list[Path]] = lambda state, folder, options, test: []
+    oracle: Callable[[Values], bool] = lambda options: False  # whether the first labels are drawn with the classes known

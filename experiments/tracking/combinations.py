@@ -1,0 +1,42 @@
+"""What no single option shows: options that do not go together, whatever the task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from data.names import Refused
+from experiments.learning.devices import device_of
+from heuristics import get as get_heuristic
+from heuristics.core.evidence import MC
+from heuristics.core.fitting import Gives, require_given
+from heuristics.core.registry import Heuristic
+
+NEUTRAL = {"balance": "none", "select": "top", "then": "none"}  # of the ways to choose a batch by its scores
+
+
+def check_together(options: Mapping[str, Any], gives: Gives) -> Heuristic:
+    """The heuristic that was asked for, with its options. Refused where options, or the heuristic and the task, do not go together."""
+    if not options["steps"] and not options["epochs"]:
+        raise Refused("steps=0 and epochs=0: give the length of a training, for example steps=100")
+    if 0 < options["pool_subset"] < options["n_query"]:
+        few = f"pool_subset={options['pool_subset']} is less than n_query={options['n_query']}"
+        raise Refused(f"{few}: score at least as many as are picked")
+    device_of(options["device"])
+    heuristic = get_heuristic(options["heuristic"], **options["heuristic_options"])
+    require_given(heuristic, gives)
+    stochastic = heuristic.wants & (MC | {"mc_detections"})
+    if stochastic and options["mc_samples"] < 2:
+        compares = f"heuristic {heuristic.name!r} compares stochastic passes, use at least 2"
+        raise Refused(f"mc_samples={options['mc_samples']}: {compares}")
+    if options["dropout"] == 0 and (stochastic or options.get("eval_samples")):
+        equal = "so stochastic passes would all be equal: set dropout above 0, or use a heuristic like entropy"
+        raise Refused(f"dropout=0, {equal}")
+    for name, neutral in NEUTRAL.items():
+        if options[name] != neutral and not heuristic.per_batch:
+            whole = f"heuristic {heuristic.name!r} chooses whole batches"
+            raise Refused(f"{name}={options[name]} needs one score per image; {whole}, use {name}={neutral}")
+        if options[name] != neutral and options["then"] != "none" and name != "then":
+            both = f"{name}={options[name]} and then={options['then']} both choose the batch"
+            raise Refused(f"{both}; use {name}={neutral} or then=none")
+    return heuristic

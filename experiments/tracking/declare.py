@@ -1,0 +1,182 @@
+"""An option is declared once: its default, what it may be, its sentence, and what it decides.
+
+From the declarations come Sacred's configuration with its comments, the check of a command line, and the key of a run.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sacred.config.config_summary import ConfigSummary
+
+from data.files import under_root
+from data.limits import Limit, check_value
+from data.names import Missing, Refused, suggestion
+
+RESULT = "result"  # another value, another result
+CHOICE = "choice"  # what is labelled next: training once on everything does not depend on it
+NOTHING = "nothing"  # where and how to run, not what: a run may be resumed with another value
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a script."""
+
+    default: Any
+    meaning: str  # one sentence, shown by `print_config`
+    limit: Limit | None = None
+    decides: str = RESULT
+
+
+Options = Mapping[str, Option]
+Values = dict[str, Any]
+Preset = tuple[str, Mapping[str, Any]]  # a sentence, and the options that it sets
+
+
+def with_defaults(options: Options, **defaults: Any) -> dict[str, Option]:
+    """The same options, some with other defaults."""
+    return {**options, **{name: replace(options[name], default=value) for name, value in defaults.items()}}
+
+
+def names_that_decide(options: Options, *kinds: str) -> frozenset[str]:
+    """The options that decide one of these kinds."""
+    return frozenset(name for name, option in options.items() if option.decides in kinds)
+
+
+def resolve(options: Options, presets: Mapping[str, Preset], words: Sequence[str]) -> Values:
+    """The value of every option, from the words of a command line after `with`: presets and files in their order, then name=value.
+
+    A preset that names another dataset forgets the options of the one before. `dataset_options={}` and `heuristic_options={}` clear what
+    presets set. `seed` follows `run` unless it was typed. Raises Refused for an unknown name or file and for what is typed twice.
+    """
+    typed: dict[str, str] = {}
+    named: list[str] = []
+    for word in words:
+        name, equals, text = (part.strip() for part in word.partition("="))
+        if not equals:
+            named.append(name)
+        elif name in typed:
+            raise Refused(f"{name} is given twice: {name}={typed[name]} and {name}={text}")
+        else:
+            typed[name] = text
+    chosen: list[tuple[str, Any]] = []
+    for name in named:
+        chosen += preset(presets, name).items()
+    return settle(options, chosen, {name: literal(name, text) for name, text in typed.items()})
+
+
+def settle(options: Options, chosen: Iterable[tuple[str, Any]], typed: Mapping[str, Any]) -> Values:
+    """Every option's value: its default, then what presets chose in their order, then what was typed (dotted names are entries)."""
+    values: Values = {
+        name: dict(o.default) if isinstance(o.default, dict) else o.default for name, o in options.items()
+    }
+    for name, value in chosen:
+        if name == "dataset" and value != values["dataset"]:
+            values["dataset_options"] = {}
+        _set(options, values, name, value, merge=True)
+    for name, value in sorted(typed.items(), key=lambda item: "." in item[0]):
+        _set(options, values, name, value, merge=False)
+    if "seed" not in typed:
+        values["seed"] = values["run"]
+    return values
+
+
+def check(options: Options, values: Mapping[str, Any]) -> None:
+    """Refused for an unknown option, and for a value of the wrong type, name or range."""
+    for name, value in values.items():
+        if name not in options:
+            raise Refused(f"unknown option {name!r}.{suggestion(name, options)} All options: print_config")
+        check_value(name, value, options[name].default, options[name].limit)
+
+
+def literal(name: str, text: str) -> Any:
+    """A value as it is typed: a Python literal where it is one, else the text itself; nothing is ever executed."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return text
+    if name in ("run", "seed") and (not isinstance(value, int) or str(value) != text):
+        raise Refused(f"{name}={text}: expected a whole number such as {name}=3")
+    return value
+
+
+class Configuration:
+    """The declarations as Sacred's configuration: values by default, sentences as comments."""
+
+    def __init__(self, options: Options):
+        self.options = options
+
+    def __call__(self, fixed: Any = None, preset: Any = None, fallback: Any = None) -> ConfigSummary:
+        given = dict(fixed or {})
+        values = settle(self.options, (), {})
+        added = {name for name in given if name not in values}
+        modified = {name for name in given if name in values and given[name] != values[name]}
+        values = {**values, **({"seed": given["run"]} if "run" in given else {}), **given}
+        summary = ConfigSummary(added, modified, docs={name: option.meaning for name, option in self.options.items()})
+        summary.update(values)
+        return summary
+
+
+def _set(options: Options, values: Values, name: str, value: Any, merge: bool) -> None:
+    whole, dot, entry = name.partition(".")
+    if whole not in options:
+        raise Refused(f"unknown option {whole!r}.{suggestion(whole, options)} All options: print_config")
+    if not dot:
+        values[name] = {**values[name], **value} if merge and isinstance(value, Mapping) else value
+    elif not isinstance(values[whole], dict):
+        raise Refused(f"{name}: option {whole!r} has no entries; write {whole}={options[whole].default!r}")
+    else:
+        values[whole] = {**values[whole], entry: value}
+
+
+def preset(presets: Mapping[str, Preset], name: str) -> Mapping[str, Any]:
+    """The options that a preset sets, or a configuration file of that name."""
+    if name in presets:
+        return presets[name][1]
+    file = under_root(name)
+    if file.suffix == "" and not file.exists():
+        raise Refused(f"unknown preset {name!r}.{suggestion(name, presets)} Known: {', '.join(presets)}")
+    return read_configuration(file)
+
+
+def read_configuration(file: Path) -> Values:
+    """The options that a JSON file sets, such as a run's config.json; its `seed` is left out, since the seed follows `run`.
+
+    Nothing in it is ever executed: pickles, and JSON with the tags of jsonpickle, are refused.
+    """
+    if file.suffix != ".json":
+        raise Refused(
+            f"{file} is no configuration file: expected JSON, ending in .json, such as the config.json of a run"
+        )
+    if not file.is_file():
+        raise Missing(f"there is no configuration file {file}")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_plain(file))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, Refused):
+            raise
+        raise Refused(f"{file} is no JSON ({error}); comments are not allowed in it") from None
+    except OSError as error:
+        raise Missing(f"{file} cannot be read: {error.strerror}") from None
+    if not isinstance(found, dict):
+        raise Refused(
+            f'{file} holds a {type(found).__name__}, expected an object of options, like {{"heuristic": "bald"}}'
+        )
+    return {name: value for name, value in found.items() if name != "seed"}
+
+
+def _plain(file: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        for name, _ in items:
+            if name.startswith(("py/", "json://")):
+                raise Refused(
+                    f"{file} holds {name!r}, which would make Python objects of a file: only plain values are read"
+                )
+        return dict(items)
+
+    return pairs

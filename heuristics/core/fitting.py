@@ -1,0 +1,40 @@
+"""Which strategy fits which task: what a task gives against what a strategy wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.names import Refused, suggestion
+from heuristics.core.registry import EVIDENCE, Heuristic, get, names
+
+OF_PROPOSALS = frozenset({"proposals", "mc_detections"})  # of detectors in two stages alone
+OF_BOXES = OF_PROPOSALS | {name for name in EVIDENCE if name.endswith("detections")}
+OF_IMAGES = frozenset(EVIDENCE) - OF_BOXES  # of networks that give classes, to an image or to its pixels
+EMBEDDINGS = frozenset({"embeddings", "labelled_embeddings", "validation_embeddings"})
+
+
+@dataclass(frozen=True)
+class Gives:
+    """The evidence that a task has for strategies: for those that score images one by one, and for those that see the whole pool."""
+
+    what: str  # who gives it, for messages: "a classifier"
+    to_scorers: frozenset[str]
+    to_selectors: frozenset[str]
+
+    def lacks(self, heuristic: Heuristic) -> frozenset[str]:
+        """What the strategy wants and the task does not give."""
+        return heuristic.wants - (self.to_scorers if heuristic.per_batch else self.to_selectors)
+
+
+def fitting(gives: Gives) -> list[str]:
+    """The strategies that a task can serve, in alphabetical order."""
+    return [name for name in names() if not gives.lacks(get(name))]
+
+
+def require_given(heuristic: Heuristic, gives: Gives) -> None:
+    """Refused, with the strategies that fit, where the heuristic wants what the task does not give."""
+    if lacking := gives.lacks(heuristic):
+        fit = fitting(gives)
+        wants = f"heuristic {heuristic.name!r} needs {', '.join(sorted(lacking))}, which {gives.what} does not give"
+        whole = "" if heuristic.per_batch else " to strategies that see the whole pool"
+        raise Refused(f"{wants}{whole}.{suggestion(heuristic.name, fit)} Those that fit: {', '.join(fit)}")
