@@ -31,7 +31,7 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         ".569 / .673 / .756 / .816 / .858 / .887 at 0.5 / 1 / 2 / 4 / 8 / 16 false positives per image, counted as "
         "convention=deeplesion does. For a GPU, not run here.",
         {
-            "dataset": "deeplesion", "dataset_options": {"context": 1}, "model": "fasterrcnn_resnet50", "weights": "imagenet",
+            "dataset": "deeplesion", "dataset_options": {"context": 1}, "precision": "float32", "model": "fasterrcnn_resnet50", "weights": "imagenet",
             "anchor_sizes": [16, 32, 64, 128, 256], "n_initial": 400, "n_query": 200, "n_cycles": 3, "n_val": 200, "steps": 5000,
             "val_every": 500, "batch_size": 4, "optimizer": "sgd", "lr": 0.005, "warmup": 200, "query_batch_size": 4,
             "eval_batch_size": 4,
