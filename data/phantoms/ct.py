@@ -1,8 +1,9 @@
-"""Built-in detection data: CT-like slices of abdomen, chest and pelvis with lesions in boxes, made in seconds from a seed.
+"""Built-in detection data: CT-like slices of abdomen, chest and pelvis with lesions in boxes, made in seconds from a
+seed.
 
-Lesions grow in liver, spleen, kidneys, lungs, bones and, as lymph nodes, in fat; some are tiny, some hardly differ from the tissue around.
-Vessels in cross section, calcifications, the gall bladder and bowel look like lesions and are none. The regions are unequally frequent in
-the pool and equally in the test set.
+Lesions grow in liver, spleen, kidneys, lungs, bones and, as lymph nodes, in fat; some are tiny, some hardly differ from
+the tissue around. Vessels in cross section, calcifications, the gall bladder and bowel look like lesions and are none.
+The regions are unequally frequent in the pool and equally in the test set.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ def ct_slices(
 ) -> Images:
     """The phantom: parts 'train' (the pool) and 'test', grey (size, size, 1), kind 'boxes' with the one class 'lesion'.
 
-    A box is the least that holds every pixel of which a lesion covers half. Slice i of a part depends on `seed`, the part and i alone. Its
-    name ends in its region, and `group` is the region's index in REGIONS.
+    A box is the least that holds every pixel of which a lesion covers half. Slice i of a part depends on `seed`, the
+    part and i alone. Its name ends in its region, and `group` is the region's index in REGIONS.
 
-    `growth` multiplies the radii of the lesions and `contrast` how much they differ from the tissue around: at 1 they are as hard to find
-    as in the clinic, which a small detector needs thousands of slices for.
+    `growth` multiplies the radii of the lesions and `contrast` how much they differ from the tissue around: at 1 they
+    are as hard to find as in the clinic, which a small detector needs thousands of slices for.
 
     Raises ValueError when a count is not positive, `size` is below 64, or a factor not between 0.1 and 4.
     """
@@ -70,8 +71,9 @@ def phantom(
     growth: Annotated[float, Between(0.1, 10)] = 1.8,
     contrast: Annotated[float, Between(0.1, 10)] = 2.0,
 ) -> Images:
-    """The built-in dataset of detect.py: `ct_slices` with lesions larger and plainer than in the clinic, so that a small detector
-    learns from some dozens of slices; growth=1 contrast=1 makes them lifelike."""
+    """The built-in dataset of detect.py: `ct_slices` with lesions larger and plainer than in the clinic, so that a
+    small detector learns from some dozens of slices; growth=1 contrast=1 makes them lifelike.
+    """
     return ct_slices(n_pool, n_test, size, growth=float(growth), contrast=float(contrast), cache_root=cache_root)
 
 
@@ -82,7 +84,9 @@ def _records(n_pool: int, n_test: int, size: int, seed: int, growth: float, cont
         for i in range(count):
             rng = np.random.default_rng([seed, PARTS.index(part), i])
             region = str(rng.choice(REGIONS, p=REGION_SHARE[part]))
-            n_lesions = int(np.searchsorted(limits, (start + i * GOLDEN) % 1, side="right"))  # every number has its share
+            n_lesions = int(
+                np.searchsorted(limits, (start + i * GOLDEN) % 1, side="right")
+            )  # every number has its share
             body = anatomy(rng, region, size)
             boxes = grow_lesions(body, n_lesions, growth, contrast)
             target = np.concatenate([boxes, np.zeros((len(boxes), 1))], axis=1).astype(np.float32)
@@ -100,7 +104,7 @@ def anatomy(rng: np.random.Generator, region: str, size: int) -> Body:
 
 
 def grow_lesions(body: Body, count: int, growth: float = 1.0, contrast: float = 1.0) -> Float[ndarray, "m 4"]:
-    """Paint `count` lesions that keep apart, or as many as there is room for, and return their boxes, xyxy in pixels."""
+    """Paint `count` lesions that keep apart, or as many as there is room for, and return their boxes, xyxy pixels."""
     rng, scale = body.rng, len(body.hu) / 128
     shares = np.array([site.share for site in body.sites])
     hosts = [(site.cover > 0.5) & (site.tissue == body.hu) for site in body.sites]
@@ -125,7 +129,9 @@ def grow_lesions(body: Body, count: int, growth: float = 1.0, contrast: float = 
     return boxes
 
 
-def _grow(body: Body, site: Site, host: Bool[ndarray, "h w"], cy: int, cx: int, radius: float, factor: float) -> Float[ndarray, " 4"]:
+def _grow(
+    body: Body, site: Site, host: Bool[ndarray, "h w"], cy: int, cx: int, radius: float, factor: float
+) -> Float[ndarray, " 4"]:
     """One lesion around pixel (cy, cx): an irregular ellipse; of the large ones, some have a dark core."""
     rng = body.rng
     u, v, r = body.u[cy, cx], body.v[cy, cx], radius / body.unit
@@ -143,11 +149,15 @@ def _grow(body: Body, site: Site, host: Bool[ndarray, "h w"], cy: int, cx: int, 
 
 
 def _scan(body: Body, region: str) -> UInt8[ndarray, "h w 1"]:
-    """What the scanner shows: blurred, noisy most in the middle, streaked along the body's width, windowed, round field of view."""
+    """What the scanner shows: blurred, noisy most in the middle, streaked along the body's width, windowed, round field
+    of view.
+    """
     rng, shape = body.rng, body.hu.shape
     scale = shape[0] / 128
     hu = ndimage.gaussian_filter(body.hu, scale * rng.uniform(0.45, 0.65))
-    strength = rng.uniform(7, 15) * (2.0 if region == "chest" else 1.0) * (0.7 + 0.8 * np.clip(body.depth / body.flat, 0, 1))
+    strength = (
+        rng.uniform(7, 15) * (2.0 if region == "chest" else 1.0) * (0.7 + 0.8 * np.clip(body.depth / body.flat, 0, 1))
+    )
     hu += strength * noise(rng, shape, 0.55 * scale)
     hu += 0.35 * strength * noise(rng, shape, 0.7 * scale, rng.uniform(6, 12), rng.normal(0, 0.05))
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
@@ -174,7 +184,9 @@ def _abdomen(body: Body) -> None:
     ct_anatomy.round_vessel(body, 0.07, 0.26, rng.uniform(0.06, 0.09), rng.uniform(155, 210), 0.5)  # aorta
     ct_anatomy.round_vessel(body, -0.17, 0.27, rng.uniform(0.06, 0.085), rng.uniform(125, 170), 0.0)  # vena cava
     for _ in range(rng.integers(3, 8)):  # mesenteric vessels in cross section
-        ct_anatomy.round_vessel(body, rng.uniform(-0.4, 0.6), rng.uniform(-0.5, 0.2), rng.uniform(0.018, 0.035), 150.0, 0.1)
+        ct_anatomy.round_vessel(
+            body, rng.uniform(-0.4, 0.6), rng.uniform(-0.5, 0.2), rng.uniform(0.018, 0.035), 150.0, 0.1
+        )
     ct_anatomy.mesentery(body, 0.0)
     ct_anatomy.bowel(body, int(rng.integers(8, 20)), -0.55, 0.25)
 
@@ -183,7 +195,12 @@ def _liver(body: Body, high: float) -> None:
     rng = body.rng
     right = body.organ(-0.55, -0.02, 0.52 + 0.1 * high, 0.62, 12, 0.05)
     left = body.organ(-0.1, -0.5, 0.5, 0.24, -10, 0.08) * (high > 0.2)
-    liver = np.maximum(right, left) * body.cavity * (body.hu < 128) * np.clip((0.36 + 0.2 * high - body.v) * body.unit, 0, 1)
+    liver = (
+        np.maximum(right, left)
+        * body.cavity
+        * (body.hu < 128)
+        * np.clip((0.36 + 0.2 * high - body.v) * body.unit, 0, 1)
+    )
     value = rng.uniform(96, 120)
     body.paint(liver, value + 2.5 * body.grain())
     vessels = np.zeros(body.hu.shape)
@@ -239,7 +256,9 @@ def _chest(body: Body) -> None:
         u, v = body.at(side * 0.24, 0.0)
         for degrees in np.linspace(-80, 80, rng.integers(5, 8)) + rng.normal(0, 10):
             direction = degrees if side == 1 else 180 - degrees
-            vessels = np.maximum(vessels, body.tree(u, v, direction, rng.uniform(0.14, 0.24), rng.uniform(0.018, 0.03), 4))
+            vessels = np.maximum(
+                vessels, body.tree(u, v, direction, rng.uniform(0.14, 0.24), rng.uniform(0.018, 0.03), 4)
+            )
     for _ in range(rng.integers(25, 50)):  # vessels in cross section, larger near the middle: they pass for nodules
         u, v = rng.uniform(-1, 1), rng.uniform(-1, 1) * body.flat
         radius = 0.02 * np.exp(-1.4 * np.hypot(u, v)) * rng.uniform(0.7, 1.5)
@@ -256,7 +275,9 @@ def _chest(body: Body) -> None:
 def _mediastinum(body: Body) -> None:
     """Either the level of the heart or that of the arch of the aorta, the windpipe or its branches behind."""
     rng = body.rng
-    fat = np.maximum(body.organ(0.02, -0.25, 0.3, 0.5, 0, 0.05), body.organ(0.02, 0.3, 0.22, 0.3, 0, 0.05)) * body.cavity
+    fat = (
+        np.maximum(body.organ(0.02, -0.25, 0.3, 0.5, 0, 0.05), body.organ(0.02, 0.3, 0.22, 0.3, 0, 0.05)) * body.cavity
+    )
     body.paint(fat, FAT + 8 * body.grain())
     if rng.random() < 0.5:
         heart = body.paint(body.organ(0.14, -0.2, 0.46, 0.34, 25, 0.04) * body.cavity, rng.uniform(95, 115))
@@ -264,7 +285,11 @@ def _mediastinum(body: Body) -> None:
             body.paint(body.organ(p, q, 0.17, 0.14, 25, 0.08) * (heart > 0.5), rng.uniform(140, 175))
     else:
         body.paint(body.organ(-0.14, -0.3, 0.1, 0.11), rng.uniform(130, 220))
-        arch = body.organ(0.08, -0.12, 0.13, 0.36, rng.uniform(15, 40), 0.05) if rng.random() < 0.5 else body.organ(0.1, -0.25, 0.13, 0.13)
+        arch = (
+            body.organ(0.08, -0.12, 0.13, 0.36, rng.uniform(15, 40), 0.05)
+            if rng.random() < 0.5
+            else body.organ(0.1, -0.25, 0.13, 0.13)
+        )
         body.paint(arch, rng.uniform(140, 190))
     for side in (-1, 1):
         u, v = body.at(side * rng.choice([0.02, 0.16]), 0.16)
@@ -291,7 +316,9 @@ def _pelvis(body: Body) -> None:
     body.paint(sacrum, spongy)
     body.may_host(sacrum, 0.1, (-190, -110), (1.8, 5.0))
     if low or rng.random() < 0.4:
-        body.paint(body.organ(0.0, -0.2, 0.4, 0.32, 0, 0.05), 62.0)  # bladder: wall, urine, contrast medium at its floor
+        body.paint(
+            body.organ(0.0, -0.2, 0.4, 0.32, 0, 0.05), 62.0
+        )  # bladder: wall, urine, contrast medium at its floor
         urine = body.paint(body.organ(0.0, -0.2, 0.35, 0.28, 0, 0.05), WATER)
         if rng.random() < 0.3:
             body.paint(urine * np.clip((body.v - rng.uniform(-0.2, 0.0)) * body.unit, 0, 1), 290.0)
@@ -309,7 +336,9 @@ def _hip(body: Body, side: int, low: bool) -> None:
     rng = body.rng
     spongy = 210 + 40 * body.grain()
     if low:
-        body.paint(body.organ(side * 0.88, 0.1, 0.3, 0.33, 0, 0.04) * body.deeper(0.5 * body.fat) * (body.v > -0.2), MUSCLE)
+        body.paint(
+            body.organ(side * 0.88, 0.1, 0.3, 0.33, 0, 0.04) * body.deeper(0.5 * body.fat) * (body.v > -0.2), MUSCLE
+        )
         socket = body.organ(side * 0.7, 0.16, 0.29, 0.33, 0, 0.03) * (body.u * side < 0.78 * (1 - body.wall))
         body.paint(socket, 430.0)
         body.paint(body.organ(side * 0.76, 0.16, 0.235, 0.255, 0, 0.02), 30.0)
