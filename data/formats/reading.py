@@ -35,7 +35,7 @@ def require_scale(scale: float) -> float:
 
 def natural(name: str) -> list[tuple[int, int | str]]:
     """Sort key that counts: 'train_2' before 'train_10'."""
-    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in re.split(r"(\d+)", name) if piece]
+    return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in re.split(r"(\d+)", name) if piece]
 
 
 def picture_files(folder: Path) -> list[Path]:
