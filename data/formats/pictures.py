@@ -1,8 +1,8 @@
 """Any picture file as an image of 8 bits, with the pictures of a set treated alike.
 
-    reader = pictures.survey(files)   # looks at every header; decodes those of more than 8 bits
-    for source in reader.sources:     # one for each picture: a file, or one frame of it
-        image = reader.read(source)   # (H, W, channels) uint8, turned as EXIF says
+reader = pictures.survey(files)   # looks at every header; decodes those of more than 8 bits
+for source in reader.sources:     # one for each picture: a file, or one frame of it
+    image = reader.read(source)   # (H, W, channels) uint8, turned as EXIF says
 """
 
 from __future__ import annotations
