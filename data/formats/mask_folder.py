@@ -154,9 +154,11 @@ def _divided(found: list[Found], root: Path, patient_pattern: str, test_fraction
         raise Refused(
             f"{root / 'images'} holds one picture, expected at least 2: one to learn from and one to test with"
         )
-    count = max(1, round(test_fraction * len(found)))
-    rng = np.random.default_rng(TEST_SEED)
-    held = set(splits.divide(len(found), count, rng, of if any(of) else None)[1].tolist())
+    held: set[int] = set()
+    for count in range(max(1, round(test_fraction * len(found))), len(found)):  # a whole patient may be more
+        if not held:
+            rng = np.random.default_rng(TEST_SEED)
+            held = set(splits.divide(len(found), count, rng, of if any(of) else None)[1].tolist())
     if len(held) in (0, len(found)):
         raise Refused(f"{len(found)} pictures of {len(set(of))} patients cannot be divided: expected at least two")
     if any(of):

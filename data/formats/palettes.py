@@ -16,11 +16,13 @@ from data.formats.masks import Mask
 from data.names import Refused
 
 FEW = 24  # colours that can be classes; more are a picture, or anti-aliased borders
-HEX = re.compile(r"#?([0-9a-fA-F]{6})")
+HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{12})")
 
 
 def colour_codes(colours: Integer[ndarray, "*s 3"]) -> Int[ndarray, "*s"]:
-    """Colours as one number each: 0xRRGGBB, or of 16 bits a colour."""
+    """Colours as one number each: 0xRRGGBB, or 16 bits a colour where these are not 8 bits widened."""
+    if colours.dtype.itemsize > 1 and not (colours % 257).any():
+        colours = (colours // 257).astype(np.uint8)
     bits = 8 * colours.dtype.itemsize
     red, green, blue = np.moveaxis(colours.astype(np.int64), -1, 0)
     return (red << 2 * bits) | (green << bits) | blue

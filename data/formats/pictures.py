@@ -34,7 +34,7 @@ class Options(NamedTuple):
 
     exif: str = "apply"  # turn pictures as their EXIF orientation says, or leave them as they are stored
     frames: str = "one"  # of animated GIF, WebP, APNG and TIFF of several pages: refuse those with several, or use all
-    window: Sequence[float] | None = None  # [value that becomes black, value that becomes white] of deep pictures
+    window: Sequence[float | int] | None = None  # [value that becomes black, value that becomes white] of deep pictures
     scaling: str = "set"  # one window for the set, or one for each picture
     bands: Sequence[int] | None = None  # which one or three channels of a TIFF with others, counted from 0
 
