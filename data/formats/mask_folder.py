@@ -12,8 +12,8 @@ import numpy as np
 from data import notes, splits
 from data.formats import mask_pairs, mask_values, nifti, palettes, patients, pictures, reading, tables
 from data.formats.mask_pairs import Pair
-from data.formats.mask_values import IGNORED, MOST_CLASSES
-from data.formats.masks import Mask, decode_mask, require_equal_size
+from data.formats.mask_values import MOST_CLASSES
+from data.formats.masks import IGNORED, Mask, decode_mask, require_equal_size
 from data.formats.pictures import EXIF, FRAMES, SCALING, Options, Reader, Source
 from data.limits import Between, Numbers, OneOf
 from data.names import Refused

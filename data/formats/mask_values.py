@@ -16,11 +16,10 @@ from numpy import ndarray
 from skimage.measure import label
 
 from data import notes
-from data.formats.masks import Mask
+from data.formats.masks import IGNORED, Mask
 from data.formats.palettes import FEW, Palettes, codes_of, colour_codes, colour_name, offer, to_colours
 from data.names import Refused
 
-IGNORED = 255  # the class number of pixels that count neither in the loss nor in a score
 MOST_CLASSES = 256
 MOST_NAMED = 12  # values, in a sentence
 MANY_VALUES, FEW_OBJECTS = 10, 4  # so many values in few images each, or numbers from 1 in every image: objects

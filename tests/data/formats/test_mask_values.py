@@ -9,8 +9,7 @@ from PIL import Image
 
 from data import load, notes
 from data.formats.mask_folder import mask_folder
-from data.formats.mask_values import IGNORED
-from data.formats.masks import read_mask
+from data.formats.masks import IGNORED, read_mask
 from tests.data.formats.writing import folder, palette, png16, png_of_bits, save, thirds
 
 THIRDS = thirds()
