@@ -43,6 +43,8 @@ class Seen:
         self.total += 1
         if mask.coloured:
             self.coloured = self.coloured or file
+            if len(self.colours) > MOST_CLASSES:  # a photo: counted no further
+                return
             for code, count in zip(*np.unique(colour_codes(mask.values), return_counts=True), strict=True):
                 self.colours[int(code)] = self.colours.get(int(code), 0) + int(count)
             return
@@ -214,7 +216,7 @@ def _require_classes(seen: Seen, values: dict[int, Path], num_classes: int, igno
         raise Refused(
             f"the masks hold {seen.described()}, each value one piece and the higher ones in few of the {seen.total} "
             f"masks: they look like the numbers of objects. Say dataset_options.instances=True where they are, or "
-            f"dataset_options.num_classes={seen.largest + 1} where they are classes"
+            f"{_as_classes(seen)} where they are classes"
         )
     largest, limit = max(values), num_classes or MOST_CLASSES - (ignore is not None)
     there = f"The masks hold {seen.described()}: say {choices(seen)}."
@@ -235,6 +237,12 @@ def _require_classes(seen: Seen, values: dict[int, Path], num_classes: int, igno
             f"mask {values[after]} holds the value {after} but no mask holds {gap}, expected class numbers without a "
             f"gap. {lossy(values[after]).strip() or there}"
         )
+
+
+def _as_classes(seen: Seen) -> str:
+    below = max(value for value in seen.values if value != IGNORED) + 1
+    ignored = " with ignore=255" if IGNORED in seen.values and below < IGNORED else ""
+    return f"dataset_options.num_classes={below if ignored else seen.largest + 1}{ignored}"
 
 
 def choices(seen: Seen) -> str:

@@ -71,7 +71,8 @@ def _known(file: Path, tiff: Any) -> Known:
         tag = first.tags.get(ORIENTATION)
         orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
         deep = first.dtype != np.uint8 or (first.bitspersample or 8) > 8
-        inverted, colours = first.photometric == WHITE_IS_ZERO, first.photometric == RGB
+        samples = first.samplesperpixel - _alphas(first)
+        inverted, colours = first.photometric == WHITE_IS_ZERO, first.photometric == RGB or samples == 3
     except Exception as error:
         raise Refused(f"{file} is corrupt or cut short: {error}") from error
     return Known("TIFF", colours, deep, frames or (0,), int(orientation), inverted)
@@ -88,5 +89,8 @@ def _rows_columns_channels(page: Any) -> ndarray:
         raise ValueError(f"its axes are {page.axes}")
     if page.photometric == RGB:
         return values[..., :3]
-    alphas = sum(int(kind) in (1, 2) for kind in page.extrasamples)
-    return values[..., : values.shape[2] - alphas]
+    return values[..., : values.shape[2] - _alphas(page)]
+
+
+def _alphas(page: Any) -> int:
+    return sum(int(kind) in (1, 2) for kind in page.extrasamples)

@@ -204,6 +204,11 @@ class TestObjects:
         images, _ = read(root, num_classes=max(counts) + 1)
         assert images.kind == "class_map", "the user knows better"
 
+    def test_the_advice_for_classes_leaves_out_255(self, tmp_path):
+        masks = [np.where(cells(36) == 36, 255, cells(n)) for n in (31, 4, 12, 7)]
+        with pytest.raises(ValueError, match=r"num_classes=32 with ignore=255 where they are classes"):
+            read(folder(tmp_path, masks, [cells(3).astype(np.uint8)] * 4))
+
     def test_numbers_with_gaps_and_beyond_sixteen_bits(self, tmp_path):
         masks = [cells(4).astype(np.int32) * 3, cells(4).astype(np.int32) * 100_000]
         images, _ = read(folder(tmp_path, masks, [cells(1).astype(np.uint8)] * 2, mask_ending=".tif"), instances=True)
