@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from data import files, splits
 from data.formats import reading
+from data.formats.folders import is_junk
 from data.names import Missing, Refused, suggestion
 from data.store import Images, Record, cached
 
@@ -164,7 +165,7 @@ def in_class_folders(
     without pictures.
     """
     files.require_folder(folder, tree)
-    present = sorted((f.name for f in folder.iterdir() if f.is_dir() and f.name[0] not in "._"), key=reading.natural)
+    present = sorted((f.name for f in folder.iterdir() if f.is_dir() and not is_junk(f.name)), key=reading.natural)
     expected = list(classes) if classes is not None else present
     for name in present:
         if name not in expected:

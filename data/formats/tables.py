@@ -38,8 +38,10 @@ NAMES: dict[str, tuple[str, str]] = {
         "patient_name patientname",
         "case case_id caseid individual individual_id animal animal_id mouse_id",
     ),
-    "part": ("part split splits set partition subset data_split dataset_split usage phase", "fold"),
-    "fold": ("fold folds fold_id cv_fold kfold k_fold", ""),
+    "part": (
+        "part split splits set partition subset data_split dataset_split usage phase",
+        "fold folds fold_id cv_fold kfold k_fold",
+    ),
     "cost": ("cost costs price", "kosten preis"),
 }
 FIELDS = {"file": "the file", "label": "the label", "patient": "the patient", "part": "the part", "cost": "the cost"}
@@ -111,7 +113,7 @@ def read_table(file: Path, needed: Sequence[str], usual: Sequence[str] = ()) -> 
             places[meaning] = found
     for meaning in needed:
         if meaning not in places:
-            listed = ", ".join(repr(name) for name in header)
+            listed = ", ".join(header)
             raise Refused(f"{file} has no column {meaning!r}, only {listed}.{suggestion(meaning, header)}")
     for meaning, place in places.items():
         if _plain(header[place]) != meaning:

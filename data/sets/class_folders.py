@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data.files import at_home
 from data.formats.labelled import (
     TEST_FRACTION,
     Labelled,
@@ -123,7 +124,7 @@ def oct_scans(data_root: Path, image_size: int | None, cache_root: Path | None =
             found += in_class_folders(root / part, part, OCT, OCT_TREE)[0]
     found = [entry._replace(patient=_oct_patient(entry.file)) for entry in found]
     if id_list:
-        found = _listed(found, root / Path(id_list).expanduser())
+        found = _listed(found, root / at_home(id_list))
     return images_of("oct", root, found, OCT, image_size, 1, [__file__], cache_root)
 
 

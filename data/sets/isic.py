@@ -49,7 +49,7 @@ def isic2020(data_root: Path, image_size: int | None, cache_root: Path | None = 
     FOLDERS that exists.
     """
     root = find_root(data_root, ["isic2020", "ISIC2020"], [SPLITS[0][0], *ORIGINALS], TREE)
-    places = [root / Path(images).expanduser()] if images else [root / name for name in FOLDERS]
+    places = [root / files.at_home(images)] if images else [root / name for name in FOLDERS]
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
         raise Missing(f"{' and '.join(map(str, places))} do not exist; expected this tree:\n{TREE.strip()}")
