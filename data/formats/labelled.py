@@ -61,13 +61,16 @@ def images_of(
 
     def records() -> Iterator[Record]:
         sources = [entry.file for entry in found]
-        planes, depth = (channels, 16) if channels else _planes_and_depth(sources)
-        pixels = ordered_map(lambda file: resized(reading.read_image(file, planes, depth), image_size, whole), sources)
+        if channels:
+            decoded = ordered_map(lambda file: resized(reading.read_image(file, channels), image_size, whole), sources)
+        else:
+            reader = reading.survey(sources)
+            decoded = ordered_map(lambda source: resized(reader.read(source), image_size, whole), reader.sources)
         parts = np.array([entry.part for entry in found], dtype="U8")
         training = [entry for entry in found if entry.part == "train"]
         held = held_out([entry.label for entry in training], [entry.patient for entry in training], test_fraction)
         parts[np.flatnonzero(parts == "train")[held]] = "test"
-        for name, image, entry, part in zip(names, pixels, found, parts, strict=True):
+        for name, image, entry, part in zip(names, decoded, found, parts, strict=True):
             yield labelled_record(name, image, entry.label, classes, str(part), entry.patient)
 
     decoding = (
@@ -81,13 +84,6 @@ def images_of(
     )
     digest = reading.fingerprint(root, [entry.file for entry in found], [__file__, splits.__file__, *code], *decoding)
     return cached(dataset, digest, "class", classes, records, len(found), cache_root)
-
-
-def _planes_and_depth(sources: Sequence[Path]) -> tuple[int, int]:
-    """3 planes where any picture is coloured, else 1; and the bits that the deepest needs."""
-    return 3 if any(reading.picture_mode(file) in reading.COLOURED for file in sources) else 1, reading.bit_depth(
-        sources
-    )
 
 
 def labelled_record(

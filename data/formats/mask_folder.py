@@ -61,11 +61,9 @@ def mask_folder(
             )
         else:
             _check_values(values, num_classes)
-        images = [image for _, image, _ in found]
-        channels = 3 if any(reading.picture_mode(image) in reading.COLOURED for image in images) else 1
-        depth = reading.bit_depth(images)
-        for part, image_file, mask_file in found:
-            image, mask = reading.read_image(image_file, channels, depth), reading.read_mask(mask_file)
+        reader = reading.survey([image for _, image, _ in found])
+        for (part, image_file, mask_file), source in zip(found, reader.sources, strict=True):
+            image, mask = reader.read(source), reading.read_mask(mask_file)
             reading.require_equal_size(image_file, image, mask_file, mask)
             classes = (mask > 0 if whitened else mask).astype(np.uint8)
             name = image_file.relative_to(root / "images").as_posix()
