@@ -10,7 +10,8 @@ from typing import Annotated
 from data import files
 from data.formats import class_table, class_tree, classes, endings, folders, patients, tables
 from data.formats.labelled import TEST_FRACTION, Labelled, images_of
-from data.limits import Between, OneOf
+from data.formats.pictures import EXIF, FRAMES, SCALING, Options
+from data.limits import Between, Numbers, OneOf
 from data.names import Refused
 from data.notes import GUESSED, WARNING, note
 from data.store import Images
@@ -22,6 +23,7 @@ or benign/train/a.png ...   benign/test/c.png ...
 or labels.csv with columns file, label and, where known, patient and part; files are relative to the csv
 beside them, where useful: patients.csv (columns file, patient), classes.txt (a class per line, or '0: benign')
 """
+ANY = 10**9
 MODULES = (class_table, class_tree, classes, endings, folders, patients, tables)
 
 
@@ -35,6 +37,11 @@ def own(
     spellings: Annotated[str, OneOf(classes.SPELLINGS)] = "refuse",
     class_names: Sequence[str] = (),
     test_fold: Annotated[int, Between(-1, 10_000)] = -1,
+    exif: Annotated[str, OneOf(EXIF)] = "apply",
+    frames: Annotated[str, OneOf(FRAMES)] = "one",
+    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
+    scaling: Annotated[str, OneOf(SCALING)] = "set",
+    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
 ) -> Images:
     """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without parts.
 
@@ -46,8 +53,10 @@ def own(
     label is empty or a word such as nan or NA: 'refuse', 'leave_out', or 'keep' such a word as a class. `spellings`
     says what becomes of labels such as 'Benign' beside 'benign' or '1' beside '1.0': 'refuse', 'merge' or 'keep'.
     `class_names` are the classes in order, or as in data.formats.classes.named. `test_fold` is the number in a column
-    of folds that is the test part.
+    of folds that is the test part. What `exif`, `frames`, `window`, `scaling` and `bands` do is said in
+    data.formats.pictures.Options.
     """
+    options = Options(exif, frames, window, scaling, bands).checked()
     root = files.require_folder(Path(data_root), OWN_TREE)
     table = class_table.find(root)
     found = class_table.read(root, table, missing, test_fold) if table else class_tree.read(root, OWN_TREE)
@@ -67,7 +76,7 @@ def own(
     ]
     fraction = 0.0 if "test" in parts else float(test_fraction)
     code = [__file__, *(str(module.__file__) for module in MODULES)]
-    images = images_of("folder", root, listed, names, image_size, None, code, cache_root, test_fraction=fraction)
+    images = images_of("folder", root, listed, names, image_size, None, code, cache_root, False, fraction, options)
     patients.note_shared(images.patients.tolist(), images.parts.tolist())
     return images
 
