@@ -59,7 +59,7 @@ def own(
     options = Options(exif, frames, window, scaling, bands).checked()
     root = files.require_folder(Path(data_root), OWN_TREE)
     table = class_table.find(root)
-    found = class_table.read(root, table, missing, test_fold) if table else class_tree.read(root, OWN_TREE)
+    found = class_table.read(root, table, missing, test_fold) if table else class_tree.read(root, OWN_TREE, class_names)
     source = table.name if table else f"folder {root.name}"
     counts = Counter(entry.label for entry in found)
     spelt = classes.one_spelling(counts, source, spellings)

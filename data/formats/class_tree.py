@@ -13,17 +13,18 @@ from data.names import Missing, Refused, suggestion
 from data.notes import CHANGED, GUESSED, WARNING, note
 
 
-def read(root: Path, tree: str) -> list[Entry]:
+def read(root: Path, tree: str, class_names: Sequence[str] = ()) -> list[Entry]:
     """The pictures of a folder with their classes, class by class and part by part, in natural order.
 
     Refused where folders could be read in several ways: a folder beside parts that is none, parts without train, the
-    same subfolders in every class, classes without pictures. What is not used is noted.
+    same subfolders in every class (unless `class_names` say which are the classes), classes without pictures. What is
+    not used is noted.
     """
-    unused = Unused(root)
+    unused, known = Unused(root), {alike(str(name)) for name in class_names}
     parts = part_folders(root)
     divided = {part: folder for part, folder in parts.items() if any(map(_has_pictures, subfolders(folder)))}
     if "train" in parts:
-        found = _below_parts(root, parts, unused, tree)
+        found = _below_parts(root, parts, unused, tree, known)
     elif divided:
         first = next(iter(divided.values()))
         raise Refused(f"{root} holds {first.name}/ with folders of classes but no train/; expected:\n{tree.strip()}")
@@ -31,7 +32,7 @@ def read(root: Path, tree: str) -> list[Entry]:
         if parts:
             listed = ", ".join(repr(folder.name) for folder in parts.values())
             note(WARNING, f"{listed} in {root.name} is read as a class: it holds pictures, no folders of classes.")
-        found = _classes(root, unused, tree)
+        found = _classes(root, unused, tree, known)
     for file in sorted(root.iterdir()):
         if not file.is_dir() or is_junk(file.name):
             _put_aside(file, unused)
@@ -39,7 +40,7 @@ def read(root: Path, tree: str) -> list[Entry]:
     return found
 
 
-def _below_parts(root: Path, parts: dict[str, Path], unused: Unused, tree: str) -> list[Entry]:
+def _below_parts(root: Path, parts: dict[str, Path], unused: Unused, tree: str, named: set[str]) -> list[Entry]:
     """train/<class>/ and, where they are, val/<class>/ and test/<class>/."""
     for folder in subfolders(root):
         if folder not in parts.values() and _has_pictures(folder):
@@ -53,12 +54,12 @@ def _below_parts(root: Path, parts: dict[str, Path], unused: Unused, tree: str) 
     for part, folder in parts.items():
         if folder.name != part:
             note(GUESSED, f"{folder.name}/ is read as the part {part}.")
-    training = _of_classes(parts["train"], subfolders(parts["train"]), unused, tree)
+    training = _of_classes(parts["train"], subfolders(parts["train"]), unused, tree, named)
     known = {alike(entry.label): entry.label for entry in training}
     same = len(known) == len({entry.label for entry in training})
     found = [entry._replace(part="train") for entry in training]
     for part in [part for part in parts if part != "train"]:
-        for entry in _of_classes(parts[part], subfolders(parts[part]), unused, tree, part):
+        for entry in _of_classes(parts[part], subfolders(parts[part]), unused, tree, named, part):
             label = known.get(alike(entry.label), entry.label) if same else entry.label
             if label not in known.values():
                 listed = ", ".join(known.values())
@@ -76,12 +77,12 @@ def _below_parts(root: Path, parts: dict[str, Path], unused: Unused, tree: str) 
     return found
 
 
-def _classes(root: Path, unused: Unused, tree: str) -> list[Entry]:
+def _classes(root: Path, unused: Unused, tree: str, named: set[str]) -> list[Entry]:
     """<class>/ with pictures somewhere below, or <class>/<part>/ for every class."""
     inner = {folder: [part_of(below.name) for below in subfolders(folder)] for folder in subfolders(root)}
     parted = {folder for folder, parts in inner.items() if any(parts)}
     if not parted:
-        return _of_classes(root, list(inner), unused, tree)
+        return _of_classes(root, list(inner), unused, tree, named)
     _require_several(root, list(inner), tree)
     found = []
     for folder, words in inner.items():
@@ -97,11 +98,14 @@ def _classes(root: Path, unused: Unused, tree: str) -> list[Entry]:
     return found
 
 
-def _of_classes(folder: Path, classes: Sequence[Path], unused: Unused, tree: str, part: str = "train") -> list[Entry]:
+def _of_classes(
+    folder: Path, classes: Sequence[Path], unused: Unused, tree: str, named: set[str], part: str = "train"
+) -> list[Entry]:
     """The pictures below each of the class folders."""
     if part == "train":
         _require_several(folder, classes, tree)
-    _require_clear(folder, classes)
+    if not named or any(alike(inner.name) not in named for inner in classes):
+        _require_clear(folder, classes)
     found = []
     for inner in classes:
         parts = [below for below in subfolders(inner) if part_of(below.name)]
@@ -146,7 +150,7 @@ def _require_clear(folder: Path, classes: Sequence[Path]) -> None:
         raise Refused(
             f"each of {', '.join(name.name for name in classes[:4])} in {folder} holds folders "
             f"{', '.join(common[:4])}: either could be the classes; "
-            "make it one level, or list the pictures in labels.csv"
+            "say dataset_options.class_names=[...] if the outer ones are, or make it one level"
         )
 
 

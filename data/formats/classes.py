@@ -104,8 +104,9 @@ def _pairs(lines: Sequence[str], labels: Sequence[str]) -> dict[str, str] | None
 
 
 def _numbered(lines: Sequence[str], labels: Sequence[str], told: str, source: str) -> dict[str, str]:
-    unknown = [label for label in labels if not re.fullmatch(r"\d+", alike(label))]
-    if unknown:
+    numbered = all(re.fullmatch(r"\d+", alike(label)) for label in labels)
+    unknown = [label for label in labels if alike(label) not in map(alike, lines)]
+    if not numbered:
         near = suggestion(unknown[0], lines)
         raise Refused(f"{source} has the label {unknown[0]!r}, which is none of {', '.join(lines)} of {told}.{near}")
     numbers = {label: int(alike(label)) for label in labels}
