@@ -94,6 +94,16 @@ def read_text(file: Path) -> str:
     return text
 
 
+@contextmanager
+def opened(file: Path) -> Iterator[io.StringIO]:
+    """The text of a csv file of any encoding, for csv.reader; see `read_text`. Refused for what csv cannot read."""
+    with _long_cells(), io.StringIO(read_text(file), newline="") as lines:
+        try:
+            yield lines
+        except csv.Error as error:
+            raise Refused(f"{file} is no csv: {error}") from error
+
+
 def read_table(file: Path, needed: Sequence[str], usual: Sequence[str] = ()) -> Table:
     """The rows of a csv file by the meaning of their columns (keys of NAMES): those `needed`, and those `usual`.
 

@@ -22,6 +22,7 @@ from data.formats.labelled import (
     images_of,
     in_class_folders,
 )
+from data.formats.tables import read_text
 from data.names import Missing, Refused, suggestion
 from data.store import Images
 
@@ -153,7 +154,7 @@ def _listed(found: list[Labelled], id_file: Path) -> list[Labelled]:
     if not id_file.is_file():
         raise Missing(f"the list of image ids {id_file} does not exist; give a text file with one image per line")
     known = {entry.file.stem for entry in found}
-    lines = [Path(line.strip()) for line in id_file.read_text().splitlines() if line.strip()]
+    lines = [Path(line.strip()) for line in read_text(id_file).splitlines() if line.strip()]
     wanted = {line.name if line.name in known else line.stem for line in lines}
     if missing := sorted(wanted - known):
         near = suggestion(missing[0], known)

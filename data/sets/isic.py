@@ -23,6 +23,7 @@ from tqdm import tqdm
 from data import files
 from data.formats import reading
 from data.formats.labelled import TEST_FRACTION, Labelled, find_root, images_of, ordered_map
+from data.formats.tables import opened
 from data.names import Missing, Refused, suggestion
 from data.store import Images
 
@@ -109,7 +110,7 @@ def _shrink(file: Path, target: Path, size: int) -> None:
 
 
 def _listed(table: Path, folder: Path, part: str, need_patient: bool = False) -> list[Labelled]:
-    with open(table, newline="", encoding="utf-8-sig") as lines:
+    with opened(table) as lines:
         reader = csv.DictReader(lines, skipinitialspace=True)
         columns = reader.fieldnames or []
         for column in ("image_name", "target", *(["patient_id"] * need_patient)):
