@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from data.formats.classes import LIST
 from data.formats.folders import PARTS, Finder, part_of, shown
-from data.formats.patients import as_patients, is_persons_name
+from data.formats.patients import TABLE, as_patients, is_persons_name
 from data.formats.tables import Row, Table, is_missing, read_table
 from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, LEFT_OUT, note
@@ -99,19 +100,17 @@ def _files(root: Path, table: Table, rows: Sequence[Row]) -> list[Path]:
         except Refused as error:
             raise Refused(f"{where}: {error}") from error
         if picture is None:
-            raise Missing(f"{where} names {shown(str(root / written))}, which does not exist")
+            raise Missing(
+                f"{where} names {shown(str(root / written))}, which does not exist.{finder.suggestion(written)}"
+            )
         real = os.path.realpath(picture)
         if real in lines:
             raise Refused(f"{where} names {shown(written)!r} for the second time, the first was line {lines[real]}")
         lines[real] = row.line
         found.append(picture)
     finder.tell()
-    used = set(found)
-    if others := [file for file in finder.pictures() if file not in used and os.path.realpath(file) not in lines]:
-        first = shown(others[0].relative_to(root).as_posix())
-        note(
-            LEFT_OUT, f"{len(others)} pictures that no used row of {table.file.name} names are left out ({first} ...)."
-        )
+    tables = [table.file, *(file for file in root.iterdir() if file.name.casefold() in (TABLE, LIST))]
+    finder.unused(found, tables).tell()
     return found
 
 

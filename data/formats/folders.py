@@ -9,11 +9,11 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from data.formats import endings
-from data.names import Missing, Refused
+from data.names import Missing, Refused, suggestion
 from data.notes import CHANGED, LEFT_OUT, note
 
 PARTS = ("train", "val", "test")
@@ -67,7 +67,10 @@ def require_content(file: Path) -> Path:
             )
         raise Missing(f"{file} does not exist")
     if file.stat().st_size < SMALL:
-        start = file.read_bytes()[:256]
+        try:
+            start = file.read_bytes()[:256]
+        except OSError as error:
+            raise Refused(f"{file} cannot be read: {error.strerror}") from error
         if any(pointer in start for pointer in POINTERS):
             raise Missing(
                 f"{file} is no picture but a pointer to its content, which is not there: get it "
@@ -116,7 +119,7 @@ def pictures_below(folder: Path, unused: Unused) -> list[Path]:
 def walk(folder: Path) -> Iterator[Path]:
     """All files below a folder, each folder once, also through links; folders of junk as such, not what is in them."""
     seen = set()
-    for here, inner, names in os.walk(folder, followlinks=True):
+    for here, inner, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(here)
         if real in seen:
             inner.clear()
@@ -135,6 +138,7 @@ class Finder:
     def __init__(self, root: Path):
         self.root = root
         self._changed: Counter[str] = Counter()
+        self._others: list[Path] = []
         self._index: dict[str, list[Path]] | None = None
 
     def find(self, written: str) -> Path | None:
@@ -156,9 +160,21 @@ class Finder:
         for how, count in self._changed.items():
             note(CHANGED, f"{count} files are named in the table with {how}.")
 
-    def pictures(self) -> list[Path]:
-        """All pictures below the root that are no junk, also those that cannot be read."""
-        return sorted({file for files in self._all().values() for file in files})
+    def unused(self, used: Iterable[Path], tables: Iterable[Path]) -> Unused:
+        """What lies below the root and is neither one of the pictures `used`, nor one of the `tables`."""
+        known, found = {os.path.realpath(file) for file in used}, Unused(self.root)
+        for file in sorted({file for files in self._all().values() for file in files}):
+            if os.path.realpath(file) not in known:
+                found.add("pictures that no used row of the table names", file)
+        for file in self._others:
+            if file not in tables:
+                found.add("hidden or left by an operating system" if is_junk(file.name) else "no pictures", file)
+        return found
+
+    def suggestion(self, written: str) -> str:
+        """The nearest path that there is, as a question; '' where none is near."""
+        known = {file.relative_to(self.root).as_posix() for files in self._all().values() for file in files}
+        return suggestion(written, known)
 
     def _inside(self, written: str) -> str:
         """The path relative to the root. Refused where it leads out of it."""
@@ -199,6 +215,7 @@ class Finder:
             self._index = defaultdict(list)
             for file in walk(self.root):
                 if is_junk(file.name) or not _seems_picture(file):
+                    self._others.append(file)
                     continue
                 path = composed(file.relative_to(self.root).as_posix())
                 stem = path[: len(path) - len(endings.ending_of(file))]
@@ -215,6 +232,10 @@ def composed(text: str) -> str:
 def shown(name: str) -> str:
     """A name as it can be printed: bytes that are not UTF-8 become question marks, line breaks a sign."""
     return name.encode("utf-8", "replace").decode().replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _refuse(error: OSError) -> None:
+    raise Refused(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def _seems_picture(file: Path) -> bool:

@@ -77,7 +77,8 @@ def read_text(file: Path) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise Refused(f"{file} is no text in {encoding}, as which it begins: {error.reason}") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Refused(f"{file} seems to be text in {encoding}, but is not in line {line}: {error.reason}") from error
     if strange := re.search(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]", text):
         line = text.count("\n", 0, strange.start()) + 1
         raise Refused(
@@ -161,6 +162,10 @@ def _encoding(data: bytes) -> str:
     half = max(len(data[:4096]) // 2, 1)
     if max(even, odd) > 0.4 * half and min(even, odd) < 0.1 * half:  # mostly Latin letters of two bytes
         return "utf-16-le" if odd > even else "utf-16-be"
+    text = data.decode("utf-8", "replace")
+    good = sum(letter > "\x7f" for letter in text) - (bad := text.count("\ufffd"))
+    if 0 < bad <= good:
+        return "utf-8"  # with broken letters, which is said; in another encoding there would be hardly a good one
     for encoding in ("utf-8", "cp1252"):
         try:
             data.decode(encoding)

@@ -13,7 +13,7 @@ import importlib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -166,7 +166,7 @@ def _require_length(file: Path, part: str, labels: int) -> None:
         raise Refused(f"{file} has images of shape {shape} but {labels} labels in part {part!r}, expected as many")
 
 
-def _header(member: zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether it is stored by columns, and type of an array in a .npz."""
     version = np.lib.format.read_magic(member)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -53,6 +53,18 @@ def test_patients_from_a_table_of_their_own(mine):
         load(mine)
 
 
+def test_what_a_table_does_not_name_is_counted(mine):
+    simple(mine)
+    save(mine / "more" / "x.png")
+    for name in ("notes.txt", "pics/slide.svs", ".DS_Store", "classes.txt"):
+        (mine / name).touch()
+    (mine / "gone.png").symlink_to("nowhere.png")
+    _, said = load(mine)
+    said_in(said, "2 files are not used: pictures that no used row of the table names (2 .png; the first is gone.png)")
+    said_in(said, "2 files are not used: no pictures (1 .txt, 1 .svs; the first is notes.txt)")
+    said_in(said, "1 files are not used: hidden or left by an operating system")
+
+
 def test_patients_on_both_sides_are_counted(mine):
     row = lambda i: f"pics/{i}.png,{list(VALUES)[i % 2]},P{i // 4},{'test' if i % 4 == 3 else 'train'}"  # noqa: E731
     images, said = load(table(mine, "file,label,patient,part", row))
@@ -102,7 +114,7 @@ def test_missing_labels(mine, word):
     images, said = load(mine, missing="leave_out")
     assert len(images) == 18 and images.classes == ("benign", "malignant")
     require_right(images)
-    said_in(said, f"2 rows without a label are not used (2 {word or 'empty'})", "2 pictures that no used row of")
+    said_in(said, f"2 rows without a label are not used (2 {word or 'empty'})", "2 files are not used: pictures that no used row of the table names (2 .png; the first is pics/5.png)")
     if word:
         assert set(load(mine, missing="keep")[0].classes) == {"benign", "malignant", word}
     else:

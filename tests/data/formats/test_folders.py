@@ -177,3 +177,17 @@ class TestFinder:
         (root / "gone.png").symlink_to("nowhere.png")
         with pytest.raises(FileNotFoundError, match="gone.png is a link to nowhere.png, which is not there"):
             self.found(root, "gone.png")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    save(tmp_path / "secret" / "a.png")
+    scandir = os.scandir
+
+    def refused(folder):
+        if str(folder).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(ValueError, match="secret cannot be read: Permission denied"):
+        pictures_below(tmp_path, Unused(tmp_path))

@@ -161,12 +161,18 @@ def test_a_cell_of_200_000_characters(tmp_path):
         ('file,label\na.png,"benign\nb.png,malignant"\n', r"the label that ends in line 3 goes over several lines"),
         (b"file,label\na.png,be\0nign\n", "is no text in UTF-8, UTF-16 or cp1252: line 2 holds the byte 0"),
         (b"PK\x03\x04\x14\0\x06\0workbook", "is no text in UTF-8.*not a workbook"),
-        (b"\xff\xfef\0i\0l", "is no text in utf-16, as which it begins"),
+        (b"\xff\xfef\0i\0l", "seems to be text in utf-16, but is not in line 1"),
     ],
 )
 def test_what_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read(tmp_path, text)
+
+
+def test_broken_letters_are_not_another_encoding(tmp_path):
+    text = "file,label\na.png,bösartig\nb.png,bösartig\n".encode()
+    with pytest.raises(ValueError, match="labels.csv seems to be text in utf-8, but is not in line 3"):
+        read(tmp_path, text.replace(b"b.png,b\xc3\xb6", b"b.png,b\xf6"))
 
 
 def test_a_table_that_is_not_there(tmp_path):
