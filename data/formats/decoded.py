@@ -56,7 +56,7 @@ def require_frame(file: Path, known: Known, frame: int | None) -> int:
             f"{file} holds {len(known.frames)} pictures, expected one; save each as a file of its own, or say "
             "frames='all' to use them all"
         )
-    return known.frames[0]
+    return known.frames[0] if known.frames else 0
 
 
 def turn(values: ndarray, orientation: int) -> ndarray:

@@ -99,12 +99,11 @@ def _window(header: Any) -> Window | None:
     """The first window that the file says should be seen."""
     values = []
     for name in ("WindowCenter", "WindowWidth"):
-        said = header.get(name)
-        several = isinstance(said, list | tuple) or hasattr(said, "append")
-        said = said[0] if several and len(said) else said
-        if said is None or said == "" or several and not len(header.get(name)):
+        said: Any = header.get(name)
+        several = list(said) if hasattr(said, "append") else [said]  # some files offer several windows
+        if not several or several[0] in (None, ""):
             return None
-        values.append(float(said))
+        values.append(float(several[0]))
     centre, width = values
     return Window(centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2) if width > 1 else None
 

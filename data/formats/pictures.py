@@ -1,8 +1,8 @@
 """Any picture file as an image of 8 bits, with the pictures of a set treated alike.
 
-    reader = pictures.survey(files)   # looks at every header; decodes those of more than 8 bits
-    for source in reader.sources:     # one for each picture: a file, or one frame of it
-        image = reader.read(source)   # (H, W, channels) uint8, turned as EXIF says
+reader = pictures.survey(files)   # looks at every header; decodes those of more than 8 bits
+for source in reader.sources:     # one for each picture: a file, or one frame of it
+    image = reader.read(source)   # (H, W, channels) uint8, turned as EXIF says
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Options(NamedTuple):
 
     exif: str = "apply"  # turn pictures as their EXIF orientation says, or leave them as they are stored
     frames: str = "one"  # of animated GIF, WebP, APNG and TIFF of several pages: refuse those with several, or use all
-    window: Sequence[float] | None = None  # [value that becomes black, value that becomes white] of deep pictures
+    window: Sequence[float | int] | None = None  # [value that becomes black, value that becomes white] of deep pictures
     scaling: str = "set"  # one window for the set, or one for each picture
     bands: Sequence[int] | None = None  # which one or three channels of a TIFF with others, counted from 0
 

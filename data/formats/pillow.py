@@ -15,6 +15,7 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
+from data import notes
 from data.formats import tiff
 from data.formats.decoded import Decoded, Known, require_frame, turn, turn_back
 from data.names import Refused
@@ -164,6 +165,10 @@ def _mask_values(file: Path, picture: Image.Image, rawmode: str) -> tuple[ndarra
     """Stored values, and the palette that they point into."""
     mode = picture.mode
     values = np.array(picture)
+    if mode in ("LA", "PA", "RGBA") and np.ptp(values[..., -1]):
+        if not np.ptp(values[..., :-1], axis=(0, 1)).any():
+            raise Refused(f"{file} has one colour and a mask in its alpha channel; save that as a grey picture")
+        notes.note(notes.GUESSED, "the alpha of masks is not used: their grey values, colours or palettes count alone")
     tags = getattr(picture, "tag_v2", {})  # of TIFF
     if mode == "L" and tags.get(PHOTOMETRIC) == 0 and not np.isin(values, (0, 255)).all():
         raise Refused(f"{file} says that 0 is white, so that its numbers are not sure; save it with 0 as black")

@@ -100,14 +100,13 @@ def robust(values: ndarray) -> Window:
 
 def to_bytes(values: ndarray, window: Window, inverted: bool = False) -> UInt8[ndarray, "..."]:
     """Values as 0..255, those outside the window clipped; `inverted` where the lowest is white. NaN is the lowest."""
-    scale = 255 / (window.high - window.low)
     wide = values.dtype.itemsize > 2
-    scaled = (values.astype(np.float64 if wide else np.float32) - window.low) * scale
+    scaled = (values.astype(np.float64 if wide else np.float32) - window.low) * 255 / (window.high - window.low)
     pixels = np.nan_to_num(np.rint(scaled), nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255).astype(np.uint8)
     return 255 - pixels if inverted else pixels
 
 
-def require_window(window: Sequence[float] | None) -> Window | None:
+def require_window(window: Sequence[float | int] | None) -> Window | None:
     """The option `window` as a Window. Refused unless it is [low, high]."""
     if not window:
         return None
