@@ -24,6 +24,7 @@ WORDS = {
 }
 JUNK = frozenset("__macosx __pycache__ thumbs.db desktop.ini ehthumbs.db @eadir $recycle.bin lost+found".split())
 POINTERS = (b"version https://git-lfs", b"/annex/objects/", b"../.git/annex/", b".git/annex/objects/")
+LONGEST, LONGEST_NAME = 4000, 255  # bytes of a path and of a name in it that systems can have
 SMALL = 1024  # bytes; a pointer to content elsewhere is shorter, a picture hardly ever
 
 
@@ -180,6 +181,8 @@ class Finder:
         """The path relative to the root. Refused where it leads out of it."""
         if "\0" in written:
             raise Refused(f"{written!r} is no path: it holds a zero byte")
+        if len(written.encode()) > LONGEST or max(map(len, written.encode().split(b"/"))) > LONGEST_NAME:
+            raise Refused(f"{written[:40]!r}... is too long for the path of a file")
         path, advice = Path(written), f"only files under {self.root} are read; write paths relative to the table"
         if PureWindowsPath(written).drive and not (self.root / path).exists():
             raise Refused(f"{written!r} is a path of another computer; {advice}")

@@ -167,6 +167,8 @@ class TestFinder:
             ("\\\\server\\share\\a.png", "is a path of another computer"),
             ("n.png", "'n.png' could be any of 2 files under .*pics/x/n.png and pics/y/n.png"),
             ("a\0b.png", "holds a zero byte"),
+            (f"{'long' * 70}.png", "'longlong.* is too long for the path of a file"),
+            ("deep/" * 1000 + "a.png", "is too long for the path of a file"),
         ],
     )
     def test_paths_that_are_refused(self, root, written, message):
