@@ -21,6 +21,7 @@ from data.formats import reading
 from data.formats.folders import is_junk
 from data.formats.pictures import AS_USUAL
 from data.names import Missing, Refused, suggestion
+from data.notes import GUESSED, note
 from data.store import Images, Record, cached
 
 TEST_FRACTION, TEST_SEED = 0.2, 1  # of sets without an official test part: the same for all runs and experiments
@@ -101,6 +102,9 @@ def _pictures_of(
             )
         entries.append(entry)
         called.append(source.named(name))
+    said = {entry.patient for entry in entries} - {""}
+    if said and not told:
+        note(GUESSED, f"{len(said)} patients are told by the files themselves (DICOM headers, pictures of one file).")
     return entries, called
 
 

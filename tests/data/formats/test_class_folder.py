@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from data.names import Refused
+from tests.data.formats.writing import dicom, nifti
 from tests.data.own_folders import VALUES, both, counts, fill, load, require_right, said_in
 from tests.data.pictures import save
 
@@ -143,6 +144,29 @@ def test_fraction_of_the_test_part(mine):
     images, said = load(mine, test_fraction=0.4)
     assert counts(images) == {"train": both(6), "test": both(4)}
     said_in(said, "mine has no test part: a fixed 40% of the images of train becomes it.")
+
+
+def test_dicom_files_tell_their_patients(mine):
+    for name, value in VALUES.items():
+        for i in range(8):
+            dicom(mine / name / f"{name}{i}.dcm", np.full((8, 8), value, np.uint8), PatientID=f"P{i // 2}")
+    images, said = load(mine)
+    require_right(images)
+    assert images.patients.tolist() == [f"P{i // 2}" for i in range(8)] * 2
+    assert not set(images.part("train").patients) & set(images.part("test").patients)
+    said_in(said, "4 patients are told by the files themselves")
+    images, _ = load(mine, patient_pattern=r"(\d)\.dcm$")
+    assert images.patients.tolist() == [f"{i}" for i in range(8)] * 2
+
+
+def test_slices_of_a_volume_have_its_class_and_stay_together(mine):
+    for name, value in VALUES.items():
+        for i in range(5):
+            nifti(mine / name / f"{name}{i}.nii.gz", np.full((8, 8, 3), value, np.uint8))
+    images, _ = load(mine)
+    assert len(images) == 30 and len(set(images.patients)) == 10
+    require_right(images)
+    assert not set(images.part("train").patients) & set(images.part("test").patients)
 
 
 def test_frames_of_one_file_stay_together(mine):
