@@ -12,6 +12,8 @@ from data.formats.tables import alike
 from data.names import Missing, Refused, suggestion
 from data.notes import CHANGED, GUESSED, WARNING, note
 
+NO_CLASS = frozenset("images image imgs img pictures masks mask annotations labels unlabeled unlabelled".split())
+
 
 def read(root: Path, tree: str, class_names: Sequence[str] = ()) -> list[Entry]:
     """The pictures of a folder with their classes, class by class and part by part, in natural order.
@@ -94,7 +96,7 @@ def _classes(root: Path, unused: Unused, tree: str, named: set[str]) -> list[Ent
                 "expected train and test (or val) in every class, and all its pictures in them"
             )
         for part, below in parts.items():
-            found += [Entry(file, folder.name, part) for file in _pictures(below, unused, folder.name)]
+            found += [Entry(file, folder.name, part) for file in _pictures(below, unused, folder, list(inner))]
     return found
 
 
@@ -106,19 +108,29 @@ def _of_classes(
         _require_several(folder, classes, tree)
     if not named or any(alike(inner.name) not in named for inner in classes):
         _require_clear(folder, classes)
-    found = []
-    for inner in classes:
-        parts = [below for below in subfolders(inner) if part_of(below.name)]
-        if parts:
-            raise Refused(f"{parts[0]} is called like a part but lies in a class of a part; move or rename it")
-        found += [Entry(file, inner.name, part) for file in _pictures(inner, unused, inner.name)]
-    return found
+    for name in classes:
+        if name.name.casefold() in NO_CLASS and alike(name.name) not in named:
+            raise Refused(
+                f"{name} lies where folders of classes are expected, but is hardly a class; "
+                "move it elsewhere, or name it in dataset_options.class_names"
+            )
+    return [Entry(file, name.name, part) for name in classes for file in _pictures(name, unused, name, classes)]
 
 
-def _pictures(folder: Path, unused: Unused, label: str) -> list[Path]:
+def _pictures(folder: Path, unused: Unused, named: Path, classes: Sequence[Path]) -> list[Path]:
+    """The pictures below a folder, of the class that the folder `named` stands for.
+
+    Refused where a folder below is called like another class or a part.
+    """
+    label = named.name
     pictures = pictures_below(folder, unused)
     if not pictures:
         raise Refused(f"{folder} holds no picture that can be read, expected the images of class {label!r}")
+    others = {alike(other.name) for other in classes} - {alike(label)}
+    for inner in dict.fromkeys(above for file in pictures for above in file.relative_to(folder).parents):
+        if inner.name and (part_of(inner.name) or alike(inner.name) in others):
+            like = "a part" if part_of(inner.name) else "another class"
+            raise Refused(f"{folder / inner} is called like {like} but lies in the class {label!r}; move or rename it")
     deeper = sum(file.parent != folder for file in pictures)
     if deeper:
         patients = "say dataset_options.patient_pattern='([^/]+)/[^/]+$' if those are patients"

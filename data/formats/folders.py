@@ -18,8 +18,8 @@ from data.notes import CHANGED, LEFT_OUT, note
 
 PARTS = ("train", "val", "test")
 WORDS = {
-    **dict.fromkeys(("train", "training", "trainset", "tr", "trn", "fit", "learn"), "train"),
-    **dict.fromkeys(("val", "valid", "validate", "validation", "valset", "dev", "development", "tune"), "val"),
+    **dict.fromkeys(("train", "training", "trainset", "tr", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "valset", "dev", "development"), "val"),
     **dict.fromkeys(("test", "testing", "tests", "testset", "te", "tst", "holdout"), "test"),
 }
 JUNK = frozenset("__macosx __pycache__ thumbs.db desktop.ini ehthumbs.db @eadir $recycle.bin lost+found".split())
