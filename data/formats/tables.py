@@ -38,8 +38,10 @@ NAMES: dict[str, tuple[str, str]] = {
         "patient_name patientname",
         "case case_id caseid individual individual_id animal animal_id mouse_id",
     ),
-    "part": ("part split splits set partition subset data_split dataset_split usage phase", "fold"),
-    "fold": ("fold folds fold_id cv_fold kfold k_fold", ""),
+    "part": (
+        "part split splits set partition subset data_split dataset_split usage phase",
+        "fold folds fold_id cv_fold kfold k_fold",
+    ),
     "cost": ("cost costs price", "kosten preis"),
 }
 FIELDS = {"file": "the file", "label": "the label", "patient": "the patient", "part": "the part", "cost": "the cost"}
@@ -75,7 +77,8 @@ def read_text(file: Path) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise Refused(f"{file} is no text in {encoding}, as which it begins: {error.reason}") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Refused(f"{file} seems to be text in {encoding}, but is not in line {line}: {error.reason}") from error
     if strange := re.search(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]", text):
         line = text.count("\n", 0, strange.start()) + 1
         raise Refused(
@@ -90,6 +93,16 @@ def read_text(file: Path) -> str:
     elif encoding not in ("utf-8", "utf-8-sig"):
         note(GUESSED, f"{file.name} is read as {encoding}.")
     return text
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[io.StringIO]:
+    """The text of a csv file of any encoding, for csv.reader; see `read_text`. Refused for what csv cannot read."""
+    with _long_cells(), io.StringIO(read_text(file), newline="") as lines:
+        try:
+            yield lines
+        except csv.Error as error:
+            raise Refused(f"{file} is no csv: {error}") from error
 
 
 def read_table(file: Path, needed: Sequence[str], usual: Sequence[str] = ()) -> Table:
@@ -111,7 +124,7 @@ def read_table(file: Path, needed: Sequence[str], usual: Sequence[str] = ()) -> 
             places[meaning] = found
     for meaning in needed:
         if meaning not in places:
-            listed = ", ".join(repr(name) for name in header)
+            listed = ", ".join(header)
             raise Refused(f"{file} has no column {meaning!r}, only {listed}.{suggestion(meaning, header)}")
     for meaning, place in places.items():
         if _plain(header[place]) != meaning:
@@ -149,6 +162,10 @@ def _encoding(data: bytes) -> str:
     half = max(len(data[:4096]) // 2, 1)
     if max(even, odd) > 0.4 * half and min(even, odd) < 0.1 * half:  # mostly Latin letters of two bytes
         return "utf-16-le" if odd > even else "utf-16-be"
+    text = data.decode("utf-8", "replace")
+    good = sum(letter > "\x7f" for letter in text) - (bad := text.count("\ufffd"))
+    if 0 < bad <= good:
+        return "utf-8"  # with broken letters, which is said; in another encoding there would be hardly a good one
     for encoding in ("utf-8", "cp1252"):
         try:
             data.decode(encoding)
