@@ -128,14 +128,19 @@ class TestPatients:
 class TestClasses:
     def test_names(self, tmp_path):
         root = folder(tmp_path, [THIRDS] * 2)
-        assert read(root, classes=["ground", "gland", "lumen"])[0].classes == ("ground", "gland", "lumen")
+        assert read(root, class_names=["ground", "gland", "lumen"])[0].classes == ("ground", "gland", "lumen")
         (root / "classes.txt").write_text("gland\nlumen\n")
         assert read(root)[0].classes == ("background", "gland", "lumen")
+        (root / "classes.txt").write_text("2: lumen\n1: gland\n0: ground\n")
+        assert read(root)[0].classes == ("ground", "gland", "lumen")
+        (root / "classes.txt").write_text("2: lumen\n4: gland\n")
+        with pytest.raises(ValueError, match="numbers the classes 2, 4, expected 0, 1, 2"):
+            read(root)
         (root / "classes.txt").write_text("gland\n")
         with pytest.raises(ValueError, match=r"1 names of classes \(gland\) for 3 classes"):
             read(root)
         with pytest.raises(ValueError, match="expected each class once"):
-            read(root, classes=["a", "b", "a"])
+            read(root, class_names=["a", "b", "a"])
 
 
 class TestFrames:
