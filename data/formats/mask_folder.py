@@ -66,9 +66,10 @@ def mask_folder(
     `colours`[k] ('#rrggbb') where these are given; pixels of the value `ignore` are 255 in class maps and count
     nowhere. Classes are called as `class_names` or the lines of classes.txt say ('gland' or '1: gland').
     `mask_pattern` is told in `mask_pairs._keys`, `patient_pattern` and patients.csv in `patients`; without either,
-    DICOM files say their patient, and the slices of a volume are of one. Without subfolders train/ and test/, `test_fraction` of the images, by whole
-    patients, is the test part: the same for all runs. `scale` in (0, 1] shrinks images and masks; a class that is lost
-    from every mask by that is not counted where it is the last. Missing or Refused names the file that is wrong.
+    DICOM files say their patient, and the slices of a volume are of one. Without subfolders train/ and test/,
+    `test_fraction` of the images, by whole patients, is the test part: the same for all runs. `scale` in (0, 1] shrinks
+    images and masks; a class that is lost from every mask by that is not counted where it is the last. Missing or
+    Refused names the file that is wrong.
     """
     scale = reading.require_scale(scale)
     options = Options(exif, frames, window, scaling, bands).checked()

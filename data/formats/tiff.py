@@ -33,20 +33,21 @@ def decode(file: Path, frame: int | None = None, exif: str = "apply") -> Decoded
     """One page, with all its channels but alpha."""
     with _opened(file) as tiff:
         known = _known(file, tiff)
-        page = tiff.pages[require_frame(file, known, frame)]
-        if page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
-            name = getattr(page.photometric, "name", page.photometric)
-            raise Refused(f"{file} holds {name} values of {page.bitspersample} bits, expected grey or RGB")
-        require_pixels(file, page.imagelength, page.imagewidth)
+        page, name = tiff.pages[require_frame(file, known, frame)], ""
         try:
+            name = getattr(page.compression, "name", page.compression)
+            if page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
+                kind = getattr(page.photometric, "name", page.photometric)
+                raise Refused(f"{file} holds {kind} values of {page.bitspersample} bits, expected grey or RGB")
+            require_pixels(file, int(page.imagelength), int(page.imagewidth))
             values = _rows_columns_channels(page)
-        except ValueError as error:
+        except Refused:
+            raise
+        except Exception as error:  # tifffile raises what the damage leads to
             if "imagecodecs" not in str(error):
                 raise Refused(f"{file} is corrupt or cut short: {error}") from error
-            packed = f"is compressed as {page.compression.name}, which needs `pip install imagecodecs`"
+            packed = f"is compressed as {name}, which needs `pip install imagecodecs`"
             raise Refused(f"{file} {packed}; or save it without compression") from error
-        except Exception as error:  # tifffile raises what the damage leads to
-            raise Refused(f"{file} is corrupt or cut short: {error}") from error
     if values.dtype.kind not in "uif" or values.dtype.itemsize > 8:
         raise Refused(f"{file} holds {values.dtype} values, expected whole or floating-point numbers")
     known = known._replace(coloured=values.shape[2] == 3, inverted=page.photometric == WHITE_IS_ZERO)
