@@ -180,6 +180,7 @@ def meaning(
         return by_palette(seen, num_classes, ignore)
     if 0 < sum(seen.palettes.count.values()) < seen.total:
         notes.note(notes.WARNING, "some masks have a palette, others are grey: both are read by number, not by colour")
+    seen.palettes.warn_of_black()
     return by_number(seen, num_classes, ignore)
 
 
