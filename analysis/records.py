@@ -1,4 +1,5 @@
-"""The records of runs where they are stored: the files that the scripts leave, or what the mirror wrote into MongoDB."""
+"""The records of runs where they are stored: the files that the scripts leave, or what the mirror wrote into
+MongoDB."""
 
 from __future__ import annotations
 
@@ -19,9 +20,12 @@ from data.catalogue import OWN
 from data.names import Missing, Refused, Unreachable
 from experiments.tracking.mongo import open_database, plain
 
-DEAD_AFTER = 120.0  # s without a heartbeat, which comes every 10 s, after which a run that says RUNNING is taken for dead
+DEAD_AFTER = (
+    120.0  # s without a heartbeat, which comes every 10 s, after which a run that says RUNNING is taken for dead
+)
 STATUSES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "DEAD")
-FIELDS = ("status", "command", "experiment", "host", "meta", "start_time", "heartbeat", "stop_time")
+FIELDS = ("status", "command", "host", "meta", "start_time", "heartbeat", "stop_time")  # of Sacred's record, and
+OF_EXPERIMENT = ("name", "mainfile", "dependencies", "repositories")  # of its part "experiment"
 RENAMED: dict[str, str] = {}  # options that were called otherwise in older runs, by their old names
 CLASSES_ARE_STRATA = ("classify", "detect")  # tasks whose images are in the groups of their classes
 PATIENCE = 5000  # ms to wait for MongoDB
@@ -42,11 +46,12 @@ class Record:
     config: dict[str, Any]
     picks: Any  # where picks.csv is: a file, or the id of one in GridFS; None where there is none
     info: Mapping[str, Any]  # what the run noted: trivial values of its metrics, an oracle's start
-    document: Mapping[str, Any]  # FIELDS of Sacred's record, and the options as "config"
+    document: Mapping[str, Any]  # FIELDS and OF_EXPERIMENT of Sacred's record, and the options as "config"
 
     @property
     def dataset(self) -> str:
-        """The name of the dataset for people: one's own are named by `dataset_title` or, in older runs, by their folder."""
+        """The name of the dataset for people: one's own are named by `dataset_title` or, in older runs, by their
+        folder."""
         title = self.config.get("dataset_title") or ""
         if not title and self.config["dataset"] in OWN:
             title = Path(str(self.config.get("data_root") or "")).name
@@ -60,14 +65,16 @@ class Record:
 
     @property
     def oracle_start(self) -> bool:
-        """Whether the first labels were chosen by the true classes of the pool. Older runs did not note it: their strata say it."""
+        """Whether the first labels were chosen by the true classes of the pool. Older runs did not note it: their
+        strata say it."""
         if self.command != "main" or not self.info.keys().isdisjoint(("oracle_start", "trivial")):
             return self.command == "main" and bool(self.info.get("oracle_start"))
         return self.task in CLASSES_ARE_STRATA and self.config.get("initial", "stratified") == "stratified"
 
 
 class FolderRecords:
-    """The runs that the scripts left in a folder; each file is read once. `damaged` names the others, with the reason."""
+    """The runs that the scripts left in a folder; each file is read once. `damaged` names the others, with the
+    reason."""
 
     def __init__(self, runs: Path):
         self.runs, self.records, self.damaged = runs, list[Record](), dict[str, str]()
@@ -82,7 +89,9 @@ class FolderRecords:
             except BROKEN as error:
                 self.damaged[folder.name] = reason_of(error)
 
-    def curves(self, chosen: Sequence[Record], names: Collection[str] | None, damaged: dict[str, str]) -> dict[int, Curves]:
+    def curves(
+        self, chosen: Sequence[Record], names: Collection[str] | None, damaged: dict[str, str]
+    ) -> dict[int, Curves]:
         """Of metrics.json, which unlike curve.npy is there for unfinished runs too."""
         found = {}
         for record in chosen:
@@ -118,16 +127,23 @@ class DatabaseRecords:
 
     def __init__(self, database: Database):
         self.database, self.records, self.damaged = database, list[Record](), dict[str, str]()
-        for run in database["runs"].find({}, dict.fromkeys((*FIELDS, "config", "artifacts", "info"), 1)).sort("_id", 1):
+        wanted = (*FIELDS, *(f"experiment.{name}" for name in OF_EXPERIMENT), "config", "artifacts", "info")
+        for run in database["runs"].find({}, dict.fromkeys(wanted, 1)).sort("_id", 1):
             try:
                 files = {artifact["name"]: artifact["file_id"] for artifact in run.get("artifacts", [])}
-                self.records.append(_record(int(run["_id"]), run, run["config"], run.get("info") or {}, files.get("picks.csv")))
+                self.records.append(
+                    _record(int(run["_id"]), run, run["config"], run.get("info") or {}, files.get("picks.csv"))
+                )
             except BROKEN as error:
                 self.damaged[str(run["_id"])] = reason_of(error)
 
-    def curves(self, chosen: Sequence[Record], names: Collection[str] | None, damaged: dict[str, str]) -> dict[int, Curves]:
+    def curves(
+        self, chosen: Sequence[Record], names: Collection[str] | None, damaged: dict[str, str]
+    ) -> dict[int, Curves]:
         found: dict[int, Curves] = {record.run_id: {} for record in chosen}
-        query: dict[str, Any] = {"run_id": {"$in": list(found)}} | ({"name": {"$in": list(names)}} if names is not None else {})
+        query: dict[str, Any] = {"run_id": {"$in": list(found)}} | (
+            {"name": {"$in": list(names)}} if names is not None else {}
+        )
         for metric in self.database["metrics"].find(query, {"_id": 0, "run_id": 1, "name": 1, "steps": 1, "values": 1}):
             try:
                 found[metric["run_id"]][metric["name"]] = _curve(metric)
@@ -157,14 +173,18 @@ Source = str | Path | Records
 
 
 def read(source: Source) -> Records:
-    """The records of a runs folder or of a `mongodb://` address, each read once; records that were read already are given back.
+    """The records of a runs folder or of a `mongodb://` address, each read once; records that were read already are
+    given back.
 
-    Raises FileNotFoundError without the folder, ConnectionError where MongoDB does not answer, ValueError for no address of one.
+    Raises FileNotFoundError without the folder, ConnectionError where MongoDB does not answer, ValueError for no
+    address of one.
     """
     if isinstance(source, FolderRecords | DatabaseRecords):
         return source
     with answering():
-        return DatabaseRecords(open_database(str(source), PATIENCE)) if is_mongo(source) else FolderRecords(Path(source))
+        return (
+            DatabaseRecords(open_database(str(source), PATIENCE)) if is_mongo(source) else FolderRecords(Path(source))
+        )
 
 
 @contextmanager
@@ -189,7 +209,8 @@ def run_folders(runs: Path) -> list[Path]:
 
 
 def status_of(status: str, heartbeat: datetime | None, started: datetime) -> str:
-    """The status, or DEAD for a run that says RUNNING and has given no sign of life for two minutes. Times are UTC, without zone."""
+    """The status, or DEAD for a run that says RUNNING and has given no sign of life for two minutes. Times are UTC,
+    without zone."""
     silent = datetime.now(UTC).replace(tzinfo=None) - (heartbeat or started)
     return "DEAD" if status == "RUNNING" and silent.total_seconds() > DEAD_AFTER else status
 
@@ -202,7 +223,10 @@ def _record(run_id: int, run: Mapping[str, Any], config: Mapping[str, Any], info
     if missing:
         raise Refused(f"no option {', '.join(missing)}")
     status = status_of(run["status"], run.get("heartbeat"), started)
-    document = {name: run.get(name) for name in FIELDS} | {"config": options}
+    experiment = {name: run["experiment"].get(name) for name in OF_EXPERIMENT}
+    code = {(r["commit"], r["dirty"]): r for r in experiment["repositories"] or ()}  # Sacred names one for each source
+    experiment["repositories"] = list(code.values())
+    document = {name: run.get(name) for name in FIELDS} | {"experiment": experiment, "config": options}
     noted = info if isinstance(info, Mapping) else {}
     return Record(run_id, status, run["experiment"]["name"], run["command"], started, options, picks, noted, document)
 

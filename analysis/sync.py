@@ -1,9 +1,10 @@
-"""python -m analysis.sync SOURCE TARGET: bring a MongoDB database to the content of a runs folder, or the other way round.
+"""python -m analysis.sync SOURCE TARGET: bring a MongoDB database to the content of a runs folder, or the other way
+round.
 
-One of the two is a folder, the other an address that starts with mongodb://. Can be repeated at will: what is equal is left as it is.
-From files, runs that the database lacks are added and those that differ are repaired. Into files, runs that are missing are added, and
-those of which the database has more (a final status, more measurements) are completed; what the files have is never replaced by less.
-Runs that are in progress are left alone.
+One of the two is a folder, the other an address that starts with mongodb://. Can be repeated at will: what is equal is
+left as it is. From files, runs that the database lacks are added and those that differ are repaired. Into files, runs
+that are missing are added, and those of which the database has more (a final status, more measurements) are completed;
+what the files have is never replaced by less. Runs that are in progress are left alone.
 """
 
 from __future__ import annotations
@@ -36,7 +37,15 @@ from experiments.tracking.mongo import (
     store_sources,
 )
 
-DECISIVE = ("status", "result", "stop_time", "heartbeat", "config", "fail_trace", "command")  # where these are equal, so is the rest
+DECISIVE = (
+    "status",
+    "result",
+    "stop_time",
+    "heartbeat",
+    "config",
+    "fail_trace",
+    "command",
+)  # where these are equal, so is the rest
 RUNS_AT_ONCE = 20  # each may have LONGEST_OUTPUT
 FILES_AT_ONCE = 64  # of at most one chunk of GridFS, 255 kB, in memory
 
@@ -56,14 +65,20 @@ class Report:
     def __str__(self) -> str:
         counts = f"{len(self.added)} added, {len(self.repaired)} repaired, {len(self.equal)} as they were"
         left = f", {len(self.in_progress)} in progress and left alone" if self.in_progress else ""
-        return "\n".join([counts + left, *(f"damaged, left out: run {name} ({reason})" for name, reason in self.damaged.items())])
+        return "\n".join(
+            [counts + left, *(f"damaged, left out: run {name} ({reason})" for name, reason in self.damaged.items())]
+        )
 
 
 def to_database(runs: Path, database: Database) -> Report:
-    """Bring the database to the content of the files, some runs at a time; the status of a run is written after all else."""
+    """Bring the database to the content of the files, some runs at a time; the status of a run is written after all
+    else."""
     report, folders = Report(), run_folders(runs)
     create_indexes(database)
-    lasting, database = database, database.with_options(write_concern=WriteConcern(w=1))  # the journal is waited for once, at the end
+    lasting, database = (
+        database,
+        database.with_options(write_concern=WriteConcern(w=1)),
+    )  # the journal is waited for once, at the end
     sources: dict[str, Any] = {}
     for part in _parts(folders, RUNS_AT_ONCE):
         finished = []
@@ -78,7 +93,9 @@ def to_database(runs: Path, database: Database) -> Report:
                 continue
             finished.append(run)
         _send(database, runs, finished, sources, report)
-    lasting["runs"].update_one({"_id": "none"}, {"$set": {"status": None}})  # matches nothing; returns when all before it is on disk
+    lasting["runs"].update_one(
+        {"_id": "none"}, {"$set": {"status": None}}
+    )  # matches nothing; returns when all before it is on disk
     return report
 
 
@@ -104,7 +121,9 @@ def _send(database: Database, runs: Path, batch: list[Run], sources: dict[str, A
         if added or differs or other_files or found["_id"] in changed:
             fixed = ("host", "experiment") if differs else ("host", "experiment", "captured_out")
             update = {name: value for name, value in run.entry.items() if name not in fixed}
-            update["info"] = run.entry["info"] | {"metrics": [{"name": n, "id": key} for n, key in metric_ids[found["_id"]].items()]}
+            update["info"] = run.entry["info"] | {
+                "metrics": [{"name": n, "id": key} for n, key in metric_ids[found["_id"]].items()]
+            }
             update["artifacts"] = [{"name": name, "file_id": file_id} for name, file_id in artifacts.items()]
             updates.append(UpdateOne({"_id": found["_id"]}, {"$set": update}))
             (report.added if added else report.repaired).append(run.folder.name)
@@ -138,7 +157,10 @@ def _send_metrics(database: Database, pairs: Pairs) -> tuple[dict[int, dict[str,
     kept: dict[int, dict[str, Any]] = {found["_id"]: {} for _, found in pairs}
     for metric in database["metrics"].find({"run_id": {"$in": list(kept)}}):
         kept[metric["run_id"]][metric["name"]] = metric
-    ids = {found["_id"]: {n: str(m["_id"]) for n, m in kept[found["_id"]].items() if n in run.metrics} for run, found in pairs}
+    ids = {
+        found["_id"]: {n: str(m["_id"]) for n, m in kept[found["_id"]].items() if n in run.metrics}
+        for run, found in pairs
+    }
     writes, written = [], []
     for run, found in pairs:
         run_id, old = found["_id"], kept[found["_id"]]
@@ -172,7 +194,11 @@ def _parts(whole: list, size: int) -> Iterator[list]:
 
 def _text(value: Any) -> str:
     """A value such that equal contents are equal texts, NaN and the milliseconds that MongoDB keeps included."""
-    return json.dumps(value, sort_keys=True, default=lambda v: v.isoformat(timespec="milliseconds") if isinstance(v, datetime) else str(v))
+    return json.dumps(
+        value,
+        sort_keys=True,
+        default=lambda v: v.isoformat(timespec="milliseconds") if isinstance(v, datetime) else str(v),
+    )
 
 
 def to_folder(database: Database, runs: Path) -> Report:
