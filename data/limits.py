@@ -62,7 +62,7 @@ Limit = Between | OneOf | Numbers
 
 
 def check_value(name: str, value: Any, default: Any, limit: Limit | None) -> None:
-    """Refused where the value has not the type of its default or is outside its limit. Where the default is None, so may it be."""
+    """Refused where the value has not the type of its default or is outside its limit (None where that is the default)."""
     kind = list if default is None else type(default)
     if default is None and value is None:
         return

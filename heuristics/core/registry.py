@@ -31,7 +31,7 @@ EVIDENCE = {
     "mc_entropy": "(B, *S) mean of the entropies of K stochastic passes, nats",
     "mc_std": "(B, C, *S) standard deviation of the probabilities over K stochastic passes",
     "mc_votes": "(B, C, *S) share of the K stochastic passes that predict each class",
-    "mc_probs": "(B, C, K, *S) probabilities of all K stochastic passes; pass k has the same dropout masks for all images",
+    "mc_probs": "(B, C, K, *S) probabilities of all K stochastic passes; pass k has the same masks for all images",
     "embeddings": "(B, D) penultimate features of the deterministic pass",
     "prediction": "(B, C, *S) mc_mean where stochastic passes are asked for, else probs",
     "detections": "B dicts of M boxes: boxes, proposals (M, 4), scores, confidence, labels (M,), probs (M, C + 1)",
