@@ -1,5 +1,4 @@
-"""The records of runs where they are stored: the files that the scripts leave, or what the mirror wrote into
-MongoDB."""
+"""The records of runs where they are stored: the files of the scripts, or what the mirror wrote into MongoDB."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,15 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from data.catalogue import OWN
-from data.names import Missing, Refused, Unreachable
+from data.names import Refused, Unreachable
 from experiments.tracking.mongo import open_database, plain
+from experiments.tracking.records import BROKEN, PATIENCE, is_mongo, reason_of, run_folders, status_of, time_of
 
-DEAD_AFTER = (
-    120.0  # s without a heartbeat, which comes every 10 s, after which a run that says RUNNING is taken for dead
-)
 STATUSES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "DEAD")
 FIELDS = ("status", "command", "host", "meta", "start_time", "heartbeat", "stop_time")  # of Sacred's record, and
 OF_EXPERIMENT = ("name", "mainfile", "dependencies", "repositories")  # of its part "experiment"
 RENAMED: dict[str, str] = {}  # options that were called otherwise in older runs, by their old names
 CLASSES_ARE_STRATA = ("classify", "detect")  # tasks whose images are in the groups of their classes
-PATIENCE = 5000  # ms to wait for MongoDB
-BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading a damaged record raises
 
 Curves = dict[str, tuple[list[int], list[float]]]  # metric -> numbers of labelled images, values
 
@@ -196,25 +191,6 @@ def answering() -> Iterator[None]:
         raise Unreachable(f"MongoDB does not answer, or refuses: {str(error)[:120]}") from error
 
 
-def is_mongo(source: str | Path) -> bool:
-    """Whether a source is the address of a MongoDB server."""
-    return str(source).startswith(("mongodb://", "mongodb+srv://"))
-
-
-def run_folders(runs: Path) -> list[Path]:
-    """The folders of runs, by number. Raises FileNotFoundError where there is no such folder."""
-    if not runs.is_dir():
-        raise Missing(f"no folder of runs at {runs}; give one, or an address that starts with mongodb://")
-    return sorted((f for f in runs.iterdir() if f.name.isdecimal() and f.name.isascii()), key=lambda f: int(f.name))
-
-
-def status_of(status: str, heartbeat: datetime | None, started: datetime) -> str:
-    """The status, or DEAD for a run that says RUNNING and has given no sign of life for two minutes. Times are UTC,
-    without zone."""
-    silent = datetime.now(UTC).replace(tzinfo=None) - (heartbeat or started)
-    return "DEAD" if status == "RUNNING" and silent.total_seconds() > DEAD_AFTER else status
-
-
 def _record(run_id: int, run: Mapping[str, Any], config: Mapping[str, Any], info: Any, picks: Any) -> Record:
     started = run["start_time"]
     started = started.replace(microsecond=started.microsecond // 1000 * 1000)  # what MongoDB keeps
@@ -240,12 +216,3 @@ def _curve(columns: Mapping[str, Any]) -> tuple[list[int], list[float]]:
     if len(steps) != len(values):
         raise Refused(f"{len(steps)} steps, but {len(values)} values")
     return steps, values
-
-
-def time_of(text: str | None) -> datetime | None:
-    """A time as Sacred's files hold it."""
-    return datetime.fromisoformat(text) if text else None
-
-
-def reason_of(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

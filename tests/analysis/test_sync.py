@@ -12,13 +12,9 @@ from pymongo.monitoring import CommandListener
 from sacred import Experiment
 from sacred.observers import MongoObserver
 
-from analysis import sync
-from analysis.provenance import command_line, environments
-from analysis.records import read
 from analysis.runs import load, load_picks
-from analysis.study import yardsticks
 from analysis.sync import main as command
-from analysis.sync import to_database, to_folder
+from experiments.tracking.sync import to_database, to_folder
 from tests.analysis.run_folders import DEFAULTS, store
 from tests.benchmarks.bench_runs import asked_by_omniboard, stages_of
 from tests.mongo_server import mongo, mongo_server  # noqa: F401
@@ -62,13 +58,9 @@ def test_same_frames_and_nothing_to_do_the_second_time(runs, mongo):  # noqa: F8
 
 DIFFERENCES = {
     "metric gone": lambda d: d.metrics.delete_one({"run_id": 2, "name": "dice"}),
-    "point gone": lambda d: d.metrics.update_one(
-        {"run_id": 2, "name": "dice"}, {"$set": {"steps": [4], "values": [0.6]}}
-    ),
+    "point gone": lambda d: d.metrics.update_one({"run_id": 2, "name": "dice"}, {"$set": {"steps": [4], "values": [0.6]}}),
     "other value": lambda d: d.metrics.update_one({"run_id": 2, "name": "dice"}, {"$set": {"values.0": 0.61}}),
-    "metric too many": lambda d: d.metrics.insert_one(
-        {"run_id": 2, "name": "x", "steps": [4], "values": [1.0], "timestamps": []}
-    ),
+    "metric too many": lambda d: d.metrics.insert_one({"run_id": 2, "name": "x", "steps": [4], "values": [1.0], "timestamps": []}),
     "other status": lambda d: d.runs.update_one({"_id": 2}, {"$set": {"status": "RUNNING"}}),
     "other option": lambda d: d.runs.update_one({"_id": 2}, {"$set": {"config.lr": 1}}),
     "artifact not listed": lambda d: d.runs.update_one({"_id": 2}, {"$pop": {"artifacts": 1}}),
@@ -99,9 +91,7 @@ def test_a_sync_that_ends_in_the_middle_is_completed_by_the_next(runs, mongo, mo
     assert report.added == [] and mongo.database().runs.count_documents({}) == 5
     assert_same(runs, mongo.url())
     assert mongo.database().runs.distinct("captured_out") == ["läuft\n"]
-    assert mongo.database().metrics.count_documents({}) == sum(
-        len(json.loads(f.read_bytes())) for f in runs.glob("*/metrics.json")
-    )
+    assert mongo.database().metrics.count_documents({}) == sum(len(json.loads(f.read_bytes())) for f in runs.glob("*/metrics.json"))
     names = [file["filename"] for file in mongo.database()["fs.files"].find()]
     assert len(names) == len(set(names)) == 2 * 5 + 1
 
@@ -161,14 +151,8 @@ def test_indexes_serve_the_reader_and_omniboard(runs, synced):
     asked += [{"find": "runs", "filter": {"start_time": {"$in": [run["start_time"] for run in database.runs.find()]}}}]
     asked += [{"find": "fs.files", "filter": {"filename": {"$in": ["artifact://runs/1/picks.csv"]}}}]
     for query in asked:
-        assert stages_of(database.command("explain", query, verbosity="queryPlanner")) <= {
-            "IXSCAN",
-            "DISTINCT_SCAN",
-            "IDHACK",
-        }
-    assert stages_of(database.command("explain", omniboard["table by result"])) == {
-        "COLLSCAN"
-    }  # as it would for any of the above
+        assert stages_of(database.command("explain", query, verbosity="queryPlanner")) <= {"IXSCAN", "DISTINCT_SCAN", "IDHACK"}
+    assert stages_of(database.command("explain", omniboard["table by result"])) == {"COLLSCAN"}  # as it would for any of the above
 
 
 def test_into_an_empty_folder_and_back(runs, synced, tmp_path):
@@ -252,21 +236,3 @@ def test_command_line(runs, mongo, monkeypatch, capsys):  # noqa: F811
     ):
         with pytest.raises(SystemExit, match=message):
             run(*words)
-
-
-def test_records_are_the_same_from_files_and_database(runs, mongo):  # noqa: F811
-    """What a run noted, its options and what Sacred wrote; a yardstick is one wherever it is read."""
-    noted = {"trivial": {"dice": 0.4, "hd95": float("nan")}, "oracle_start": True}
-    (runs / "1" / "info.json").write_text(json.dumps(noted))
-    to_database(runs, mongo.database())
-    files, database = read(runs), read(mongo.url())
-    frame = load(files, dataset="glas", heuristic="random", command="main")
-    assert yardsticks(files, frame, "dice").trivial == 0.4 and yardsticks(files, frame, "hd95").trivial is None
-    assert yardsticks(database, frame, "dice") == yardsticks(files, frame, "dice")
-    assert yardsticks(database, frame, "dice").oracle_runs == 1
-    for here, there in zip(files.records, database.records, strict=True):
-        assert (here.run_id, here.status, here.dataset, here.config) == (
-            there.run_id, there.status, there.dataset, there.config
-        )  # fmt: skip
-        assert command_line(here.document) == command_line(there.document)
-    assert environments(r.document for r in files.records) == environments(r.document for r in database.records)

@@ -14,10 +14,10 @@ from typing import Any
 from gridfs import GridFS
 from pymongo.database import Database
 
-from analysis.records import run_folders, time_of
 from data.files import atomic
 from data.names import Refused
 from experiments.tracking.mongo import LONGEST_OUTPUT, plain
+from experiments.tracking.records import run_folders, time_of
 
 FINAL = ("COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT")
 TIMES = ("start_time", "stop_time", "heartbeat")
@@ -25,8 +25,7 @@ TIMES = ("start_time", "stop_time", "heartbeat")
 
 @dataclass(eq=False)
 class Run:
-    """A run as its folder holds it: the entry and metrics in the form that MongoDB stores, and where its artifacts
-    are."""
+    """A run as its folder holds it: entry and metrics in the form of MongoDB, and where its artifacts are."""
 
     folder: Path
     entry: dict[str, Any]
