@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from experiments.tracking.common import Refused
 
 import experiments.segment as segment
 from data.store import Images
-from experiments.tracking.common import Refused
 from heuristics import get, names
 from tests.experiments.runs import curve_of, picks_of, run_in_process, status_of
 
