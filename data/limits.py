@@ -20,8 +20,8 @@ WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "
 class Between:
     """A number from `low` to `high`, both included."""
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
 
     def check(self, name: str, value: Any) -> None:
         if not self.low <= value <= self.high:
@@ -42,8 +42,8 @@ class OneOf:
 class Numbers:
     """A list of numbers from `low` to `high`: of any length, or of `count`; in any order, or `rising`."""
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     count: int = 0
     rising: bool = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.learning.training import Recipe, learning_rate
+from experiments.learning.recipe import Recipe
 
 
 @pytest.mark.parametrize(("steps", "share", "first"), [(60, 0.667, 40), (60, 2 / 3, 40), (3, 0.667, 2), (150, 0.5, 75), (10, 1.0, 10)])
