@@ -23,6 +23,8 @@ from numpy.typing import ArrayLike
 from data.files import atomic
 from data.names import Refused
 
+CHANGES_NO_RESULT = True
+
 BLUE, VERMILION, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#6E6E6E", "#D9D9D9"
 CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")  # foreground classes 1, 2, ...
 DPI = 150
