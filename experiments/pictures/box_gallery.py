@@ -22,6 +22,8 @@ from data.names import Refused
 from experiments.pictures.canvas import GREY, INK, PHOTO_DPI, rounded, score_histogram, write_figure
 from experiments.pictures.gallery import shortened
 
+CHANGES_NO_RESULT = True
+
 MAX_PICTURES, COLUMNS = 12, 2
 LEAST_SCORE, MOST_BOXES = 0.3, 20  # of the detections that are drawn
 PANEL, TALLEST = 2.8, 1.25  # width of an image in inches, as all sizes below, and its height at most, in widths

@@ -24,6 +24,8 @@ from numpy.typing import ArrayLike
 from data.names import Refused
 from experiments.tracking.checkpoints import atomic
 
+CHANGES_NO_RESULT = True
+
 BLUE, VERMILION, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#6E6E6E", "#D9D9D9"
 CLASS_COLOURS = (
     "#E69F00",

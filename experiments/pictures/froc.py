@@ -17,6 +17,8 @@ from data.names import Refused
 from experiments.measures.froc import FPS, sensitivity_at
 from experiments.pictures.canvas import DPI, GREY, INK, PALE, write_figure
 
+CHANGES_NO_RESULT = True
+
 LEFT, RIGHT = 1 / 8, 16.0  # false positives per image that are drawn
 TICKS = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1: "1", 2: "2", 4: "4", 8: "8", 16: "16"}
 MOST_NAMES = 12

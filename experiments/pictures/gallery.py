@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 from data.names import Refused
 from experiments.pictures.canvas import GREY, INK, PHOTO_DPI, VERMILION, rounded, score_histogram, write_figure
 
+CHANGES_NO_RESULT = True
+
 COLUMNS, MAX_THUMBNAILS = 8, 48
 CELL = 1.25  # inches, as all sizes below
 LETTERS = 21  # of the caption's font, beside each other in a cell

@@ -35,6 +35,8 @@ from experiments.pictures.canvas import (
     write_figure,
 )
 
+CHANGES_NO_RESULT = True
+
 OUTLINE = "#00E5C8"  # absent from stained tissue and from grey images
 MAX_ROWS = 8
 
