@@ -72,8 +72,14 @@ def dataset_of(task: str, options: Mapping[str, Any], picks: pd.DataFrame) -> Im
     Raises FileNotFoundError where it does not lie here, and ValueError where the names of its images are not those of
     the picks.
     """
-    sizes = {"image_size": options["image_size"] or None} if task == "classify" else {"scale": options["scale"]}
-    images = load_images(task, options["dataset"], folder_of(options["data_root"]), **sizes, **options["dataset_options"])
+    try:
+        sizes = {"image_size": options["image_size"] or None} if task == "classify" else {"scale": options["scale"]}
+        chosen = {**sizes, **options.get("dataset_options", {})}
+    except KeyError as error:
+        raise Refused(
+            f"the runs were made before the option {error} was there, so that their dataset cannot be read again"
+        ) from None
+    images = load_images(task, options["dataset"], folder_of(options["data_root"]), **chosen)
     names = np.array(images.names)
     index = picks["index"].to_numpy()
     if len(index) and (index.max() >= len(names) or (names[index] != picks["file"].to_numpy(str)).any()):

@@ -18,12 +18,12 @@ from pymongo.errors import PyMongoError
 from data.catalogue import OWN
 from data.names import Refused, Unreachable
 from experiments.tracking.mongo import open_database, plain
+from experiments.tracking.options import RENAMED
 from experiments.tracking.records import BROKEN, PATIENCE, is_mongo, reason_of, run_folders, status_of, time_of
 
 STATUSES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "DEAD")
 FIELDS = ("status", "command", "host", "meta", "start_time", "heartbeat", "stop_time")  # of Sacred's record, and
 OF_EXPERIMENT = ("name", "mainfile", "dependencies", "repositories")  # of its part "experiment"
-RENAMED: dict[str, str] = {}  # options that were called otherwise in older runs, by their old names
 CLASSES_ARE_STRATA = ("classify", "detect")  # tasks whose images are in the groups of their classes
 
 Curves = dict[str, tuple[list[int], list[float]]]  # metric -> numbers of labelled images, values
@@ -191,10 +191,19 @@ def answering() -> Iterator[None]:
         raise Unreachable(f"MongoDB does not answer, or refuses: {str(error)[:120]}") from error
 
 
+def _by_todays_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run, those of earlier versions by the names that they have now."""
+    options = {name: value for name, value in config.items() if name not in RENAMED}
+    for name in config.keys() & RENAMED.keys():
+        whole, _, entry = RENAMED[name].partition(".")
+        options[whole] = {**options.get(whole, {}), entry: config[name]} if entry else config[name]
+    return options
+
+
 def _record(run_id: int, run: Mapping[str, Any], config: Mapping[str, Any], info: Any, picks: Any) -> Record:
     started = run["start_time"]
     started = started.replace(microsecond=started.microsecond // 1000 * 1000)  # what MongoDB keeps
-    options: dict[str, Any] = {str(RENAMED.get(name, name)): value for name, value in plain(config).items()}
+    options = _by_todays_names(plain(config))
     missing = [name for name in ("dataset", "heuristic", "run", "seed") if name not in options]
     if missing:
         raise Refused(f"no option {', '.join(missing)}")

@@ -61,7 +61,7 @@ class Script:
         # Sacred lets dictionaries grow only where a function takes them.
         ex.capture(lambda heuristic_options, dataset_options=None, pseudo_thresholds=None: None)
 
-        @ex.main  # type: ignore[reportOptionalCall] - Sacred's decorator is typed as None
+        @ex.main  # type: ignore
         def main(_run):
             """Active learning: label a few images in each cycle, train, test (the default)."""
             return self._simulate(_run)

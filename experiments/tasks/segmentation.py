@@ -114,7 +114,7 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
     """How labelled images become training batches: crops in the dataset, everything else on the device."""
     device, augment = device_of(options["device"]), AUGMENTATIONS[options["augment"]]
 
-    def draw(i: int, rng: np.random.Generator) -> tuple[ndarray, ndarray]:
+    def draw(i: int, rng: np.random.Generator) -> tuple[ndarray, ndarray | None]:
         return crop_example(train.raw(i), train.target(i).numpy(), options["crop"], rng)
 
     def collate(examples: list) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,7 @@ def test_notebooks_are_stored_without_output_and_without_logic(task):
 @pytest.mark.parametrize("task", SCRIPTS)
 def test_notebooks_run_on_what_the_scripts_leave(task):
     for heuristic in ("random", "coreset"):
-        run_in_process(SCRIPTS[task].ex, heuristic=heuristic, n_cycles=1, steps=2, mc_samples=2)
+        run_in_process(SCRIPTS[task].SCRIPT, heuristic=heuristic, n_cycles=1, steps=2, mc_samples=2)
     measured = set(load(os.environ["ALIQUOT_RUNS"])["metric"])
     assert measured - UNDIRECTED <= {name for name in measured if higher_is_better(name) == (name in HIGHER)}
     notebook = read(task)

@@ -177,7 +177,7 @@ def test_missing_and_damaged_picks(runs):
 
 def test_a_real_run(tmp_path):
     """Every number of curve.npy and every pick, to the last digit."""
-    folder = run_in_process(segment.ex, phantom_pool=14, phantom_test=4, steps=2, mc_samples=2, heuristic="bald")
+    folder = run_in_process(segment.SCRIPT, dataset_options={"n_pool": 14, "n_test": 4}, steps=2, mc_samples=2, heuristic="bald")
     curve, picked = np.load(folder / "curve.npy"), pd.read_csv(folder / "picks.csv")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

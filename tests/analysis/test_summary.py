@@ -15,7 +15,7 @@ from analysis.runs import load
 from analysis.study import full_result, split_by
 from analysis.summary import chosen_options, main, table
 from experiments.measures.table import higher_is_better
-from experiments.tracking.checkpoints import ROOT
+from data.files import ROOT
 from tests.analysis.stored_runs import store
 
 TWO = (4, 8)

@@ -32,13 +32,13 @@ def test_per_class_measures_have_tables_of_their_own(tmp_path, reported):
     runs = tmp_path / "runs"
     for run in range(2):
         measured = {
-            "dice_gland": [0.1, 0.2, 0.3 + run / 10],
-            "dice_<b>": [0.4] * 3,
+            "dice[gland]": [0.1, 0.2, 0.3 + run / 10],
+            "dice[<b>]": [0.4] * 3,
             "dice_pooled": [0.5] * 3,
             "dice_testB": [0.5] * 3,
         }
         store(runs, run, "random", run, [0.5, 0.6, 0.7], measured=measured)
-        store(runs, 10 + run, "bald", run, [0.5, 0.6, 0.7], measured={"dice_gland": [0.1, 0.2, 0.9]})
+        store(runs, 10 + run, "bald", run, [0.5, 0.6, 0.7], measured={"dice[gland]": [0.1, 0.2, 0.9]})
     said = " ".join(Page(reported(runs)).text.split())
     assert "strategy <b> gland bald – 0.900 ± 0.000 random 0.400 ± 0.000 0.350 ± 0.071" in said
     assert "pooled" not in said and "testB" not in said
