@@ -40,7 +40,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Numbers:
-    """A list of numbers from `low` to `high`: of any length, or of `count`; in any order, or `rising`; `whole` or not."""
+    """A list of numbers from `low` to `high`: of any length or `count`, in any order or `rising`, `whole` or not."""
 
     low: float | int
     high: float | int

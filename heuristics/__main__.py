@@ -1,4 +1,4 @@
-"""python -m heuristics: every query strategy, for what it is, what it asks for and what it computes, as a Markdown table."""
+"""python -m heuristics: every query strategy, what it is for, asks for and computes, as a Markdown table."""
 
 import inspect
 
@@ -14,7 +14,7 @@ def catalogue() -> str:
         sees = "each image" if found.per_batch else "whole pool"
         asks = ", ".join(f"`{w}`" for w in sorted(found.wants)) or "nothing"
         options = ", ".join(f"`{option}={default!r}`" for option, (default, _) in found.options.items())
-        sentence = (inspect.getdoc(found.function) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|").strip()
+        sentence = " ".join((inspect.getdoc(found.function) or "").split("\n\n")[0].split()).replace("|", "\\|")
         rows.append(f"| `{name}` | {of_what(found)} | {sees} | {asks} | {options} | {sentence} |")
     return "\n".join(rows)
 

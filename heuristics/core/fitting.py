@@ -35,7 +35,7 @@ def fitting(gives: Gives) -> list[str]:
 
 
 def of_what(heuristic: Heuristic) -> str:
-    """What a network must predict for this strategy: "boxes", "classes" of images, or of "pixels" too, or "anything"."""
+    """What a network must predict for this strategy: "boxes", "classes" of images, of "pixels" too, or "anything"."""
     if heuristic.wants & OF_BOXES:
         return "boxes"
     if heuristic.wants <= EMBEDDINGS:

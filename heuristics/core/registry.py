@@ -103,7 +103,7 @@ def selector(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_for(function: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register what `get` calls with all options of a heuristic: it raises Refused for those that do not go together."""
+    """Register what `get` calls with all options of a heuristic, to refuse those that do not go together."""
 
     def register(check: Callable[..., None]) -> Callable[..., None]:
         _CHECKS[function.__name__] = check

@@ -246,8 +246,8 @@ def test_reading_single_pictures(tmp_path):
 
 def test_default_data_root(monkeypatch):
     monkeypatch.delenv("ALIQUOT_DATA", raising=False)
-    assert files.default_data_root() == reading.ROOT / "data" / "raw"
+    assert files.default_data_root() == files.ROOT / "data" / "raw"
     monkeypatch.setenv("ALIQUOT_DATA", "elsewhere")
-    assert files.default_data_root() == reading.ROOT / "elsewhere"
+    assert files.default_data_root() == files.ROOT / "elsewhere"
     monkeypatch.setenv("ALIQUOT_DATA", "/abs/olute")
     assert files.default_data_root() == Path("/abs/olute")

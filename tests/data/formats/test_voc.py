@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.formats.voc import bccd, voc
+from data.formats.voc import voc
+from data.sets.bccd import bccd
 from tests.data.pictures import cut_short, save
 
 OBJECT = """

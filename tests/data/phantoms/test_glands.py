@@ -7,7 +7,8 @@ import pytest
 from scipy import ndimage
 
 from data.phantoms import glands
-from data.phantoms.glands import KINDS, develop, glands, noise, stamp_ellipses
+from data.phantoms.glands import KINDS, glands
+from data.phantoms.painting import develop, noise, stamp_ellipses
 
 
 @pytest.fixture(scope="module")
