@@ -35,7 +35,8 @@ class OneOf:
     names: Iterable[object] | Callable[[], Iterable[object]]
 
     def check(self, name: str, value: Any) -> None:
-        require_one_of(name, value, self.names() if callable(self.names) else self.names)
+        where, _, option = name.rpartition(": ")
+        require_one_of(option, value, self.names() if callable(self.names) else self.names, where)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def test_counts_add_up_over_images_and_the_first_is_told():
 
 
 def test_unknown_policy():
-    with pytest.raises(ValueError, match=r"bad_boxes='clap' is unknown\. Did you mean 'clip'\? Known: refuse, clip"):
+    with pytest.raises(ValueError, match=r"unknown bad_boxes 'clap'\. Did you mean 'clip'\? Known: refuse, clip"):
         BoxChecker("clap")
 
 

@@ -172,8 +172,8 @@ def test_folders_without_lists_must_match(tmp_path):
     ("options", "sentence"),
     [
         ({"classes": ["RBC", "WBCs", "Platelets"]}, r"c1\.xml has an object 'WBC', which is none of .* Did you mean 'WBCs'\?"),
-        ({"corners": "pixel"}, r"corners='pixel' is unknown\. Did you mean 'pixels'"),
-        ({"bad_boxes": "drop"}, "bad_boxes='drop' is unknown"),
+        ({"corners": "pixel"}, r"unknown corners 'pixel'\. Did you mean 'pixels'"),
+        ({"bad_boxes": "drop"}, "unknown bad_boxes 'drop'"),
         ({"scale": 0.0}, "scale="),
     ],
 )

@@ -209,7 +209,7 @@ class TestOwn:
             (["pics/1.png,a", "pics/2.png,"], "file,label", ValueError, "line 3 of .* has no label"),
             (["pics/1.png,a", "pics/2.png,b", "pics/1.png,b"], "file,label", ValueError, "line 4 .* for the second time"),
             (["pics/1.png,a", "pics/2.png,a"], "file,label", ValueError, "expected at least two labels"),
-            (["pics/1.png,a,train", "pics/2.png,b,tset"], "file,label,part", ValueError, "part='tset' is unknown. Did you mean 'test'"),
+            (["pics/1.png,a,train", "pics/2.png,b,tset"], "file,label,part", ValueError, "unknown part 'tset'. Did you mean 'test'"),
         ],
     )
     def test_csv_errors_name_the_line(self, tmp_path, rows, header, kind, message):
