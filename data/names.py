@@ -32,8 +32,9 @@ def suggestion(word: object, known: Iterable[object]) -> str:
 
 
 def require_one_of(option: str, value: object, known: Iterable[object], where: str = "") -> None:
-    """Refused with the nearest known name, and all of them, where `value` is none of `known`; `where` may name a line."""
+    """Refused with the nearest known name, and all of them, where `value` is none of them; `where` may name a line."""
     names = list(known)
     if value not in names:
         listed = ", ".join(map(str, names))
-        raise Refused(f"{where}{': ' * bool(where)}unknown {option} {value!r}.{suggestion(value, names)} Known: {listed}")
+        before = f"{where}: " if where else ""
+        raise Refused(f"{before}unknown {option} {value!r}.{suggestion(value, names)} Known: {listed}")

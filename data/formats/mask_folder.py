@@ -46,7 +46,8 @@ def mask_folder(
     """
     scale = reading.require_scale(scale)
     if num_classes and not 2 <= num_classes <= MOST_CLASSES:
-        raise Refused(f"num_classes={num_classes} must be from 2 (background and one class) to {MOST_CLASSES}, or 0 to find out")
+        allowed = f"from 2 (background and one class) to {MOST_CLASSES}, or 0 to find out"
+        raise Refused(f"num_classes={num_classes} must be {allowed}")
     root = Path(data_root)
     for inner in ("images", "masks"):
         files.require_folder(root / inner, TREE)
