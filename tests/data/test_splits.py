@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from itertools import combinations
 
 import numpy as np
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 
 from data import splits
 from data.store import Record, cached
-from experiments.learning.randomness import generator
-from tests.data.sets.test_glas import write_glas
 
 
 def rng(seed=0):

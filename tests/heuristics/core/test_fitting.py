@@ -15,7 +15,7 @@ ONE_STAGE = Gives("fcos_resnet50", (OF_BOXES - OF_PROPOSALS) | EMBEDDINGS, EMBED
 
 
 def test_evidence_is_of_images_or_of_boxes():
-    assert OF_BOXES | OF_IMAGES == set(EVIDENCE) and not OF_BOXES & OF_IMAGES
+    assert set(EVIDENCE) == OF_BOXES | OF_IMAGES and not OF_BOXES & OF_IMAGES
     assert {name for name in EVIDENCE if name.endswith("detections")} | {"proposals"} == OF_BOXES
     assert EMBEDDINGS < OF_MAPS < OF_IMAGES and OF_PROPOSALS < OF_BOXES
 
