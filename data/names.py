@@ -31,9 +31,10 @@ def suggestion(word: object, known: Iterable[object]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def require_one_of(option: str, value: object, known: Iterable[object]) -> None:
-    """Refused with the nearest known name, and all of them, where `value` is none of `known`."""
+def require_one_of(option: str, value: object, known: Iterable[object], where: str = "") -> None:
+    """Refused with the nearest known name, and all of them, where `value` is none of them; `where` may name a line."""
     names = list(known)
     if value not in names:
         listed = ", ".join(map(str, names))
-        raise Refused(f"unknown {option} {value!r}.{suggestion(value, names)} Known: {listed}")
+        before = f"{where}: " if where else ""
+        raise Refused(f"{before}unknown {option} {value!r}.{suggestion(value, names)} Known: {listed}")

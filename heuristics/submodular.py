@@ -20,10 +20,11 @@ from data.limits import Between, Numbers, OneOf
 from data.names import Refused, suggestion
 from heuristics.core.covering import LAST_BLOCK, cosines, facility_location, nearest, rows_of, sample
 from heuristics.core.evidence import entropy_of
-from heuristics.core.registry import selector
+from heuristics.core.registry import check_for, selector
 from heuristics.core.selecting import select
 
 MODES = ("rare", "ood", "redundancy")
+NO_QUERY = "similar with mode='ood' needs query_classes, the classes in distribution"
 
 
 @selector
@@ -64,7 +65,7 @@ def similar(
     n_query: int,
     rng: np.random.Generator,
     mode: Annotated[str, OneOf(MODES)] = "rare",
-    query_classes: Annotated[Sequence[int] | None, Numbers(0, 10**6)] = None,
+    query_classes: Annotated[Sequence[int] | None, Numbers(0, 10**6, whole=True)] = None,
     eta: Annotated[float, Between(0, 1e9)] = 1.0,
     max_similarities: Annotated[int, Between(1, 2**40)] = 2**24,
 ) -> Int[ndarray, " q"]:
@@ -101,6 +102,15 @@ def similar(
     similarities = cosines(embeddings, pool)
     torch.minimum(similarities, nearest(pool, query), out=similarities)
     return facility_location(similarities, nearest(pool, labelled_embeddings[~asked]), n_query, rng)
+
+
+@check_for(similar)
+def _check_similar(mode: str, query_classes: Sequence[int] | None, **others: object) -> None:
+    if mode == "ood" and query_classes is None:
+        raise Refused(f"{NO_QUERY}, like heuristic_options.query_classes=[0]")
+    if query_classes is not None and (mode == "redundancy" or not len(query_classes)):
+        means = "means nothing with mode='redundancy'" if mode == "redundancy" else "must name at least one class"
+        raise Refused(f"query_classes={query_classes!r} of similar {means}")
 
 
 @selector
@@ -205,9 +215,7 @@ def _query_mask(targets: Int[Tensor, " l"], query_classes: Sequence[int] | None,
     listed = ", ".join(map(str, found.tolist())) or "none"
     if query_classes is None:
         if mode == "ood":
-            raise Refused(
-                f"similar with mode='ood' needs query_classes, the classes in distribution; labelled classes: {listed}"
-            )
+            raise Refused(f"{NO_QUERY}; labelled classes: {listed}")
         if not len(found):
             raise Refused("similar with mode='rare' needs labelled images for its query set, and there are none")
         return targets == found[counts.argmin()]

@@ -65,13 +65,14 @@ def _refuse_equal(keys: Mapping[Line, str], sentence: str) -> None:
 
 def _is_finished(script: Any, command: str, options: dict[str, Any]) -> bool:
     """Whether this run was completed on the data that are there now. What is wrong with it otherwise is for the run itself to say."""
-    from experiments.simulation import identity
+    from experiments.tracking.checkpoints import data_digest
 
     checkpoint = script.checkpoint_of(command, options)
     try:
         state = checkpoint.load() if options["resume"] != "fresh" else None
         if state is None or not checkpoint.is_completed(state):
             return False
-        return state.data == identity(script.load_splits(options))
+        splits = script.load_splits(options)
+        return state.data == data_digest(splits.train, splits.val, splits.test)
     except (Refused, OSError):
         return False

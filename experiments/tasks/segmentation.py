@@ -31,12 +31,12 @@ from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
 from experiments.tracking.deliver import title_of
 from heuristics import get as get_heuristic
 from heuristics.core.evidence import from_logits
-from heuristics.core.fitting import EMBEDDINGS, OF_IMAGES, Gives
+from heuristics.core.fitting import EMBEDDINGS, OF_MAPS, Gives
 from models.segmenters import make_segmenter
 
 Values = Mapping[str, Any]
 # A map has no single class, so that strategies that see the whole pool get embeddings alone.
-GIVES = Gives("a segmenter", to_scorers=OF_IMAGES - {"images", "model"}, to_selectors=EMBEDDINGS)
+GIVES = Gives("a segmenter", to_scorers=OF_MAPS, to_selectors=EMBEDDINGS)
 
 
 def check(options: Values) -> None:

@@ -10,6 +10,7 @@ from heuristics.core.registry import EVIDENCE, Heuristic, get, names
 OF_PROPOSALS = frozenset({"proposals", "mc_detections"})  # of detectors in two stages alone
 OF_BOXES = OF_PROPOSALS | {name for name in EVIDENCE if name.endswith("detections")}
 OF_IMAGES = frozenset(EVIDENCE) - OF_BOXES  # of networks that give classes, to an image or to its pixels
+OF_MAPS = OF_IMAGES - {"images", "model"}  # of networks that give a class to every pixel
 EMBEDDINGS = frozenset({"embeddings", "labelled_embeddings", "validation_embeddings"})
 IN_WORDS = {  # what messages call it
     "detections": "boxes",
@@ -38,6 +39,15 @@ class Gives:
 def fitting(gives: Gives) -> list[str]:
     """The strategies that a task can serve, in alphabetical order."""
     return [name for name in names() if not gives.lacks(get(name))]
+
+
+def of_what(heuristic: Heuristic) -> str:
+    """What a network must predict for this strategy: "boxes", "classes" of images, of "pixels" too, or "anything"."""
+    if heuristic.wants & OF_BOXES:
+        return "boxes"
+    if heuristic.wants <= EMBEDDINGS:
+        return "anything"
+    return "classes, pixels" if heuristic.per_batch and heuristic.wants <= OF_MAPS else "classes"
 
 
 def require_given(heuristic: Heuristic, gives: Gives) -> None:

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from data.store import ROOT, Record, cached, source_fingerprint
+from data.files import ROOT
+from data.store import Record, cached, source_fingerprint
 
 
 def records(shapes=((4, 6), (5, 3), (1, 9)), dtype="uint8", channels=3):

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy, one_hot
 
-from heuristics.submodular import HeldOut, cosines, facility_location, fass, glister, nearest, similar
+from heuristics.core.covering import cosines, facility_location, nearest
+from heuristics.submodular import HeldOut, fass, glister, similar
 
 
 def rng(seed: int = 0) -> np.random.Generator:
