@@ -12,6 +12,8 @@ from typing import Any
 
 from data.names import Refused, suggestion
 
+CHANGES_NO_RESULT = True
+
 FLAGS = {"-h": "--help", "-D": "--debug", "-c": "--comment"}
 ELSEWHERE = {  # what Sacred's own flags are for here
     "-m": "ALIQUOT_MONGO=mongodb://host:port/database names a server",
