@@ -46,7 +46,7 @@ def script(name):
 
 
 def commands_in(text):
-    """The simple commands of a page's blocks for the shell, and those that stand alone in backticks, as lists of words."""
+    """The simple commands of a page's blocks for the shell, and those alone in backticks, as lists of words."""
     blocks = "\n".join(block for language, block in FENCE.findall(text) if language == "bash")
     inline = "\n".join(re.findall(r"`(python3? [^`\n]+)`", FENCE.sub("", text)))
     lines = re.sub(r"\\\n", " ", f"{blocks}\n{inline}")
@@ -216,7 +216,8 @@ def test_names_in_backticks_exist(page):
 
 
 def test_names_that_do_not_exist_are_noticed():
-    text = "`entropi`, `phantom_pool`, `initial=stratifeid`, `glas_quik run=3`, but `entropy`, `initial=stratified`, `glas_quick run=3`"
+    text = "`entropi`, `phantom_pool`, `initial=stratifeid`, `glas_quik run=3`, "
+    text += "but `entropy`, `initial=stratified`, `glas_quick run=3`"
     assert unknown_in(text) == ["entropi", "phantom_pool", "initial=stratifeid", "glas_quik run=3"]
 
 
