@@ -48,7 +48,7 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
     ),
     "bccd_quick": (
         "Red cells, white cells and platelets at a quarter of the size, a small detector from scratch: 10 images, then 3 x 15, "
-        "100 steps each. One to two minutes on one core; the README has the figures. bfloat16 wants a processor that has it "
+        "100 steps each. One to two minutes on one core; docs/studies.md has the figures. bfloat16 wants a processor that has it "
         "(else precision=float32).",
         {
             "dataset": "bccd", "scale": 0.25, "metric": "ap50", "n_initial": 10, "n_query": 15, "n_cycles": 3, "steps": 100,

@@ -39,13 +39,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from data.augment.images import crop_example
-from data.formats.reading import default_data_root
+from data.files import default_data_root
 from data.sets.glas import glas
 from data.store import Images, Record, cached
-from experiments.learning.querying import WithoutTargets, query
+from experiments.learning.batches import WithoutTargets
+from experiments.learning.querying import QueryOptions, query
 from experiments.learning.training import fit
-from experiments.segment import batches_of, ex, make_task
-from experiments.simulation import asking_of
+from experiments.loop import evidence_of
+from experiments.segment import SCRIPT
+from experiments.tasks.segmentation import make_batches, make_task
 from heuristics import get
 from heuristics.core.aggregating import aggregated
 from heuristics.core.evidence import RunningMC
@@ -60,8 +62,7 @@ SMALL = {"n": 8, "side": 96, "k": 4, "few": 2, "many": 8, "n_passes": 8, "steps"
 
 def options_of(**changes: Any) -> dict[str, Any]:
     """The options of the preset `glas` on the processor, changed."""
-    options = {name: value for scope in ex.configurations for name, value in scope().items()}
-    return options | dict(ex.named_configs["glas"]()) | {"device": "cpu", "heuristic": "bald"} | changes
+    return SCRIPT.values(["glas", "device=cpu", "heuristic=bald"]) | changes
 
 
 def passes_of(image: int, k: int, side: int) -> Tensor:
@@ -128,11 +129,15 @@ class Crops(Dataset):
 
     def __init__(self, images: Images, n: int, side: int):
         crops = [crop_example(images.raw(i), None, side, np.random.default_rng(i))[0] for i in range(min(n, len(images)))]
+        self.crops = crops
         self.pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
         self.names, self.shapes = images.names[: len(crops)], np.full((len(crops), 2), side)
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def raw(self, i: int) -> ndarray:
+        return self.crops[i]
 
     def image(self, i: int) -> Tensor:
         return self.pixels[i].float().div_(255)
@@ -156,9 +161,9 @@ def measure_query(peer: str, n: int, k: int, side: int, folder: str) -> dict[str
     model.eval()
 
     def ours(pool: ndarray) -> ndarray:
-        asking = asking_of(options | {"n_query": min(options["n_query"], len(pool))})
-        answer = query(get("bald"), task, model, WithoutTargets(crops), pool, asking, seed=0, cycle=0)  # type: ignore[arg-type]
-        return answer.scores
+        asked = QueryOptions.of(options | {"n_query": min(options["n_query"], len(pool))})
+        evidence = evidence_of(task, model, asked, seed=0, cycle=0)
+        return query(get("bald"), evidence, WithoutTargets(crops), pool, asked).scores  # type: ignore[arg-type, return-value]
 
     def theirs(pool: ndarray) -> ndarray:
         replicated, batch_size = peer == "replicated", options["query_batch_size"]
@@ -185,7 +190,7 @@ def measure_training(precision: str, channels_last: bool, size: dict[str, int], 
     model, labelled = task.make_model(), np.arange(len(images))
 
     def train(steps: int) -> dict[str, float]:
-        return fit(model, task.loss, batches_of(options | {"steps": steps}, images)(labelled, 0, None), precision=precision)
+        return fit(model, task.loss, make_batches(options | {"steps": steps}, images)(labelled, 0, None))
 
     train(2)
     done = measured(lambda: train(size["steps"]))
