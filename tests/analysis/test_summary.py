@@ -14,8 +14,8 @@ from analysis.curves import curves_of
 from analysis.runs import load
 from analysis.study import full_result, split_by
 from analysis.summary import chosen_options, main, table
-from experiments.measures.table import higher_is_better
 from data.files import ROOT
+from experiments.measures.table import higher_is_better
 from tests.analysis.stored_runs import store
 
 TWO = (4, 8)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from data.phantoms.glands import glands
-from experiments.learning.batches import WithoutTargets, equal_size_batches, pictures
+from experiments.learning.batches import WithoutTargets, equal_size_batches
 from experiments.learning.evidence import ModelEvidence
 from experiments.learning.querying import QueryOptions, query
 from experiments.segment import SCRIPT
