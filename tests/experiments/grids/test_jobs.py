@@ -66,7 +66,7 @@ def test_how_jobs_end(tmp_path):
     reasons = [end.reason for end in ends]
     assert reasons[1] == "Refused: lr=9 is too much" and reasons[2] == "KeyError: 'nothing'"
     assert reasons[3] == "it ended without a completed run" and reasons[4].startswith("killed by SIGKILL")
-    assert reasons[6].startswith("exited without a reason; last words: $ "), "its command line"
+    assert reasons[6] == "exited without a reason; last words: raise SystemExit(3)'", "the end of its command line"
 
 
 def test_a_job_that_cannot_be_started_has_failed_and_others_go_on(tmp_path, monkeypatch):
@@ -112,15 +112,17 @@ def test_two_grids_at_once(tmp_path):
     first = {}
     grid = threading.Thread(target=lambda: first.update(run_all([job])))
     grid.start()
-    until(lambda: job.logs and "cycle: " in job.logs[0].read_text(), 60)
-    second = run_all([job])[job]
-    (tmp_path / "end").touch()
-    grid.join()
+    try:
+        until(lambda: job.logs and "\ncycle: " in job.logs[0].read_text(), 60)
+        second = run_all([job])[job]
+    finally:
+        (tmp_path / "end").touch()
+        grid.join()
     assert (first[job].status, second.status) == ("completed", "in another process")
     assert second.reason.startswith("Refused: this run is already in progress (process ")
     own, others = (log.read_text() for log in job.logs)
-    assert "cycle: " in own and "already in progress" not in own
-    assert "already in progress" in others and "cycle: " not in others
+    assert "\ncycle: " in own and "already in progress" not in own
+    assert "already in progress" in others and "\ncycle: " not in others
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"status": "COMPL'])
