@@ -15,7 +15,7 @@ if "$python" -c "import pytest" 2> /dev/null; then
 fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder" data/splits/*-runtime_only-0' EXIT
-export ALIQUOT_RUNS=$folder/runs ALIQUOT_CACHE=$folder/cache MPLBACKEND=Agg
+export ALIQUOT_RUNS=$folder/runs ALIQUOT_CACHE=$folder/cache MPLBACKEND=Agg OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 unset ALIQUOT_MONGO
 
 run() {
