@@ -12,6 +12,8 @@ class Refused(ValueError):
     Scripts show the sentence without a traceback; every other error is a fault of the project and keeps its traceback.
     """
 
+    exit_code = 1  # of a script that ends with it
+
 
 class Missing(Refused, FileNotFoundError):
     """A file or folder that is not there."""
@@ -19,6 +21,12 @@ class Missing(Refused, FileNotFoundError):
 
 class NotFinite(Refused, FloatingPointError):
     """A loss or a score that is no number."""
+
+
+class InProgress(Refused):
+    """A run that another process works on."""
+
+    exit_code = 75  # EX_TEMPFAIL of <sysexits.h>: try again later
 
 
 class Unreachable(Refused, ConnectionError):

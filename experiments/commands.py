@@ -192,7 +192,9 @@ class Script:
     def _simulate(self, run: Run, supervised: bool = False) -> float:
         from experiments.finish import finish, record_row
         from experiments.simulation import identity, simulate
+        from experiments.tracking.processes import warn_of_shared_cores
 
+        warn_of_shared_cores()
         begun, definition = self._require_begun(), self.definition()
         splits = self.load_splits(begun.options)
         if begun.state is not None:

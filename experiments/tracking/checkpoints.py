@@ -21,7 +21,7 @@ from numpy import ndarray
 
 from data.catalogue import OWN
 from data.files import FULL, atomic, folder_of
-from data.names import Refused
+from data.names import InProgress, Refused
 from data.store import Images
 from experiments.tracking.options import CHOOSING, WHERE
 
@@ -74,7 +74,7 @@ class Checkpoint:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold this run during the block; Refused names the process that holds it already.
+        """Hold this run during the block; InProgress names the process that holds it already.
 
         A process that ends in any way frees what it holds.
         """
@@ -84,7 +84,7 @@ class Checkpoint:
             lock.acquire()
         except Timeout:
             who = holder.read_text().strip() if holder.exists() else ""
-            raise Refused(f"{IN_PROGRESS} ({who or 'just begun'}); stop that process or choose another run") from None
+            raise InProgress(f"{IN_PROGRESS} ({who or 'just begun'}); stop that process or choose another run") from None
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, *FULL):
                 raise

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.names import Refused, suggestion
+from experiments.tracking.telling import tell
 
 CHANGES_NO_RESULT = True
 
@@ -82,7 +83,10 @@ def listen() -> None:
 
 @contextmanager
 def told(debug: bool = False) -> Iterator[None]:
-    """Mistakes in one sentence and exit code 1, stops in one sentence and exit code 130; all else keeps its traceback, with 1."""
+    """Mistakes and stops in one sentence, with the mistake's exit code or 130; all else keeps its traceback, with 1.
+
+    A grid hears the reason in a file of its own, see `tell`.
+    """
     try:
         yield
     except (Refused, OSError) as error:
@@ -90,12 +94,16 @@ def told(debug: bool = False) -> Iterator[None]:
             raise
         on_file = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
         reason = str(error) if isinstance(error, Refused) else error.strerror or str(error)
-        print(f"Refused: {reason}{on_file}", file=sys.stderr)
-        sys.exit(1)
+        print(sentence := f"Refused: {reason}{on_file}", file=sys.stderr)
+        tell(reason=sentence)
+        sys.exit(error.exit_code if isinstance(error, Refused) else 1)
     except KeyboardInterrupt as stop:
         again = "The same command without resume=fresh" if "resume=fresh" in sys.argv else "The same command"
         print(f"\nStopped{f' by {stop}' if str(stop) else ''}. {again} continues from here.", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        tell(reason=f"{type(error).__name__}: {error}")
+        raise
 
 
 def quiet() -> None:

@@ -24,6 +24,7 @@ from sacred.observers.mongo import force_valid_bson_key
 from sacred.utils import ObserverError
 
 from data.names import Refused
+from experiments.tracking.telling import tell
 
 CHANGES_NO_RESULT = True
 
@@ -240,6 +241,7 @@ class Mirror(MongoObserver):
             self._not_before = 0.0
             if self._send(**entries):
                 return
+        tell(mongo=LACKS)
         print(f"warning: {LACKS}; its files are complete, analysis.sync sends them later", file=sys.stderr)
 
     def _all_is_unsent(self) -> None:

@@ -1,4 +1,4 @@
-"""What stored runs have in common, in files and in MongoDB: their folders, times and statuses, and what damage raises."""
+"""What stored runs have in common, in files and in MongoDB: folders, times, statuses, and what damage raises."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_folders(runs: Path) -> list[Path]:
 
 
 def status_of(status: str, heartbeat: datetime | None, started: datetime) -> str:
-    """The status, or DEAD for one that says RUNNING and gave no sign of life for two minutes; times are UTC, zoneless."""
+    """The status, or DEAD for a RUNNING one without a sign of life for two minutes; times are UTC, without zone."""
     silent = datetime.now(UTC).replace(tzinfo=None) - (heartbeat or started)
     return "DEAD" if status == "RUNNING" and silent.total_seconds() > DEAD_AFTER else status
 

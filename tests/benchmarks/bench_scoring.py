@@ -46,8 +46,10 @@ from experiments.learning.batches import WithoutTargets
 from experiments.learning.querying import QueryOptions, query
 from experiments.learning.training import fit
 from experiments.loop import evidence_of
-from experiments.segment import SCRIPT
-from experiments.tasks.segmentation import make_batches, make_task
+from experiments.segment import PRESETS
+from experiments.tasks.segmentation import TASK
+from experiments.tracking.declare import settle
+from experiments.tracking.options import SEGMENT
 from heuristics import get
 from heuristics.core.aggregating import aggregated
 from heuristics.core.evidence import RunningMC
@@ -62,7 +64,7 @@ SMALL = {"n": 8, "side": 96, "k": 4, "few": 2, "many": 8, "n_passes": 8, "steps"
 
 def options_of(**changes: Any) -> dict[str, Any]:
     """The options of the preset `glas` on the processor, changed."""
-    return SCRIPT.values(["glas", "device=cpu", "heuristic=bald"]) | changes
+    return settle(SEGMENT, PRESETS["glas"][1].items(), {"device": "cpu", "heuristic": "bald", **changes})
 
 
 def passes_of(image: int, k: int, side: int) -> Tensor:
@@ -129,18 +131,17 @@ class Crops(Dataset):
 
     def __init__(self, images: Images, n: int, side: int):
         crops = [crop_example(images.raw(i), None, side, np.random.default_rng(i))[0] for i in range(min(n, len(images)))]
-        self.crops = crops
         self.pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
         self.names, self.shapes = images.names[: len(crops)], np.full((len(crops), 2), side)
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def raw(self, i: int) -> ndarray:
-        return self.crops[i]
-
     def image(self, i: int) -> Tensor:
         return self.pixels[i].float().div_(255)
+
+    def raw(self, i: int) -> ndarray:
+        return self.pixels[i].permute(1, 2, 0).numpy()
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
         return self.image(i), 0
@@ -149,7 +150,7 @@ class Crops(Dataset):
 def measure_query(peer: str, n: int, k: int, side: int, folder: str) -> dict[str, Any]:
     """A query with BALD; `peer` is empty for ours, else how baal makes its passes: replicated or loop."""
     images, options = pool_of(folder), options_of(mc_samples=k)
-    task = make_task(options, images)
+    task = TASK.make_task(options, images)
     crops = Crops(images, n, side)
     torch.manual_seed(0)
     model = task.make_model()
@@ -163,7 +164,7 @@ def measure_query(peer: str, n: int, k: int, side: int, folder: str) -> dict[str
     def ours(pool: ndarray) -> ndarray:
         asked = QueryOptions.of(options | {"n_query": min(options["n_query"], len(pool))})
         evidence = evidence_of(task, model, asked, seed=0, cycle=0)
-        return query(get("bald"), evidence, WithoutTargets(crops), pool, asked).scores  # type: ignore[arg-type, return-value]
+        return query(get("bald"), evidence, WithoutTargets(crops), pool, asked).scores  # type: ignore[arg-type]
 
     def theirs(pool: ndarray) -> ndarray:
         replicated, batch_size = peer == "replicated", options["query_batch_size"]
@@ -185,12 +186,13 @@ def measure_training(precision: str, channels_last: bool, size: dict[str, int], 
     images = pool_of(folder)
     sizes = {"steps": size["steps"], "batch_size": size["batch"], "crop": size["side"]}
     options = options_of(precision=precision, channels_last=channels_last, **sizes)
-    task = make_task(options, images)
+    task = TASK.make_task(options, images)
     torch.manual_seed(0)
     model, labelled = task.make_model(), np.arange(len(images))
 
     def train(steps: int) -> dict[str, float]:
-        return fit(model, task.loss, make_batches(options | {"steps": steps}, images)(labelled, 0, None))
+        batches = TASK.make_batches(options | {"steps": steps}, images)(labelled, 0, None)
+        return fit(model, task.loss, batches)
 
     train(2)
     done = measured(lambda: train(size["steps"]))
