@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import re
@@ -62,6 +63,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     with room_for(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent.glob(f".{glob.escape(path.name)}.*"))
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             yield temporary

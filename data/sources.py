@@ -1,9 +1,10 @@
 """Whether the files that a dataset is read from have changed: a digest of their content, not read at every start.
 
 Files up to SMALL bytes (masks, labels, tables, most pictures) count by their content, larger ones by size and time. The
-digest of a content is remembered in the cache folder with the file's size, number and times, and read again where one of
-these has changed: a file that was written is noticed although its size and its time of writing are as before (but on
-Windows, whose files lack the time of the last change of any kind). 10,000 files: 0.3 to 0.5 s, 0.1 s of it to list them.
+digest of a content is remembered in the cache folder with the file's size, number and times, and read again where one
+of these has changed: a file that was written is noticed although its size and its time of writing are as before (but on
+Windows, whose files lack the time of the last change of any kind). For 10,000 files this takes 0.3 to 0.5 s; to ask for
+their sizes and times alone takes 0.1 s.
 """
 
 from __future__ import annotations

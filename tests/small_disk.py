@@ -1,28 +1,24 @@
 """File systems in memory that are soon full."""
 
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """small_disk(options) mounts a file system in memory; the test is skipped where that is not allowed."""
-    place = tmp_path / "disk"
+@contextmanager
+def small_disk(place, options):
+    """A file system in memory at `place`; the test is skipped where mounting is not allowed."""
     place.mkdir()
-
-    def mount(options):
-        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-        try:
-            subprocess.run(words, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("mounting a file system is not allowed here")
-        return place
-
-    yield mount
-    with suppress(OSError):
-        subprocess.run(["umount", "-l", str(place)], capture_output=True)
+    words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+    try:
+        subprocess.run(words, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a file system is not allowed here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def no_blocks(disk):

@@ -9,7 +9,7 @@ import pytest
 
 from data import files
 from data.files import ROOT, DiskFull, Refused, atomic, folder_from, read_sealed, require_writable, sweep, write_sealed
-from tests.small_disk import FILLS, small_disk  # noqa: F401 - a fixture
+from tests.small_disk import FILLS, small_disk
 
 
 def by_python(temporary):
@@ -24,17 +24,17 @@ def by_torch(temporary):
 
 @pytest.mark.parametrize("write", [by_python, by_torch])
 @pytest.mark.parametrize("kind", FILLS)
-def test_a_full_disk_is_named_and_keeps_what_was_there(small_disk, kind, write):
+def test_a_full_disk_is_named_and_keeps_what_was_there(tmp_path, kind, write):
     options, fill = FILLS[kind]
-    disk = small_disk(options)
-    (disk / "a").write_text("before")
-    fill(disk)
-    said = f"the disk is full while saving {disk}/a; free some space and start the same"
-    with pytest.raises(DiskFull, match=said), atomic(disk / "a") as temporary:
-        write(temporary)
-    assert (disk / "a").read_text() == "before" and not list(disk.glob(".*"))
-    with pytest.raises(DiskFull, match="the disk is full: results_dir="):
-        require_writable("results_dir", disk / "new")
+    with small_disk(tmp_path / "disk", options) as disk:
+        (disk / "a").write_text("before")
+        fill(disk)
+        said = f"the disk is full while saving {disk}/a; free some space and start the same"
+        with pytest.raises(DiskFull, match=said), atomic(disk / "a") as temporary:
+            write(temporary)
+        assert (disk / "a").read_text() == "before" and not list(disk.glob(".*"))
+        with pytest.raises(DiskFull, match="the disk is full: results_dir="):
+            require_writable("results_dir", disk / "new")
 
 
 def test_other_errors_are_not_called_full(tmp_path, monkeypatch):
