@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from data.files import AGAIN, FULL
 from data.names import Refused, suggestion
 
 FLAGS = {"-h": "--help", "-D": "--debug", "-c": "--comment"}
@@ -80,7 +81,7 @@ def listen() -> None:
 
 @contextmanager
 def told(debug: bool = False) -> Iterator[None]:
-    """Mistakes in one sentence and exit code 1, stops in one sentence and exit code 130; all else keeps its traceback, with 1."""
+    """Mistakes in one sentence and exit code 1, stops in one and exit code 130; all else keeps its traceback, with 1."""
     try:
         yield
     except (Refused, OSError) as error:
@@ -88,6 +89,8 @@ def told(debug: bool = False) -> Iterator[None]:
             raise
         on_file = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
         reason = str(error) if isinstance(error, Refused) else error.strerror or str(error)
+        if not isinstance(error, Refused) and error.errno in FULL:
+            reason = f"the disk is full; {AGAIN}"
         print(f"Refused: {reason}{on_file}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt as stop:
