@@ -1,29 +1,19 @@
 """A full disk is one sentence at every moment of a run, and the same command goes on when there is room."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+import experiments.segment as segment
+from data.files import DiskFull
 from tests.experiments.runs import command_line
 from tests.small_disk import no_blocks, no_inodes, small_disk
 
 WORDS = ["with", "tiny", "dataset_options.n_pool=14", "dataset_options.n_test=4", "steps=3", "mc_samples=2"]
 
-FULL_FROM = """
-import errno, os, sys
-real, calls, first = os.fsync, [], int(sys.argv.pop(1))
-def full(descriptor):
-    calls.append(1)
-    if len(calls) >= first:
-        raise OSError(errno.ENOSPC, "No space left on device")
-    return real(descriptor)
-sys.path.insert(0, ".")
-import experiments.segment as segment
-from experiments.tracking import launch
-os.fsync = full
-launch.launch(segment.SCRIPT.command_line)
-"""
+OPTIONS = {"dataset_options": {"n_pool": 14, "n_test": 4}, "steps": 3, "mc_samples": 2}
 
 
 def require_one_sentence(process):
@@ -33,15 +23,34 @@ def require_one_sentence(process):
     assert len(said) == 1 and "free some space and start the same command again" in said[0], process.err
 
 
-@pytest.mark.parametrize("first", [1, 2, 40, 80, 95, 105, 115, 125])
-def test_full_from_any_write_on(tmp_path, first):
-    """Also while Sacred copies sources, writes a heartbeat, keeps artifacts, and completes the record."""
-    (tmp_path / "script.py").write_text(FULL_FROM)
-    process = command_line(str(first), *WORDS, script=tmp_path / "script.py")
-    if process.returncode == 0:
-        pytest.skip(f"a run is over before write {first}")
-    require_one_sentence(process)
-    assert command_line(*WORDS).returncode == 0
+def full_from(patch, first):
+    """From this write on there is no room; returns the calls."""
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(1)
+        if len(calls) >= first:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor)
+
+    patch.setattr(os, "fsync", full)
+    return calls
+
+
+def test_full_from_any_write_on(monkeypatch, capfd, caplog):
+    """While Sacred copies sources, writes a heartbeat, keeps artifacts and completes the record, too."""
+    with monkeypatch.context() as patch:
+        calls = full_from(patch, 10**6)
+        segment.SCRIPT.run(presets=("tiny",), **OPTIONS, run=1)
+    last, runs = len(calls), Path(os.environ["ALIQUOT_RUNS"])
+    for first in (1, 3, last // 2, *range(last - 16, last + 1, 4)):
+        with monkeypatch.context() as patch, pytest.raises(DiskFull, match="the disk is full while saving .*free some"):
+            patch.setenv("ALIQUOT_RUNS", str(runs / str(first)))
+            full_from(patch, first)
+            segment.SCRIPT.run(presets=("tiny",), **OPTIONS, run=1)
+        assert "Traceback" not in capfd.readouterr().err + caplog.text
+    monkeypatch.setenv("ALIQUOT_RUNS", str(runs / str(first)))
+    assert segment.SCRIPT.run(presets=("tiny",), **OPTIONS, run=1) is not None
 
 
 @pytest.mark.parametrize("fill", [no_blocks, no_inodes])
