@@ -13,7 +13,7 @@ from sacred.config import ConfigDict
 from sacred.utils import apply_backspaces_and_linefeeds
 
 from data.catalogue import OWN, module_of
-from data.files import folder_from, folder_of
+from data.files import folder_from, folder_of, require_writable, under_root
 from data.names import Refused
 from experiments.tracking import declare, launch
 
@@ -121,9 +121,12 @@ class Script:
         with checkpoint.lock():
             state, code = checkpoint.open(options["resume"]), self.code_of(options)
             if state is not None and checkpoint.is_completed(state):
-                self._name_finished(checkpoint, state, options, code)
+                self._name_finished(Begun(options, heuristic, checkpoint, state, code), state, command == "supervised")
                 return None
-            if state is not None:
+            if state is not None and state.finished_by:
+                reason = checkpoint.damage_of_record(state)
+                print(f"The record of run {state.finished_by} is not whole ({reason}); it is made again, untrained.")
+            elif state is not None:
                 checkpoint.require_same_code(state, code, options["resume"])
             self.begun = Begun(options, heuristic, checkpoint, state, code)
             return self._observed(command, sacred)
@@ -135,6 +138,8 @@ class Script:
 
         definition = self.definition()
         heuristic = check_together(options, definition.gives(options))
+        if options["results_dir"]:
+            require_writable("results_dir", under_root(options["results_dir"]))
         definition.check(options)
         return heuristic
 
@@ -173,21 +178,29 @@ class Script:
     def _observed(self, command: str, sacred: Mapping[str, Any]) -> Run:
         from experiments.tracking.recording import observe
 
-        observe(self.ex, runs_folder())
+        files = observe(self.ex, runs_folder())
         try:
-            return self.ex.run(command, **sacred)
+            run = self.ex.run(command, **sacred)
         finally:
             self.begun = None
+        files.require_recorded()
+        return run
 
-    def _name_finished(self, checkpoint: Checkpoint, state: State, options: declare.Values, code: str) -> None:
-        """End quietly where this very run was completed, so that a grid can be started again blindly."""
+    def _name_finished(self, begun: Begun, state: State, supervised: bool) -> None:
+        """End quietly where this very run was completed, so that a grid can be started again blindly.
+
+        Files of it that were lost are written again.
+        """
+        from experiments.finish import write_again
         from experiments.simulation import identity
 
-        checkpoint.require_same_data(state, identity(self.load_splits(options)))
-        curve = checkpoint.runs / state.finished_by / "curve.png"
+        splits = self.load_splits(begun.options)
+        begun.checkpoint.require_same_data(state, identity(splits))
+        curve = begun.checkpoint.record_of(state) / "curve.png"
         print(f"This run was finished before as run {state.finished_by}: {os.path.relpath(curve)}")
-        if state.code != code:
-            print(f"The code has changed since (then {state.code}, now {code}); resume=fresh runs it again.")
+        write_again(begun, self.definition(), splits, state, supervised)
+        if state.code != begun.code:
+            print(f"The code has changed since (then {state.code}, now {begun.code}); resume=fresh runs it again.")
 
     def _simulate(self, run: Run, supervised: bool = False) -> float:
         from experiments.finish import finish, record_row
@@ -216,7 +229,6 @@ class Script:
         return row[options["metric"]]
 
     def _write_splits(self) -> None:
-        from data.files import under_root
         from data.splits import table, write_splits
 
         options = self._require_begun().options

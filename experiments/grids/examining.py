@@ -77,7 +77,7 @@ def _is_finished(script: Any, command: str, options: dict[str, Any]) -> bool:
     checkpoint = script.checkpoint_of(command, options)
     try:
         state = checkpoint.load() if options["resume"] != "fresh" else None
-        if state is None or not checkpoint.is_completed(state):
+        if state is None or not checkpoint.is_completed(state) or checkpoint.lost(state):
             return False
         splits = script.load_splits(options)
         return state.data == data_digest(splits.train, splits.val, splits.test)

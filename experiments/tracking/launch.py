@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from data.files import AGAIN, FULL
 from data.names import Refused, suggestion
 from experiments.tracking.telling import tell
 
@@ -94,6 +95,8 @@ def told(debug: bool = False) -> Iterator[None]:
             raise
         on_file = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
         reason = str(error) if isinstance(error, Refused) else error.strerror or str(error)
+        if not isinstance(error, Refused) and error.errno in FULL:
+            reason = f"the disk is full; {AGAIN}"
         print(sentence := f"Refused: {reason}{on_file}", file=sys.stderr)
         tell(reason=sentence)
         sys.exit(error.exit_code if isinstance(error, Refused) else 1)

@@ -88,13 +88,6 @@ def test_a_full_disk_is_known_by_its_error_for_blocks_and_for_inodes(tmp_path, m
     assert isinstance(caught.value, Refused) and file.read_text() == "whole" and os.listdir(tmp_path) == ["curve.csv"]
 
 
-def test_a_full_disk_that_torch_calls_a_runtime_error(tmp_path, monkeypatch):
-    space = os.statvfs(tmp_path)
-    monkeypatch.setattr(files.os, "statvfs", lambda folder: os.statvfs_result((*space[:4], 0, *space[5:])))
-    with pytest.raises(DiskFull), atomic(tmp_path / "model.pt"):
-        raise RuntimeError("PytorchStreamWriter failed writing file")
-
-
 def _refuse(number):
     def fail(descriptor):
         raise OSError(number, "No space left on device")
