@@ -13,6 +13,7 @@ from sacred.config import ConfigDict
 from sacred.utils import apply_backspaces_and_linefeeds
 
 from data.catalogue import OWN, module_of
+from data.catalogue import check as check_dataset
 from data.files import folder_from, folder_of
 from data.names import Refused
 from experiments.tracking import declare, launch
@@ -132,9 +133,12 @@ class Script:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
         declare.check(self.options, options)
         from experiments.tracking.combinations import check_together  # late: needs torch
+        from heuristics.core.fitting import require_given
 
+        check_dataset(self.name, options["dataset"], options["dataset_options"])
+        heuristic = check_together(options)
         definition = self.definition()
-        heuristic = check_together(options, definition.gives(options))
+        require_given(heuristic, definition.gives(options))
         definition.check(options)
         return heuristic
 
