@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,5 +69,4 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def _no_space(folder: Path) -> bool:
-    space = os.statvfs(folder)
-    return space.f_bavail * space.f_frsize < 2**16
+    return shutil.disk_usage(folder).free < 2**16

@@ -110,7 +110,6 @@ class Script:
         meta = {"named_configs": list(presets)}
         sacred: dict[str, Any] = {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
         if command not in (*CONTINUED, "evaluate", "splits"):
-            declare.check(self.options, options)
             return self.ex.run(command, **sacred)
         heuristic = self.check(options)
         checkpoint = self.checkpoint_of(command if command in CONTINUED else "main", options)
@@ -143,7 +142,8 @@ class Script:
         return heuristic
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """The options with the name that figures give the dataset: its own, or that of the user's folder."""
+        """The options, each of which may be what it is, with the name that figures give the dataset: its own, or that of the folder."""
+        declare.check(self.options, options)
         own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
         return {**options, "dataset_title": options["dataset_title"] or own}
 
