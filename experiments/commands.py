@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
 SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})  # type: ignore[union-attr]
+NOT_SAID = ("Added new config entry", "Aborted after", "Failed after")  # by Sacred: the scripts say what matters themselves
 CONTINUED = ("main", "supervised")  # commands whose runs are continued where they stopped
 
 
@@ -57,7 +58,7 @@ class Script:
         ex.captured_out_filter = apply_backspaces_and_linefeeds  # type: ignore[assignment]
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logger = logging.getLogger(self.name)
-        logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
+        logger.addFilter(lambda record: not record.getMessage().startswith(NOT_SAID))
         ex.logger = logger  # type: ignore[assignment]
         # Sacred lets dictionaries grow only where a function takes them.
         ex.capture(lambda heuristic_options, dataset_options=None, pseudo_thresholds=None: None)
