@@ -95,7 +95,7 @@ class Script:
 
     def run(self, command: str = "main", presets: Sequence[str] = (), **typed: Any) -> Run | None:
         """Run a command from Python, with presets and options as on a command line; None where that run was finished before."""
-        chosen = [item for name in presets for item in declare.preset(self.presets, name).items()]
+        chosen = [item for name in presets for item in declare.preset(self.options, self.presets, name).items()]
         values = declare.settle(self.options, chosen, typed)
         return self.start(command, self.titled(values), presets)
 

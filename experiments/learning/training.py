@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import time
 import warnings
 from collections.abc import Callable
@@ -21,9 +20,9 @@ from data.threads import ordered_map
 from experiments.learning.batches import Batch, TrainingBatches
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.recipe import OPTIMIZERS, Recipe, autocast
+from experiments.learning.weights import BROKEN
 
 READ_EVERY = 20  # steps between readings of the loss: each waits for the device
-BROKEN = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class Training:

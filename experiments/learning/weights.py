@@ -11,7 +11,8 @@ from torch import nn
 from data.files import atomic
 from data.names import Missing, Refused
 
-BROKEN = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError)
+# What reading a file may end in that is cut off, foreign, or from another model.
+BROKEN = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
 def save_weights(model: nn.Module, file: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from data.names import Refused, suggestion
 
+CHANGES_NO_RESULT = True
+
 FLAGS = {"-h": "--help", "-D": "--debug", "-c": "--comment"}
 FOLDER = "ALIQUOT_RUNS=folder names the folder of runs"
 SERVER = "ALIQUOT_MONGO=mongodb://host:port/database names a server, and no other kind of storage is written"

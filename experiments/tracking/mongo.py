@@ -25,6 +25,8 @@ from sacred.utils import ObserverError
 
 from data.names import Refused
 
+CHANGES_NO_RESULT = True
+
 PATIENCE = 2000  # ms to wait for a server
 LACKS = "MongoDB lacks parts of this run"  # what a run says in the end whose mirror is not whole
 PAUSE = 10.0  # s between attempts while the server is away

@@ -11,11 +11,20 @@ OF_PROPOSALS = frozenset({"proposals", "mc_detections"})  # of detectors in two 
 OF_BOXES = OF_PROPOSALS | {name for name in EVIDENCE if name.endswith("detections")}
 OF_IMAGES = frozenset(EVIDENCE) - OF_BOXES  # of networks that give classes, to an image or to its pixels
 EMBEDDINGS = frozenset({"embeddings", "labelled_embeddings", "validation_embeddings"})
+IN_WORDS = {  # what messages call it
+    "detections": "boxes",
+    "noisy_detections": "boxes found under noise",
+    "augmented_detections": "boxes found in changed copies",
+    "mc_detections": "a box head with dropout",
+    "proposals": "region proposals",
+}
 
 
 @dataclass(frozen=True)
 class Gives:
-    """The evidence that a task has for strategies: for those that score images one by one, and for those that see the whole pool."""
+    """The evidence that a task has for strategies: for those that score images one by one, and for those that see the
+    whole pool.
+    """
 
     what: str  # who gives it, for messages: "a classifier"
     to_scorers: frozenset[str]
@@ -35,6 +44,7 @@ def require_given(heuristic: Heuristic, gives: Gives) -> None:
     """Refused, with the strategies that fit, where the heuristic wants what the task does not give."""
     if lacking := gives.lacks(heuristic):
         fit = fitting(gives)
-        wants = f"heuristic {heuristic.name!r} needs {', '.join(sorted(lacking))}, which {gives.what} does not give"
+        needs = ", ".join(IN_WORDS.get(name, name) for name in sorted(lacking))
+        wants = f"heuristic {heuristic.name!r} needs {needs}, which {gives.what} does not give"
         whole = "" if heuristic.per_batch else " to strategies that see the whole pool"
         raise Refused(f"{wants}{whole}.{suggestion(heuristic.name, fit)} Those that fit: {', '.join(fit)}")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from experiments.tracking.common import Refused
 
 import experiments.segment as segment
-from experiments.tracking.common import Refused
 from tests.experiments.runs import command_line, run_in_process
 
 MISTAKES = [
