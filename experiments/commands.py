@@ -58,7 +58,8 @@ class Script:
         ex.captured_out_filter = apply_backspaces_and_linefeeds  # type: ignore[assignment]
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logger = logging.getLogger(self.name)
-        logger.addFilter(lambda record: not record.getMessage().startswith(NOT_SAID))
+        for said_by in (logger, logger.getChild(self.name)):  # the experiment, and its runs
+            said_by.addFilter(lambda record: not record.getMessage().startswith(NOT_SAID))
         ex.logger = logger  # type: ignore[assignment]
         # Sacred lets dictionaries grow only where a function takes them.
         ex.capture(lambda heuristic_options, dataset_options=None, pseudo_thresholds=None: None)

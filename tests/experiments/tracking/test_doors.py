@@ -75,9 +75,9 @@ def test_the_flags_of_sacred_are_refused_and_say_what_to_use(flag, place):
 
 
 def test_every_flag_that_sacred_has_is_known_here():
-    from sacred.commandline_options import gather_command_line_options
+    from sacred.arg_parser import gather_command_line_options
 
-    flags = {flag for option in gather_command_line_options() for flag in (option.get_flags())}
+    flags = {flag for option in gather_command_line_options() for flag in option.get_flags()}
     assert flags <= set(launch.INSTEAD) | set(launch.FLAGS) | set(launch.FLAGS.values()) | {"--debug"}
 
 
