@@ -23,7 +23,9 @@ NONSENSE = ["1j", "b'x'", "['a']", "-1e400", "1e400", "nan", "-5", "None", "{'a'
 
 def started(*words, **variables):
     """A finished Python process in the project's folder, with these variables beside those of this one."""
-    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, env={**os.environ, **variables})
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, env={**os.environ, **variables}
+    )
 
 
 def script_of(name):
@@ -38,7 +40,11 @@ def test_no_option_takes_nonsense(script):
             try:
                 values = made.values(["tiny", f"{name}={text}"])
                 value = values[name]
-                plain = type(value) in (type(option.default), int if isinstance(option.default, float) else type(option.default), list)
+                plain = type(value) in (
+                    type(option.default),
+                    int if isinstance(option.default, float) else type(option.default),
+                    list,
+                )
                 assert plain and "\0" not in repr(value) and "inf" not in repr(value), f"{name}={text}"
                 made.check(values)
             except Refused as refused:
@@ -75,7 +81,7 @@ def test_the_flags_of_sacred_are_refused_and_say_what_to_use(flag, place):
 
 
 def test_every_flag_that_sacred_has_is_known_here():
-    from sacred.arg_parser import gather_command_line_options
+    from sacred.experiment import gather_command_line_options
 
     flags = {flag for option in gather_command_line_options() for flag in option.get_flags()}
     assert flags <= set(launch.INSTEAD) | set(launch.FLAGS) | set(launch.FLAGS.values()) | {"--debug"}
@@ -133,12 +139,19 @@ def test_configuration_files_are_refused_with_their_name(tmp_path, content, sent
     file.write_bytes(content)
     with pytest.raises(Refused) as refused:
         segment.SCRIPT.values([str(file)])
-    assert sentence in str(refused.value) and (str(file) in str(refused.value) or "option" in sentence or "lr" in sentence)
+    assert sentence in str(refused.value) and (
+        str(file) in str(refused.value) or "option" in sentence or "lr" in sentence
+    )
 
 
 def test_a_missing_file_a_folder_and_another_ending(tmp_path):
     (tmp_path / "folder.json").mkdir()
-    for name, sentence in (("no.json", "there is no"), ("folder.json", "there is no"), ("x.yaml", "expected JSON"), ("x", "unknown preset")):
+    for name, sentence in (
+        ("no.json", "there is no"),
+        ("folder.json", "there is no"),
+        ("x.yaml", "expected JSON"),
+        ("x", "unknown preset"),
+    ):
         with pytest.raises(Refused, match=sentence):
             segment.SCRIPT.values([str(tmp_path / name)])
 
@@ -167,7 +180,11 @@ def test_nothing_that_is_given_is_executed(tmp_path):
     for name in ("x.pickle", "x.pkl", "x.json"):
         (tmp_path / name).write_bytes(pickle.dumps(Payload(made)))
     call = f"__import__('os').mkdir({str(made)!r})"
-    words = [*(str(tmp_path / name) for name in ("tagged.json", "deep.json", "x.pickle", "x.pkl", "x.json")), f"heuristic={call}", f"lr={call}"]
+    words = [
+        *(str(tmp_path / name) for name in ("tagged.json", "deep.json", "x.pickle", "x.pkl", "x.json")),
+        f"heuristic={call}",
+        f"lr={call}",
+    ]
     for word in words:
         with pytest.raises(Refused):
             segment.SCRIPT.check(segment.SCRIPT.values([word]))
@@ -193,14 +210,20 @@ def test_a_file_system_that_cannot_lock_is_named_with_the_way_out(tmp_path, monk
         raise NotImplementedError("FileSystem does not appear to support flock")
 
     monkeypatch.setattr(checkpoints.FileLock, "acquire", acquire)
-    with pytest.raises(Refused, match=rf"file system of {tmp_path}.* cannot lock files .*ALIQUOT_RUNS"), checkpoints.Checkpoint(tmp_path, "k").lock():
+    with (
+        pytest.raises(Refused, match=rf"file system of {tmp_path}.* cannot lock files .*ALIQUOT_RUNS"),
+        checkpoints.Checkpoint(tmp_path, "k").lock(),
+    ):
         pass
 
 
 def test_a_checkout_without_a_usable_git_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(code, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert code.commit() == {"commit": "", "dirty": False, "why": code.commit()["why"]} and "git does not tell: " in code.commit()["why"]
+    assert (
+        code.commit() == {"commit": "", "dirty": False, "why": code.commit()["why"]}
+        and "git does not tell: " in code.commit()["why"]
+    )
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     assert code.commit()["commit"] == "" and code.commit()["why"]  # no commit yet
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
