@@ -32,7 +32,7 @@ def mc_dropout(model: nn.Module) -> Iterator[nn.Module]:
     Raises ValueError where all passes would be equal or some dropout would stay off: no dropout layer, p = 0 in all of
     them, a kind other than Dropout and Dropout2d, a layer that serves at two places, a network in training mode.
     """
-    from baal.bayesian.dropout import MCDropoutModule  # late: baal brings torchmetrics, for which a refused option need not wait
+    from baal.bayesian.dropout import MCDropoutModule  # late: it brings torchmetrics
 
     places = _dropout_places(model)
     try:

@@ -21,7 +21,7 @@ LONG = ("with", "tiny", "workers=2", "steps=100000", "save_every=0", "heuristic=
 def begin(*words, **variables):
     """A Python process in the project's folder, its output in pipes."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, *words], cwd=ROOT, env={**os.environ, **variables}, text=True, **pipes)
+    return subprocess.Popen([sys.executable, *words], cwd=ROOT, env={**os.environ, **variables}, text=True, errors="replace", **pipes)
 
 
 def training(*words):
