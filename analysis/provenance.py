@@ -76,7 +76,7 @@ def _environment(document: Document) -> dict[str, str]:
     versions = {name: version for name, _, version in split}
     cards = [str(card.get("model", "unknown")) for card in (host.get("gpus") or {}).get("gpus", ())]
     known = host.get("code") or {}
-    places = [known] if known.get("commit") else experiment.get("repositories") or ()  # the latter in runs of earlier versions
+    places = [known] if known.get("commit") else experiment.get("repositories") or ()  # as earlier versions kept it
     code = {(str(r["commit"])[:10], bool(r["dirty"])) for r in places}
     return {
         "python": str(host.get("python_version", "unknown")),

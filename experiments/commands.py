@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
 SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})  # type: ignore[union-attr]
-NOT_SAID = ("Added new config entry", "Aborted after", "Failed after")  # by Sacred: the scripts say what matters themselves
+NOT_SAID = ("Added new config entry", "Aborted after", "Failed after")  # by Sacred: scripts say what matters themselves
 CONTINUED = ("main", "supervised")  # commands whose runs are continued where they stopped
 
 
@@ -144,7 +144,7 @@ class Script:
         return heuristic
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """The options, each of which may be what it is, with the name that figures give the dataset: its own, or that of the folder."""
+        """The options, each checked, with the name that figures give the dataset: its own, or that of the user's folder."""
         declare.check(self.options, options)
         own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
         return {**options, "dataset_title": options["dataset_title"] or own}

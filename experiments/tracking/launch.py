@@ -74,7 +74,8 @@ def read_words(words: Sequence[str], commands: Sequence[str]) -> Words:
             flags.add(name)
         else:
             instead = INSTEAD.get(name) or INSTEAD.get(word[:2] if word[1:2] != "-" else "")
-            raise Refused(f"{word} is no flag of this script: {instead or 'known are ' + ', '.join(map(' '.join, FLAGS.items()))}")
+            known = "known are " + ", ".join(map(" ".join, FLAGS.items()))
+            raise Refused(f"{word} is no flag of this script: {instead or known}")
     end = left.index("with") if "with" in left else len(left)
     command, *more = left[:end] or ["main"]
     if command == "help":
@@ -125,7 +126,7 @@ def quiet() -> None:
 
 
 class Patient:
-    """A stream of output that cannot fail what it tells of: letters that a terminal lacks are spelt, and no reader need stay (`| head`)."""
+    """Output that cannot fail what it tells of: letters that a terminal lacks are spelt, and no reader need stay."""
 
     def __init__(self, stream: Any):
         self._stream = stream

@@ -1,4 +1,4 @@
-"""What a script refuses: every option, flag, file and folder that cannot be, in one sentence and before anything is recorded."""
+"""What a script refuses: every option, flag, file and folder that cannot be, in one sentence before anything is recorded."""
 
 import importlib
 import json
@@ -17,7 +17,8 @@ from experiments import segment
 from experiments.tracking import checkpoints, code, launch
 from experiments.tracking.options import TABLES
 
-NONSENSE = ["1j", "b'x'", "['a']", "-1e400", "1e400", "nan", "-5", "None", "{'a': 1}", "{1: 2}", "[[1], [2]]", "9" * 30, "'\\x00'", "é", "-1..1",
+NONSENSE = ["1j", "b'x'", "['a']", "-1e400", "1e400", "nan", "-5", "None", "{'a': 1}", "{1: 2}", "[[1], [2]]", "9" * 30,
+            "'\\x00'", "é", "-1..1",
             "lambda", "[1e400]", "{1, 2}", "__import__('os')", "True", ""]  # fmt: skip
 
 
@@ -67,8 +68,8 @@ def test_names_of_entries_can_be_stored(name, text):
 
 SACRED = "-l -C -P -b -e -m -u -F -q -d -i -n -f -s -S -t -p".split()
 LONG = (
-    "loglevel=X capture=no priority=3 beat-interval=2 enforce_clean mongo_db=x unobserved file_storage=x queue pdb id=3 name=x force "
-    "sql=x s3=x tiny_db=x print-config"
+    "loglevel=X capture=no priority=3 beat-interval=2 enforce_clean mongo_db=x unobserved file_storage=x queue pdb id=3 "
+    "name=x force sql=x s3=x tiny_db=x print-config"
 )
 
 
@@ -264,7 +265,8 @@ def test_a_wrong_heuristic_waits_neither_for_torchmetrics_nor_for_the_task():
     listed = (
         "import sys; from experiments.segment import SCRIPT\n"
         "try: SCRIPT.check(SCRIPT.values(['heuristic=bold']))\n"
-        "except ValueError: print({'torchvision', 'torchmetrics', 'sklearn', 'skimage', 'monai', 'baal', 'matplotlib'} & set(sys.modules))"
+        "except ValueError: print(set(sys.modules)"
+        " & {'torchvision', 'torchmetrics', 'sklearn', 'skimage', 'monai', 'baal', 'matplotlib'})"
     )
     process = started("-c", listed)
     assert process.stdout.strip() == "set()", process.stderr
