@@ -75,7 +75,9 @@ def _environment(document: Document) -> dict[str, str]:
     split = [str(package).partition("==") for package in experiment.get("dependencies") or ()]
     versions = {name: version for name, _, version in split}
     cards = [str(card.get("model", "unknown")) for card in (host.get("gpus") or {}).get("gpus", ())]
-    code = {(str(r["commit"])[:10], bool(r["dirty"])) for r in experiment.get("repositories") or ()}
+    known = host.get("code") or {}
+    places = [known] if known.get("commit") else experiment.get("repositories") or ()  # as earlier versions kept it
+    code = {(str(r["commit"])[:10], bool(r["dirty"])) for r in places}
     return {
         "python": str(host.get("python_version", "unknown")),
         **{name: versions.get(name, "unknown") for name in PACKAGES},

@@ -13,6 +13,7 @@ from sacred.config import ConfigDict
 from sacred.utils import apply_backspaces_and_linefeeds
 
 from data.catalogue import OWN, module_of
+from data.catalogue import check as check_dataset
 from data.files import folder_from, folder_of, require_writable, under_root
 from data.names import Refused
 from experiments.tracking import declare, launch
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
 SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})  # type: ignore[union-attr]
+NOT_SAID = ("Added new config entry", "Aborted after", "Failed after")  # by Sacred: scripts say what matters themselves
 CONTINUED = ("main", "supervised")  # commands whose runs are continued where they stopped
 
 
@@ -56,7 +58,8 @@ class Script:
         ex.captured_out_filter = apply_backspaces_and_linefeeds  # type: ignore[assignment]
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logger = logging.getLogger(self.name)
-        logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
+        for said_by in (logger, logger.getChild(self.name)):  # the experiment, and its runs
+            said_by.addFilter(lambda record: not record.getMessage().startswith(NOT_SAID))
         ex.logger = logger  # type: ignore[assignment]
         # Sacred lets dictionaries grow only where a function takes them.
         ex.capture(lambda heuristic_options, dataset_options=None, pseudo_thresholds=None: None)
@@ -109,7 +112,6 @@ class Script:
         meta = {"named_configs": list(presets)}
         sacred: dict[str, Any] = {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
         if command not in (*CONTINUED, "evaluate", "splits"):
-            declare.check(self.options, options)
             return self.ex.run(command, **sacred)
         heuristic = self.check(options)
         checkpoint = self.checkpoint_of(command if command in CONTINUED else "main", options)
@@ -135,16 +137,20 @@ class Script:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
         declare.check(self.options, options)
         from experiments.tracking.combinations import check_together  # late: needs torch
+        from heuristics.core.fitting import require_given
 
+        check_dataset(self.name, options["dataset"], options["dataset_options"])
+        heuristic = check_together(options)
         definition = self.definition()
-        heuristic = check_together(options, definition.gives(options))
+        require_given(heuristic, definition.gives(options))
         if options["results_dir"]:
             require_writable("results_dir", under_root(options["results_dir"]))
         definition.check(options)
         return heuristic
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """The options with the name that figures give the dataset: its own, or that of the user's folder."""
+        """The options, each checked, with the name that figures give the dataset: its own, or that of the user's folder."""
+        declare.check(self.options, options)
         own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
         return {**options, "dataset_title": options["dataset_title"] or own}
 

@@ -5,10 +5,13 @@ python experiments/detect.py with bccd_quick heuristic=box_entropy run=3  # real
 python experiments/detect.py print_named_configs                        # what else there is
 """
 
+import signal
 import sys
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that `data` is ours wherever this is started from
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback; later `launch` listens
 
 from sacred import Experiment
 

@@ -16,8 +16,7 @@ from data.store import Images
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
 from heuristics.core import aggregating
-from heuristics.core.evidence import MC
-from heuristics.core.registry import Heuristic
+from heuristics.core.registry import MC, Heuristic
 from heuristics.core.selecting import select
 from heuristics.core.two_stage import second_stage, shortlist
 

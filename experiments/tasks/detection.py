@@ -12,7 +12,6 @@ from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from data import catalogue
 from data.augment.boxes import AUGMENTATIONS, appearance
 from data.files import folder_of, under_root
 from data.loading import load as load_images
@@ -53,7 +52,6 @@ def gives(options: Values) -> Gives:
 def check(options: Values) -> None:
     """Refuse what no single option shows, before data are loaded."""
     require_metric(options["metric"], METRICS, stochastic=False)
-    catalogue.check("detect", options["dataset"], options["dataset_options"])
     check_conventions(*(options[name] for name in ("criterion", "iou", "second_hit", "convention")))
     if options["balance"] != "none":
         boxes = "needs one predicted class per image, and a detector finds many boxes; use balance=none"

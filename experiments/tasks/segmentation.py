@@ -11,7 +11,6 @@ from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from data import catalogue
 from data.augment.images import AUGMENTATIONS, crop_example
 from data.files import folder_of
 from data.loading import load as load_images
@@ -45,7 +44,6 @@ def check(options: Values) -> None:
     if options["metric"].startswith("mc_") and not options["eval_samples"]:
         mean = "is of the mean of stochastic passes on test: set eval_samples, for example to 20"
         raise Refused(f"metric {options['metric']!r} {mean}")
-    catalogue.check("segment", options["dataset"], options["dataset_options"])
 
 
 def load(options: Values) -> Images:

@@ -91,7 +91,9 @@ def check(options: Options, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name not in options:
             raise Refused(f"unknown option {name!r}.{suggestion(name, options)} All options: print_config")
-        check_value(name, value, options[name].default, options[name].limit)
+        option = options[name]
+        if (type(value), value) != (type(option.default), option.default):  # names of a default's table need not be imported
+            check_value(name, value, option.default, option.limit)
 
 
 def literal(name: str, text: str) -> Any:

@@ -48,6 +48,7 @@ EVIDENCE = {
     "validation_probs": "(V, C, *S) probs on the validation set",
     "validation_targets": "(V,) targets of the validation set",
 }
+MC = frozenset({"mc_mean", "mc_entropy", "mc_std", "mc_votes", "mc_probs"})  # statistics of stochastic passes
 GIVEN = {
     "n_pool": "number of images in the pool",
     "n_query": "number of images to label in this cycle",
