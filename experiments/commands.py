@@ -120,13 +120,13 @@ class Script:
             return self._observed(command, sacred)
         with checkpoint.lock():
             state, code = checkpoint.open(options["resume"]), self.code_of(options)
-            if state is not None and checkpoint.is_completed(state):
-                self._name_finished(checkpoint, state, options, code)
-                return None
-            if state is not None:
-                checkpoint.require_same_code(state, code, options["resume"])
-            self.begun = Begun(options, heuristic, checkpoint, state, code)
-            return self._observed(command, sacred)
+            if state is None or not checkpoint.is_completed(state):
+                if state is not None:
+                    checkpoint.require_same_code(state, code, options["resume"])
+                self.begun = Begun(options, heuristic, checkpoint, state, code)
+                return self._observed(command, sacred)
+        self._name_finished(checkpoint, state, options, code)  # held no longer: others may ask the same
+        return None
 
     def check(self, options: declare.Values) -> Heuristic:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""

@@ -69,9 +69,10 @@ def active_learning(study: Study, state: State, record: Callable[[Row], None]) -
             if answered is None:
                 return state
             row |= asked
+            positions = np.searchsorted(pool, answered)
             state.picks.append(answered)
-            state.scores.append(selection.scores_of_chosen())
-            active.label(np.searchsorted(pool, answered).tolist())  # pool-relative, as baal expects
+            state.scores.append(selection.scores_of(positions))
+            active.label(positions.tolist())  # pool-relative, as baal expects
         record(row)
         state.curve.append(row)
         state.labelled_map = active.labelled_map.copy()

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import experiments.segment as segment
-from experiments.tracking.common import Refused
-from tests.experiments.runs import command_line, run_in_process
+from data.names import Refused
+from experiments.segment import PRESETS, SCRIPT
+from tests.experiments.runs import ROOT, command_line, run_in_process
 
 MISTAKES = [
     ({"heuristc": "bald"}, "unknown option 'heuristc'. Did you mean 'heuristic'\\?"),
@@ -42,14 +42,14 @@ MISTAKES = [
 @pytest.mark.parametrize(("options", "sentence"), MISTAKES, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
 def test_mistakes_in_options(options, sentence):
     with pytest.raises(Refused, match=sentence):
-        run_in_process(segment.ex, **options)
+        run_in_process(SCRIPT, **options)
     assert not list(Path(os.environ["ALIQUOT_RUNS"]).glob("[0-9]*")), "nothing is recorded"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there():
     with pytest.raises(Refused, match="device=cuda was asked for, but this machine has none such .*use device=cpu"):
-        run_in_process(segment.ex, device="cuda")
+        run_in_process(SCRIPT, device="cuda")
 
 
 LATER = [
@@ -67,7 +67,7 @@ LATER = [
 @pytest.mark.parametrize(("options", "sentence"), LATER, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
 def test_mistakes_that_only_the_data_or_the_training_show(options, sentence):
     with pytest.raises(Refused, match=sentence):
-        run_in_process(segment.ex, **options)
+        run_in_process(SCRIPT, **options)
 
 
 @pytest.mark.parametrize("word", ["run=abc", "seed=007", "run=1.5"])
@@ -85,14 +85,14 @@ def test_on_the_command_line_a_mistake_is_one_line_and_exit_code_1():
 
 
 def test_scripts_agree_from_the_root_and_from_their_own_folder():
-    root = Path(__file__).parent.parent.parent
-    one, two = (command_line("print_config", "with", "glas_quick", cwd=folder) for folder in (root, root / "experiments"))
+    folders = (ROOT, ROOT / "experiments")
+    one, two = (command_line("print_config", "with", "glas_quick", cwd=folder) for folder in folders)
     assert one.returncode == two.returncode == 0 and one.out == two.out and "heuristic = " in one.out
 
 
 def test_the_manual_reads_like_one():
     process = command_line("print_named_configs")
-    for preset in ("glas", "glas_quick", "dsb2018", "folder", "tiny"):
+    for preset in PRESETS:
         line = next(line for line in process.out.splitlines() if line.strip().startswith(preset))
         assert "#" in line and len(line) > 30, line
     config = command_line("print_config").out
