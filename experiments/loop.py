@@ -17,7 +17,7 @@ from tqdm import tqdm
 from data.splits import Splits
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
-from experiments.learning.labels import FromDataset
+from experiments.learning.labels import Labels
 from experiments.learning.querying import QueryOptions, Selection, query
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.training import fit
@@ -38,7 +38,7 @@ class Study:
     splits: Splits
     heuristic: Heuristic
     query: QueryOptions
-    labels: FromDataset  # who answers
+    labels: Labels  # who answers
     n_cycles: int
     start: str  # cold: from new weights each cycle | warm: from the weights of the cycle before
     metric: str  # what validation maximises
