@@ -1,4 +1,4 @@
-"""Images and what is known of them: `data.load(task, name, data_root, **options)` reads any dataset of the catalogue."""
+"""Images and what is known of them: `data.load(task, name, data_root, **options)` reads any dataset."""
 
 from typing import Any
 

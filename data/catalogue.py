@@ -11,9 +11,8 @@ from data.limits import Limit, check_options, options_of
 from data.names import Refused, require_one_of
 
 MEDMNIST = "data.sets.medmnist:medmnist"
-CATALOGUE: dict[
-    str, dict[str, tuple[str, ...]]
-] = {  # task -> dataset -> its loader as module:function, and its first argument
+# task -> dataset -> its loader as module:function, and its first argument
+CATALOGUE: dict[str, dict[str, tuple[str, ...]]] = {
     "segment": {
         "phantom": ("data.phantoms.glands:phantom",),
         "glas": ("data.sets.glas:glas",),
@@ -50,19 +49,13 @@ CATALOGUE: dict[
         "voc": ("data.formats.voc:voc",),
     },
 }
-OWN = frozenset(
-    {"folder", "coco", "voc"}
-)  # datasets that are whatever lies in the user's folder: another folder, other data
+OWN = frozenset({"folder", "coco", "voc"})  # whatever lies in the user's folder: another folder, other data
 NOT_HERE = {  # known datasets that cannot be used, and why
-    "chestmnist": "chestmnist gives each image 14 yes-or-no labels, and only sets with one class per image can be used here"
+    "chestmnist": "chestmnist gives each image 14 yes-or-no labels, "
+    "and only sets with one class per image can be used here"
 }
-GIVEN = (
-    "name",
-    "data_root",
-    "image_size",
-    "scale",
-    "cache_root",
-)  # what scripts pass to a loader; all else are the dataset's options
+# What scripts pass to a loader; all else are the dataset's options.
+GIVEN = ("name", "data_root", "image_size", "scale", "cache_root")
 
 
 def names(task: str) -> list[str]:
@@ -72,7 +65,7 @@ def names(task: str) -> list[str]:
 
 
 def loader(task: str, name: str) -> Callable[..., Any]:
-    """The function that reads a dataset and gives `data.store.Images`. Refused with the nearest name where there is none such."""
+    """The function that reads a dataset as `data.store.Images`. Refused with the nearest name where there is none."""
     if name in NOT_HERE:
         raise Refused(NOT_HERE[name])
     require_one_of("dataset", name, names(task))
@@ -97,6 +90,7 @@ def check(task: str, name: str, chosen: Mapping[str, Any]) -> None:
     for option in chosen:
         if option in GIVEN:
             raise Refused(
-                f"dataset_options.{option} is no option of a dataset; set dataset, data_root or the size of images beside it"
+                f"dataset_options.{option} is no option of a dataset; "
+                "set dataset, data_root or the size of images beside it"
             )
     check_options(f"dataset {name!r}", known, chosen)

@@ -19,7 +19,9 @@ class DiskFull(Refused, OSError):
 
 
 def under_root(path: str | Path) -> Path:
-    """A path as users give it: `~` is their home, and relative ones start at the project, wherever the command was typed."""
+    """A path as users give it: `~` is their home, and relative ones start at the project, wherever the command was
+    typed.
+    """
     return ROOT / Path(path).expanduser()
 
 

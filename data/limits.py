@@ -12,16 +12,16 @@ from typing import Any, get_args
 
 from data.names import Refused, require_one_of, suggestion
 
-WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text", dict: "a dictionary", list: "a list",
-         tuple: "a list"}  # fmt: skip
+WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text", dict: "a dictionary"}
+WORDS |= {list: "a list", tuple: "a list"}
 
 
 @dataclass(frozen=True)
 class Between:
     """A number from `low` to `high`, both included."""
 
-    low: int | float
-    high: int | float
+    low: float | int
+    high: float | int
 
     def check(self, name: str, value: Any) -> None:
         if not self.low <= value <= self.high:
@@ -45,8 +45,8 @@ class OneOf:
 class Numbers:
     """A list of numbers from `low` to `high`: of any length, or of `count`; in any order, or `rising`."""
 
-    low: int | float
-    high: int | float
+    low: float | int
+    high: float | int
     count: int = 0
     rising: bool = False
 
@@ -65,7 +65,7 @@ Limit = Between | OneOf | Numbers
 
 
 def check_value(name: str, value: Any, default: Any, limit: Limit | None) -> None:
-    """Refused where the value has not the type of its default or is outside its limit; a default of None is a value too."""
+    """Refused where the value has not the type of its default or is outside its limit (None where that is the default)."""
     kind = list if default is None else type(default)
     if default is None and value is None:
         return

@@ -14,9 +14,10 @@ from data.store import Images
 def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None = None, **chosen: Any) -> Images:
     """The dataset called `name` of a task: masks for 'segment', classes for 'classify', boxes for 'detect'.
 
-    `scale` in (0, 1] shrinks images with masks or boxes, `image_size` brings images with classes to so many pixels a side (None leaves
-    them as they are); all else in `chosen` are options of the dataset, see `options`. Images are decoded on the first use and
-    memory-mapped from `cache_root` afterwards. Parts are 'train', 'test' (or several that begin so) and, where official, 'val'.
+    `scale` in (0, 1] shrinks images with masks or boxes, `image_size` brings images with classes to so many pixels a
+    side (None leaves them as they are); all else in `chosen` are options of the dataset, see `options`. Images are
+    decoded on the first use and memory-mapped from `cache_root` afterwards. Parts are 'train', 'test' (or several that
+    begin so) and, where official, 'val'.
 
     Raises Refused for a wrong name, option or file, with the nearest valid choice; Missing with the expected tree.
     """

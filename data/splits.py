@@ -1,4 +1,6 @@
-"""Division of a dataset into train, validation and test: stratified by group, by whole patients, the same for the same generator."""
+"""Division of a dataset into train, validation and test: stratified by group, by whole patients, the same for the same
+generator.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,10 @@ def divide(
 ) -> tuple[Int[ndarray, " kept"], Int[ndarray, " held"]]:
     """Draw a part that holds every group in proportion. Returns rising indices (kept, held).
 
-    `groups` are the strata of n images, or n itself for one stratum; `held` is a count (int) or a fraction in [0, 1) (float). Each group
-    gives its proportional share, rounded by largest remainders, ties by `rng`, so that the shares sum to the count. With `patients`, those
-    with the same name stay together ('' is a patient of its own), and the count and shares are met as nearly as whole patients allow.
+    `groups` are the strata of n images, or n itself for one stratum; `held` is a count (int) or a fraction in [0, 1)
+    (float). Each group gives its proportional share, rounded by largest remainders, ties by `rng`, so that the shares
+    sum to the count. With `patients`, those with the same name stay together ('' is a patient of its own), and the
+    count and shares are met as nearly as whole patients allow.
     """
     strata = np.zeros(groups, np.int64) if isinstance(groups, int) else np.asarray(groups)
     n = len(strata)
@@ -60,9 +63,11 @@ def divide(
 def initial(
     groups: Sequence[int] | Integer[ndarray, " n"], n_initial: int, rng: np.random.Generator, stratified: bool
 ) -> Int[ndarray, " q"]:
-    """Rising indices of the first labelled set: uniform, or (stratified) of every group equally many, as far as it has them.
+    """Rising indices of the first labelled set: uniform, or (stratified) of every group equally many, as far as it has
+    them.
 
-    What does not divide equally goes to groups that `rng` chooses; a group that is used up leaves its share to the others.
+    What does not divide equally goes to groups that `rng` chooses; a group that is used up leaves its share to the
+    others.
     """
     strata = np.asarray(groups)
     if not 1 <= n_initial <= len(strata):
@@ -78,34 +83,46 @@ def initial(
 
 
 def make_splits(images: Images, n_val: int, rng: np.random.Generator) -> Splits:
-    """Official parts where there are any: 'test...' to test, 'val' to validate; else `n_val` images of 'train' are held out.
+    """Official parts where there are any: 'test...' to test, 'val' to validate; else `n_val` images of 'train' are held
+    out.
 
-    The held-out images are drawn by `divide`: stratified by group, by whole patients where the dataset names them; a UserWarning says so
-    when that gives another number than `n_val`. With n_val = 0 nothing is validated with, and an official 'val' part is left unused.
-    Official parts are taken as they are, even where they share patients.
+    The held-out images are drawn by `divide`: stratified by group, by whole patients where the dataset names them; a
+    UserWarning says so when that gives another number than `n_val`. With n_val = 0 nothing is validated with, and an
+    official 'val' part is left unused. Official parts are taken as they are, even where they share patients.
     """
     test = images.part(*_test_parts(images))
     train = images.part("train")
     for part, found in (("train", train), ("test", test)):
         if not len(found):
-            raise Refused(f"dataset {images.dataset!r} has no {part} images, only {', '.join(sorted(set(images.parts)))}")
+            raise Refused(
+                f"dataset {images.dataset!r} has no {part} images, only {', '.join(sorted(set(images.parts)))}"
+            )
     if n_val == 0:
         return Splits(train, None, test)
     if "val" in images.parts:
         return Splits(train, images.part("val"), test)
     if not 0 < n_val < len(train):
-        raise Refused(f"n_val={n_val} must be from 0 to {len(train) - 1}: {images.dataset!r} has {len(train)} images to train with")
+        raise Refused(
+            f"n_val={n_val} must be from 0 to {len(train) - 1}: "
+            f"{images.dataset!r} has {len(train)} images to train with"
+        )
     named = bool((train.patients != "").any())
     kept, held = divide(train.groups, n_val, rng, train.patients if named else None)
     if not len(held) or not len(kept):
-        raise Refused(f"n_val={n_val} of the {len(train)} images of {images.dataset!r} cannot be held out without dividing a patient")
+        raise Refused(
+            f"n_val={n_val} of the {len(train)} images of {images.dataset!r} "
+            "cannot be held out without dividing a patient"
+        )
     if len(held) != n_val:
-        warnings.warn(f"validation has {len(held)} images, not n_val={n_val}: images of one patient stay together.", stacklevel=2)
+        warnings.warn(
+            f"validation has {len(held)} images, not n_val={n_val}: images of one patient stay together.", stacklevel=2
+        )
     return Splits(train.subset(kept), train.subset(held), test)
 
 
 def write_splits(splits: Splits, folder: Path) -> list[Path]:
-    """Write train.csv, val.csv (without rows where there is none) and test.csv, and one file per test part where there are several names.
+    """Write train.csv, val.csv (without rows where there is none) and test.csv, and one file per test part where there
+    are several names.
 
     `index` is the position in the dataset as loaded.
     """
@@ -117,12 +134,15 @@ def write_splits(splits: Splits, folder: Path) -> list[Path]:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             if images is not None:
-                writer.writerows(zip(images.rows, images.names, images.groups, images.patients, images.parts, strict=True))
+                writer.writerows(
+                    zip(images.rows, images.names, images.groups, images.patients, images.parts, strict=True)
+                )
     return [folder / f"{stem}.csv" for stem in tables]
 
 
 def read_splits(images: Images, folder: Path) -> Splits:
-    """The division that train.csv, val.csv (optional) and test.csv under `folder` describe, images found by the column `name`.
+    """The division that train.csv, val.csv (optional) and test.csv under `folder` describe, images found by the column
+    `name`.
 
     ValueError names a file without that column, an unknown name, a name that occurs twice, or a part without images.
     """
@@ -134,7 +154,10 @@ def read_splits(images: Images, folder: Path) -> Splits:
         file = folder / f"{stem}.csv"
         for name in _names(file, optional=stem == "val"):
             if name not in index_of:
-                raise Refused(f"{file} names {name!r}, which dataset {images.dataset!r} does not have.{suggestion(name, index_of)}")
+                raise Refused(
+                    f"{file} names {name!r}, which dataset {images.dataset!r} "
+                    f"does not have.{suggestion(name, index_of)}"
+                )
             if name in seen:
                 again = "twice" if seen[name] == file else f"as {seen[name].name} does"
                 raise Refused(f"{file} names {name!r} {again}, expected every image once")
@@ -159,11 +182,13 @@ def _shares(sizes: Int[ndarray, " g"], count: int, rng: np.random.Generator) -> 
     return shares
 
 
-def _whole_patients(member: Int[ndarray, " n"], patients: ndarray, shares: Int[ndarray, " g"], rng: np.random.Generator) -> ndarray:
+def _whole_patients(
+    member: Int[ndarray, " n"], patients: ndarray, shares: Int[ndarray, " g"], rng: np.random.Generator
+) -> ndarray:
     """Mask (n,) of the images of patients who together come nearest to the shares: in count first, then by group.
 
-    Patients are met in random order and taken if that comes nearer in group sizes and, with twice the weight, in count. The first order
-    that meets the count, with groups one image off on average, is kept, or else the best of all.
+    Patients are met in random order and taken if that comes nearer in group sizes and, with twice the weight, in count.
+    The first order that meets the count, with groups one image off on average, is kept, or else the best of all.
     """
     alone = np.array([f"{i}" if patient == "" else f"={patient}" for i, patient in enumerate(patients)])
     owner = np.unique(alone, return_inverse=True)[1]
@@ -196,7 +221,9 @@ def _names(file: Path, optional: bool) -> list[str]:
     with file.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines)
         if "name" not in (reader.fieldnames or []):
-            raise Refused(f"{file} has no column 'name'; its columns are {', '.join(reader.fieldnames or []) or 'none'}")
+            raise Refused(
+                f"{file} has no column 'name'; its columns are {', '.join(reader.fieldnames or []) or 'none'}"
+            )
         return [(row["name"] or "").strip() for row in reader]
 
 
@@ -209,5 +236,8 @@ def table(splits: Splits) -> str:
     for name, images in rows.items():
         of_group = [0 if images is None else int((images.groups == g).sum()) for g in groups]
         patients = 0 if images is None else len(set(images.patients.tolist()) - {""})
-        lines.append(f"{name:<8}{0 if images is None else len(images):>8}{patients or '-':>10}" + "".join(f"{n:>10}" for n in of_group))
+        lines.append(
+            f"{name:<8}{0 if images is None else len(images):>8}{patients or '-':>10}"
+            + "".join(f"{n:>10}" for n in of_group)
+        )
     return "\n".join(lines)

@@ -1,6 +1,7 @@
 """One image dataset for all tasks: decoded once into memory-mapped files, shared by every view of it.
 
-A loader yields one `Record` per image; `cached` writes them to `data/cache/` on the first use and maps them on later ones.
+A loader yields one `Record` per image; `cached` writes them to `data/cache/` on the first use and maps them on later
+ones.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Record(NamedTuple):
 
     name: str  # unique, as users know it: the file name without folder
     image: ndarray  # (H, W, channels) uint8, channels 1 or 3
-    target: ndarray  # "class": () int64 | "class_map", "instance_map": (H, W) uint8 or uint16 | "boxes": (M, 5) xyxy + class, float32
+    # "class": () int64 | "class_map", "instance_map": (H, W) uint8 or uint16 | "boxes": (M, 5) xyxy + class, float32
+    target: ndarray
     group: int = 0  # stratum for splits and the initial set: grade, class; known before labelling
     part: str = "train"  # official part: train, val, test, testA, ...
     patient: str = ""  # images of one patient never fall on both sides of a split made here

@@ -14,8 +14,9 @@ Result = TypeVar("Result")
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """`map` over threads that keeps the order and never holds more than a few results per thread; errors pass through.
 
-    With 0 workers each item is worked on when it is asked for. Threads, not processes: numpy, Pillow and torch release the interpreter's
-    lock while they work, nothing has to be copied, and a process that is killed leaves no other behind.
+    With 0 workers each item is worked on when it is asked for. Threads, not processes: numpy, Pillow and torch release
+    the interpreter's lock while they work, nothing has to be copied, and a process that is killed leaves no other
+    behind.
     """
     if not workers:
         yield from map(function, items)

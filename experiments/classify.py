@@ -20,7 +20,9 @@ from experiments.tracking.options import CLASSIFY
 
 
 def _task():
-    from experiments.tasks.classification import TASK  # torch and all that hangs on it: a refused option need not wait for it
+    from experiments.tasks.classification import (
+        TASK,  # torch and all that hangs on it: a refused option need not wait for it
+    )
 
     return TASK
 

@@ -19,7 +19,9 @@ from experiments.tracking.options import DETECT
 
 
 def _task():
-    from experiments.tasks.detection import TASK  # torch and all that hangs on it: a refused option need not wait for it
+    from experiments.tasks.detection import (
+        TASK,  # torch and all that hangs on it: a refused option need not wait for it
+    )
 
     return TASK
 

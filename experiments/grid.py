@@ -25,7 +25,17 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, wherev
 from tqdm import tqdm
 
 from experiments.grids.examining import examined
-from experiments.grids.jobs import Job, Outcome, noting_stops, recorded, require_address, require_storable, run_here, send_rest, table
+from experiments.grids.jobs import (
+    Job,
+    Outcome,
+    noting_stops,
+    recorded,
+    require_address,
+    require_storable,
+    run_here,
+    send_rest,
+    table,
+)
 from experiments.grids.words import expand, parse
 
 tqdm.monitor_interval = 0  # no thread beside the processes that are started

@@ -1,8 +1,9 @@
 """Diversity: choose images whose embeddings spread over the pool or cover it, whatever the model predicts.
 
-All see the whole pool at once and return `n_query` distinct pool indices, best first; when a strategy has nothing more to say (all
-that is left are duplicates of picks, or everything is covered) the rest is drawn at random. All work on the device of the tensors
-and without any N x N matrix. Raises ValueError for a non-finite embedding or for more queries than images.
+All see the whole pool at once and return `n_query` distinct pool indices, best first; when a strategy has nothing more
+to say (all that is left are duplicates of picks, or everything is covered) the rest is drawn at random. All work on the
+device of the tensors and without any N x N matrix. Raises ValueError for a non-finite embedding or for more queries
+than images.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ from torch import Tensor
 
 from data.limits import Between, OneOf
 from data.names import Refused
-from heuristics.core.clustering import BLOCK, METRICS, blocks, check_pool, completed, frame, lloyd, nearest_centre, squared_norms
+from heuristics.core.clustering import (
+    BLOCK,
+    METRICS,
+    blocks,
+    check_pool,
+    completed,
+    frame,
+    lloyd,
+    nearest_centre,
+    squared_norms,
+)
 from heuristics.core.near import Placed
 from heuristics.core.registry import selector
 
@@ -29,7 +40,8 @@ FIRST_CENTRES = 64  # labelled images that every image is compared with, for its
 
 @selector
 def kmeans(embeddings: Float[Tensor, "n d"], n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
-    """The image nearest each centroid of a k-means clustering of the pool into `n_query` clusters, largest cluster first.
+    """The image nearest each centroid of a k-means clustering of the pool into `n_query` clusters, largest cluster
+    first.
 
     O(N D n_query) time per round, at most 20 rounds (Zhdanov, 2019, section 3, without weights).
     """
@@ -53,13 +65,14 @@ def coreset(
     rng: np.random.Generator,
     metric: Annotated[str, OneOf(METRICS)] = "l2",
 ) -> Int[ndarray, " q"]:
-    """Greedy k-centre: again and again the image farthest from its nearest labelled or chosen one (Sener & Savarese, 2018, alg. 1).
+    """Greedy k-centre: again and again the image farthest from its nearest labelled or chosen one (Sener & Savarese,
+    2018, alg. 1).
 
-    `metric` is l2 or cosine. Without labelled images the first pick is random. The picks are those of the plain algorithm, which
-    updates N distances after every pick, in O((L + n_query) N D) time. Here the distances are upper bounds that only a small front
-    of the farthest images keeps up to date; the farthest of the front is the farthest of all as long as it lies above the bounds
-    of the others. Memory is O((FRONT + L + n_query) D + N) beside the embeddings. Among equally far images (duplicates) chance
-    decides.
+    `metric` is l2 or cosine. Without labelled images the first pick is random. The picks are those of the plain
+    algorithm, which updates N distances after every pick, in O((L + n_query) N D) time. Here the distances are upper
+    bounds that only a small front of the farthest images keeps up to date; the farthest of the front is the farthest of
+    all as long as it lies above the bounds of the others. Memory is O((FRONT + L + n_query) D + N) beside the
+    embeddings. Among equally far images (duplicates) chance decides.
     """
     check_pool(embeddings, n_query, labelled_embeddings=labelled_embeddings)
     framed = frame(embeddings, labelled_embeddings, metric)
@@ -77,7 +90,8 @@ def coreset(
         picks.append(int(order[0]))
         centres[0], n_centres = framed(embeddings[order[:1]])[0], 1
 
-    # A first bound for every image, from some of the centres: most images never come near the front and need no better one.
+    # A first bound for every image, from some of the centres: most images never come near the front and need no better
+    # one.
     first = min(n_centres, FIRST_CENTRES)
     bound = torch.cat([nearest_centre(framed(embeddings[part]), centres[:first])[0] for part in blocks(n)])[order]
     if picks:
@@ -98,7 +112,9 @@ def coreset(
                 break
             picks.append(int(order[front[at]]))
             centres[n_centres] = rows[at]
-            distance = torch.minimum(distance, nearest_centre(rows, rows[at : at + 1], squares, squares[at : at + 1])[0])
+            distance = torch.minimum(
+                distance, nearest_centre(rows, rows[at : at + 1], squares, squares[at : at + 1])[0]
+            )
             distance[at] = -1
             n_centres += 1
         bound[front], known[front] = distance, n_centres
@@ -106,7 +122,8 @@ def coreset(
 
 
 def _front(bound: Float[Tensor, " n"], size: int) -> tuple[Int[Tensor, " m"], float, int]:
-    """Positions of the largest bounds in rising order, the largest bound outside, and the first position outside that has it.
+    """Positions of the largest bounds in rising order, the largest bound outside, and the first position outside that
+    has it.
 
     Of equal bounds those at the first positions are inside.
     """
@@ -130,11 +147,12 @@ def typiclust(
 ) -> Int[ndarray, " q"]:
     """The most typical image of each of the largest clusters without a label (Hacohen et al., 2022, alg. 1).
 
-    k-means of labelled and pool images into min(L + n_query, `max_clusters`) clusters. Each pick comes from the clusters with the
-    fewest labels (picks included), of these the largest, and is its image of highest typicality, the inverse of the mean distance
-    to the `neighbours` nearest others in its cluster (eq. 4). Clusters below `min_size` images serve only when no other has images
-    left. In a cluster of more than 5,000 images a random 5,000 stand for it. O(N D k) time for the clusters, O(5,000 N D) at
-    most for the typicality; memory of one copy of the embeddings where L > 0.
+    k-means of labelled and pool images into min(L + n_query, `max_clusters`) clusters. Each pick comes from the
+    clusters with the fewest labels (picks included), of these the largest, and is its image of highest typicality, the
+    inverse of the mean distance to the `neighbours` nearest others in its cluster (eq. 4). Clusters below `min_size`
+    images serve only when no other has images left. In a cluster of more than 5,000 images a random 5,000 stand for it.
+    O(N D k) time for the clusters, O(5,000 N D) at most for the typicality; memory of one copy of the embeddings where
+    L > 0.
     """
     check_pool(embeddings, n_query, labelled_embeddings=labelled_embeddings)
     if n_query == 0:
@@ -163,7 +181,11 @@ def typiclust(
 
 
 def _by_typicality(
-    everything: Float[Tensor, "m d"], rows: Int[ndarray, " k"], n_labelled: int, neighbours: int, rng: np.random.Generator
+    everything: Float[Tensor, "m d"],
+    rows: Int[ndarray, " k"],
+    n_labelled: int,
+    neighbours: int,
+    rng: np.random.Generator,
 ) -> list[int]:
     """The rows of one cluster that are no labelled ones, the most typical one last."""
     if len(rows) > 5000:
@@ -194,12 +216,14 @@ def probcover(
     n_clusters: Annotated[int, Between(1, 10**6)] = 10,
     max_points: Annotated[int, Between(1, 10**6)] = 10_000,
 ) -> Int[ndarray, " q"]:
-    """Again and again the image whose ball of radius `delta` holds the most uncovered images (Yehuda et al., 2022, alg. 1).
+    """Again and again the image whose ball of radius `delta` holds the most uncovered images (Yehuda et al., 2022, alg.
+    1).
 
-    Images within delta of a labelled one are covered from the start. delta=0 asks for the paper's estimate (section 3.3): the
-    largest radius at which a share `purity` of the balls hold one cluster only of a k-means into `n_clusters`, which should be the
-    number of classes. Where the pool is larger than `max_points` (and than 4 n_query) a random part of that size stands for it,
-    as centres and as points to be covered. O(m^2 D) time and m^2 bytes for m = min(N, max_points), independent of N.
+    Images within delta of a labelled one are covered from the start. delta=0 asks for the paper's estimate (section
+    3.3): the largest radius at which a share `purity` of the balls hold one cluster only of a k-means into
+    `n_clusters`, which should be the number of classes. Where the pool is larger than `max_points` (and than 4 n_query)
+    a random part of that size stands for it, as centres and as points to be covered. O(m^2 D) time and m^2 bytes for m
+    = min(N, max_points), independent of N.
     """
     check_pool(embeddings, n_query, labelled_embeddings=labelled_embeddings)
     if delta < 0 or not 0 < purity <= 1:
@@ -238,10 +262,11 @@ def probcover(
 
 
 def pure_radius(points: Float[Tensor, "m d"], n_clusters: int, purity: float, rng: np.random.Generator) -> float:
-    """The largest radius at which a share `purity` of the balls around the points hold points of one k-means cluster only.
+    """The largest radius at which a share `purity` of the balls around the points hold points of one k-means cluster
+    only.
 
-    A ball is pure up to the distance of its centre to the nearest point of another cluster, so that this radius is a quantile of
-    those distances. Infinite where all points are one cluster. O(m^2 D) time, O(BLOCK m) memory.
+    A ball is pure up to the distance of its centre to the nearest point of another cluster, so that this radius is a
+    quantile of those distances. Infinite where all points are one cluster. O(m^2 D) time, O(BLOCK m) memory.
     """
     labels = torch.from_numpy(lloyd(points, n_clusters, rng)[0]).to(points.device)
     framed = frame(points, least=torch.float64)

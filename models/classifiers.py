@@ -1,4 +1,5 @@
-"""Classification networks with one contract: `model(x) == model.head(model.features(x))`, dropout before the last linear layer.
+"""Classification networks with one contract: `model(x) == model.head(model.features(x))`, dropout before the last
+linear layer.
 
 Images come in 0..1 and are standardised by the first layer, so that no caller has to know a network's statistics.
 """
@@ -23,7 +24,8 @@ from models.weights import read_state
 # Statistics of ImageNet in 0..1; grey images use the mean over the three channels.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-Trunk = Callable[[int, float, int | None], tuple[nn.Module, int]]  # (channels, dropout, image_size) -> trunk, number of features
+# (channels, dropout, image_size) -> trunk, number of features.
+Trunk = Callable[[int, float, int | None], tuple[nn.Module, int]]
 VGG16: list[int | str] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 
 
@@ -53,7 +55,9 @@ class Classifier(nn.Module):
     `smallest`, the smallest side of an image that the trunk accepts.
     """
 
-    def __init__(self, trunk: nn.Module, dim: int, channels: int, num_classes: int, dropout: float, name: str, smallest: int):
+    def __init__(
+        self, trunk: nn.Module, dim: int, channels: int, num_classes: int, dropout: float, name: str, smallest: int
+    ):
         super().__init__()
         self.standardise = Standardise(channels)
         self.trunk = trunk
@@ -66,7 +70,8 @@ class Classifier(nn.Module):
         """Penultimate features, before the dropout of the head."""
         if images.shape[1] != self.channels or min(images.shape[-2:]) < self.smallest:
             raise Refused(
-                f"{self.name} was made for images of {self.channels} channel(s) and at least {self.smallest} pixels a side, "
+                f"{self.name} was made for images of {self.channels} "
+                f"channel(s) and at least {self.smallest} pixels a side, "
                 f"not for {images.shape[1]} x {images.shape[2]} x {images.shape[3]}"
             )
         return self.trunk(self.standardise(images))
@@ -111,7 +116,9 @@ def _resnet18_cifar(channels: int, dropout: float, image_size: int | None) -> tu
 
 
 def _vgg16_bn(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
-    """The convolutions of VGG16 with batch norm, averaged over space: its three linear layers (124 M weights) are left out."""
+    """The convolutions of VGG16 with batch norm, averaged over space: its three linear layers (124 M weights) are left
+    out.
+    """
     layers = make_layers(VGG16, batch_norm=True)
     for module in layers.modules():
         if isinstance(module, nn.Conv2d):
@@ -124,8 +131,8 @@ def _vgg16_bn(channels: int, dropout: float, image_size: int | None) -> tuple[nn
 def _small_cnn(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
     """The network of the BatchBALD paper for MNIST (Kirsch et al., 2019): two 5x5 convolutions and a hidden layer.
 
-    At 28 pixels it is the published one. Larger maps are averaged to 4x4; below 28 pixels the convolutions are padded, so that
-    16 pixels still end in a 4x4 map and 8 pixels in 2x2.
+    At 28 pixels it is the published one. Larger maps are averaged to 4x4; below 28 pixels the convolutions are padded,
+    so that 16 pixels still end in a 4x4 map and 8 pixels in 2x2.
     """
     padding = 2 if image_size is not None and image_size < 28 else 0
     side = min(4, image_size // 4) if padding and image_size else 4
@@ -161,15 +168,20 @@ NETWORKS = {
 
 
 def make_classifier(
-    name: str, num_classes: int, channels: int, dropout: float, weights: str | Path = "random", image_size: int | None = None
+    name: str,
+    num_classes: int,
+    channels: int,
+    dropout: float,
+    weights: str | Path = "random",
+    image_size: int | None = None,
 ) -> Classifier:
     """A classification network with dropout before its head.
 
-    `weights` is "random" (drawn from torch's global generator: seed it around this call), "imagenet" (torchvision's, downloaded once)
-    or a file: a state dict of the torchvision model, or of a network made here. Its head is used where the file is of a network
-    made here with as many classes, else the head is random. Networks for grey images take colour weights summed over the colours.
-    `image_size`, the smaller side of the images in pixels, checks that the network accepts them and shapes `small_cnn`
-    (default there: 28 or more).
+    `weights` is "random" (drawn from torch's global generator: seed it around this call), "imagenet" (torchvision's,
+    downloaded once) or a file: a state dict of the torchvision model, or of a network made here. Its head is used where
+    the file is of a network made here with as many classes, else the head is random. Networks for grey images take
+    colour weights summed over the colours. `image_size`, the smaller side of the images in pixels, checks that the
+    network accepts them and shapes `small_cnn` (default there: 28 or more).
 
     Raises ValueError for an unknown name, a value out of range, an image too small or weights that do not fit, and
     FileNotFoundError for a missing file.
@@ -199,7 +211,9 @@ def make_classifier(
     return model
 
 
-def _build(name: str, num_classes: int, channels: int, dropout: float, image_size: int | None, smallest: int) -> Classifier:
+def _build(
+    name: str, num_classes: int, channels: int, dropout: float, image_size: int | None, smallest: int
+) -> Classifier:
     trunk, dim = NETWORKS[name].trunk(channels, dropout, image_size)
     return Classifier(trunk, dim, channels, num_classes, dropout, name, smallest)
 
@@ -226,7 +240,9 @@ def _read_weights(weights: str | Path, name: str) -> dict[str, Tensor] | None:
 def _download(name: str) -> dict[str, Tensor]:
     if not NETWORKS[name].published:
         known = [other for other, network in NETWORKS.items() if network.published]
-        raise Refused(f"there are no ImageNet weights for {name!r}.{suggestion(name, known)} They exist for {', '.join(known)}")
+        raise Refused(
+            f"there are no ImageNet weights for {name!r}.{suggestion(name, known)} They exist for {', '.join(known)}"
+        )
     published = torchvision.models.get_model_weights(name)["DEFAULT"]
     try:
         return published.get_state_dict(progress=True, check_hash=True)
@@ -270,6 +286,8 @@ def _fitting_name(state: dict[str, Tensor], channels: int) -> str:
     """The name of a network that these weights fit, or ''."""
     for name, network in NETWORKS.items():
         with torch.device("meta"):
-            if not _load(_build(name, 2, channels, 0.5, None, network.smallest), {k: v.to("meta") for k, v in state.items()}):
+            if not _load(
+                _build(name, 2, channels, 0.5, None, network.smallest), {k: v.to("meta") for k, v in state.items()}
+            ):
                 return name
     return ""

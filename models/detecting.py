@@ -1,15 +1,16 @@
-"""What a detector finds, with all that query strategies ask of it: class distributions, proposals, stochastic passes, changed images.
+"""What a detector finds, with all that query strategies ask of it: class distributions, proposals, stochastic passes,
+changed images.
 
 One image's detections are a dict, sorted by score, highest first: boxes (M, 4) xyxy in pixels; labels (M,) in 0..C-1;
 scores (M,), the network's own score of that label, by which boxes are kept, suppressed and ranked; confidence (M,), its
-highest score of any class; probs (M, C + 1) that sum to 1, background first; proposals (M, 4), the regions from which the
-boxes were regressed.
+highest score of any class; probs (M, C + 1) that sum to 1, background first; proposals (M, 4), the regions from which
+the boxes were regressed.
 
 Two-stage detectors give a softmax over C + 1 classes for each proposal; scores and confidence are of its foreground.
 One-stage detectors give C independent scores s_c for each anchor (for FCOS s_c is the geometric mean of class and
 centre-ness, as in the publication's revision). For `probs`, and for nothing else, they are made one distribution: the
-background is prod_c (1 - s_c), and the rest is shared in proportion to s_c. In place of a proposal they have the anchor,
-which is nearly the same for all boxes of a level, so that tightness means nothing there.
+background is prod_c (1 - s_c), and the rest is shared in proportion to s_c. In place of a proposal they have the
+anchor, which is nearly the same for all boxes of a level, so that tightness means nothing there.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def from_detector(
 ) -> dict[str, Any]:
     """The wanted evidence on one batch, by the names of `heuristics.core.registry.EVIDENCE`.
 
-    Where `masks_seed` is given, stochastic pass k uses the same dropout masks for every box, and every image receives the same noise,
-    whatever else is in the batch; else both are drawn from torch's global generator. `embeddings` are the features of every level of
-    the pyramid but the coarsest, averaged over space, one level after the other.
+    Where `masks_seed` is given, stochastic pass k uses the same dropout masks for every box, and every image receives
+    the same noise, whatever else is in the batch; else both are drawn from torch's global generator. `embeddings` are
+    the features of every level of the pyramid but the coarsest, averaged over space, one level after the other.
     """
     batch, features = _see(model, images)
     found: dict[str, Any] = {}
@@ -89,7 +90,9 @@ def _detect(model: Any, batch: ImageList, features: dict[str, Tensor]) -> tuple[
     boxes, probs = _boxes_and_probs(model, pooled, proposals)
     numbers = [len(p) for p in proposals]
     limits = (heads.score_thresh, heads.nms_thresh, heads.detections_per_img)
-    parts = zip(boxes.split(numbers), probs.split(numbers), proposals, batch.image_sizes, pooled.split(numbers), strict=True)
+    parts = zip(
+        boxes.split(numbers), probs.split(numbers), proposals, batch.image_sizes, pooled.split(numbers), strict=True
+    )
     found, kept = [], []
     for image_boxes, image_probs, image_proposals, size, regions in parts:
         detections, rows = _select(image_boxes, image_probs[:, 1:], image_probs, image_proposals, size, limits)
@@ -98,8 +101,12 @@ def _detect(model: Any, batch: ImageList, features: dict[str, Tensor]) -> tuple[
     return found, torch.cat(kept)
 
 
-def _boxes_and_probs(model: Any, pooled: Tensor, proposals: list[Tensor]) -> tuple[Float[Tensor, "m c 4"], Float[Tensor, "m classes"]]:
-    """What the box head says of pooled regions: a box of each foreground class (M, C, 4), and class probabilities (M, C + 1)."""
+def _boxes_and_probs(
+    model: Any, pooled: Tensor, proposals: list[Tensor]
+) -> tuple[Float[Tensor, "m c 4"], Float[Tensor, "m classes"]]:
+    """What the box head says of pooled regions: a box of each foreground class (M, C, 4), and class probabilities (M, C
+    + 1).
+    """
     heads = model.roi_heads
     logits, offsets = heads.box_predictor(heads.box_head(pooled))
     boxes = heads.box_coder.decode(offsets, proposals).reshape(*logits.shape, 4)  # also where there is no box
@@ -114,7 +121,8 @@ def _select(
     size: tuple[int, int],
     limits: tuple[float, float, int],
 ) -> tuple[Detections, Int[Tensor, " m"]]:
-    """The detections of one image and the rows they come from: score threshold, suppression within each class, the best.
+    """The detections of one image and the rows they come from: score threshold, suppression within each class, the
+    best.
 
     The same steps in the same order as torchvision's, but each box keeps its distribution and its proposal.
     """
@@ -132,7 +140,9 @@ def _select(
 def _detect_in_one_stage(model: Any, batch: ImageList, features: dict[str, Tensor]) -> list[Detections]:
     maps = list(features.values())
     output = model.head(maps)
-    scores = output["cls_logits"][..., 1:].sigmoid()  # the first is of the background, which these detectors do not learn
+    scores = output["cls_logits"][
+        ..., 1:
+    ].sigmoid()  # the first is of the background, which these detectors do not learn
     if isinstance(model, FCOS):
         scores = (scores * output["bbox_ctrness"].sigmoid()).sqrt()
     limits = (model.score_thresh, model.nms_thresh, model.detections_per_img)
@@ -148,7 +158,9 @@ def _detect_in_one_stage(model: Any, batch: ImageList, features: dict[str, Tenso
 
 
 def distribution(scores: Float[Tensor, "m c"]) -> Float[Tensor, "m classes"]:
-    """Independent scores of C classes as one distribution over C + 1: background prod_c (1 - s_c), the rest in proportion to s_c."""
+    """Independent scores of C classes as one distribution over C + 1: background prod_c (1 - s_c), the rest in
+    proportion to s_c.
+    """
     background = (1 - scores).prod(1, keepdim=True)
     share = scores / scores.sum(1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
     return torch.cat([background, (1 - background) * share], 1)
@@ -166,14 +178,29 @@ def _embeddings(batch: ImageList, features: dict[str, Tensor]) -> Float[Tensor, 
 
 
 def _mc_detections(
-    model: nn.Module, batch: ImageList, found: list[Detections], pooled: Tensor | None, mc_samples: int, masks_seed: int | None
+    model: nn.Module,
+    batch: ImageList,
+    found: list[Detections],
+    pooled: Tensor | None,
+    mc_samples: int,
+    masks_seed: int | None,
 ) -> list[Detections]:
-    """The detections with mc_boxes (M, K, 4) and mc_probs (M, K, C + 1): the box head K times with dropout, all else computed once."""
+    """The detections with mc_boxes (M, K, 4) and mc_probs (M, K, C + 1): the box head K times with dropout, all else
+    computed once.
+    """
     if pooled is None:
-        raise Refused(f"{type(model).__name__} has no box head with dropout, so it has no stochastic passes; use a fasterrcnn_ detector")
+        raise Refused(
+            f"{type(model).__name__} has no box head with dropout, "
+            "so it has no stochastic passes; use a fasterrcnn_ detector"
+        )
     proposals = torch.cat([image["proposals"] for image in found])
-    rows, labels = torch.arange(len(proposals), device=proposals.device), torch.cat([image["labels"] for image in found])
-    passes = [(boxes[rows, labels], probs) for boxes, probs in _passes(model, pooled, proposals, mc_samples, masks_seed)]
+    rows, labels = (
+        torch.arange(len(proposals), device=proposals.device),
+        torch.cat([image["labels"] for image in found]),
+    )
+    passes = [
+        (boxes[rows, labels], probs) for boxes, probs in _passes(model, pooled, proposals, mc_samples, masks_seed)
+    ]
     numbers = [len(image["boxes"]) for image in found]
     mc_boxes, mc_probs = (torch.stack(part, 1).split(numbers) for part in zip(*passes, strict=True))
     return [
@@ -208,7 +235,8 @@ def _noisy(images: Float[Tensor, "b channels h w"], seed: int | None) -> Iterato
 def _changed_and_back(model: nn.Module, images: Float[Tensor, "b channels h w"]) -> Iterator[list[Detections]]:
     """Detections of four changed copies, in the coordinates of the original: mirrored, darker, brighter, shrunk.
 
-    After CALD (Yu et al., 2022), with those of its changes that need no randomness; the strengths are choices of this project.
+    After CALD (Yu et al., 2022), with those of its changes that need no randomness; the strengths are choices of this
+    project.
     """
     height, width = images.shape[-2:]
     offset = torch.tensor([width, 0, width, 0], device=images.device)

@@ -1,8 +1,8 @@
 """Detectors of torchvision for images of any size, with dropout in the box head, and their losses.
 
-Faster R-CNN (Ren et al., 2015) with a feature pyramid (Lin et al., 2017), RetinaNet (Lin et al., 2017) and FCOS (Tian et al., 2019).
-Images come in 0..1 at the size at which they are to be seen: nothing is resized inside. Classes are 0..C-1 outside, and 1..C inside,
-where 0 is the background.
+Faster R-CNN (Ren et al., 2015) with a feature pyramid (Lin et al., 2017), RetinaNet (Lin et al., 2017) and FCOS (Tian
+et al., 2019). Images come in 0..1 at the size at which they are to be seen: nothing is resized inside. Classes are
+0..C-1 outside, and 1..C inside, where 0 is the background.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP
 
 from data.names import Refused, suggestion
 from models.classifiers import MEAN, STD
-from models.weights import read_state
+from models.detector_weights import freeze_start, load_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,16 @@ class Detector:
 
     @property
     def two_stage(self) -> bool:
-        """Whether there are region proposals and a box head with dropout, which localization tightness and stochastic passes need."""
+        """Whether there are region proposals and a box head with dropout, which localization tightness and stochastic
+        passes need.
+        """
         return self.family is FasterRCNN
 
 
 DETECTORS = {
-    "fasterrcnn_small": Detector(FasterRCNN, "small", (8, 16, 32, 64), width=64, pooled=5, hidden=256, few_regions=True),
+    "fasterrcnn_small": Detector(
+        FasterRCNN, "small", (8, 16, 32, 64), width=64, pooled=5, hidden=256, few_regions=True
+    ),
     "fasterrcnn_mobilenet": Detector(FasterRCNN, "mobilenet_v3_large", width=128, hidden=512, few_regions=True),
     "fasterrcnn_resnet18": Detector(FasterRCNN, "resnet18"),
     "fasterrcnn_resnet50": Detector(FasterRCNN, "resnet50", published="fasterrcnn_resnet50_fpn"),
@@ -62,7 +66,8 @@ DETECTORS = {
 }
 RATIOS = (0.5, 1.0, 2.0)
 
-# Fewer regions than published (2000 proposals, of which 512 train the box head, a quarter of them hits at best), more of them hits.
+# Fewer regions than published (2000 proposals, of which 512 train the box head, a quarter of them hits at best), more
+# of them hits.
 FEW_REGIONS = {
     "rpn_pre_nms_top_n_train": 300,
     "rpn_pre_nms_top_n_test": 300,
@@ -93,22 +98,26 @@ def make_detector(
     max_detections: int = 100,
     nms: float = 0.5,
 ) -> nn.Module:
-    """A detector of `num_classes` foreground classes; `dropout` follows both layers of the box head (one-stage detectors have none).
+    """A detector of `num_classes` foreground classes; `dropout` follows both layers of the box head (one-stage
+    detectors have none).
 
-    `anchor_sizes` are the sides of square anchors in pixels, one per level of the pyramid, finest first (none: those of the table),
-    and `anchor_ratios` heights over widths; FCOS has no anchors and accepts neither. `weights` is "random" (drawn from torch's global
-    generator), "imagenet" (the trunk, downloaded once), "coco" (the whole published detector; its last layers stay random unless it
-    has as many classes) or a file with the state dict of a detector made here. Published trunks keep their batch norm, their stem and
-    their first stage frozen.
+    `anchor_sizes` are the sides of square anchors in pixels, one per level of the pyramid, finest first (none: those of
+    the table), and `anchor_ratios` heights over widths; FCOS has no anchors and accepts neither. `weights` is "random"
+    (drawn from torch's global generator), "imagenet" (the trunk, downloaded once), "coco" (the whole published
+    detector; its last layers stay random unless it has as many classes) or a file with the state dict of a detector
+    made here. Published trunks keep their batch norm, their stem and their first stage frozen.
 
-    Raises ValueError for an unknown name, a value out of range or weights that do not fit, and FileNotFoundError for a missing file.
+    Raises ValueError for an unknown name, a value out of range or weights that do not fit, and FileNotFoundError for a
+    missing file.
     """
     if name not in DETECTORS:
         raise Refused(f"unknown detector {name!r}.{suggestion(name, DETECTORS)} Known: {', '.join(DETECTORS)}")
     detector = DETECTORS[name]
     _check(name, detector, num_classes, channels, dropout, score_threshold, max_detections, nms)
     _check_anchors(name, detector, anchor_sizes, anchor_ratios)
-    state = _read_weights(weights, name)
+    whole = {known: entry.published for known, entry in DETECTORS.items()}
+    trunks = {known: entry.trunk.removeprefix("small") for known, entry in DETECTORS.items()}
+    state = read_weights(weights, name, whole, trunks)
     published = weights in ("imagenet", "coco")
     frozen = published or (state is not None and not any(key.endswith("num_batches_tracked") for key in state))
     pyramid = _pyramid(detector, channels, FrozenBatchNorm2d if frozen else nn.BatchNorm2d)
@@ -124,9 +133,9 @@ def make_detector(
     for part in (model.backbone, *([model.rpn.head, after.box_predictor] if detector.two_stage else [model.head])):
         part.register_forward_hook(_in_float32)
     if state is not None:
-        _load(model, state, name, weights)
+        load_weights(model, state, name, weights)
     if published:
-        _freeze_start(model)
+        freeze_start(model)
     if weights == "coco" and detector.family is not FCOS:
         overwrite_eps(model, 0.0)  # these were trained with a batch norm without epsilon
     return model
@@ -148,12 +157,21 @@ def losses(
         members = [i for i, w in enumerate(given) if w == weight]
         boxes = [{"boxes": targets[i][:, :4], "labels": targets[i][:, 4].long() + 1} for i in members]
         found = model([images[i] for i in members], boxes)
-        total = total + weight * len(members) / len(images) * torch.stack([loss.float() for loss in found.values()]).sum()
+        total = (
+            total + weight * len(members) / len(images) * torch.stack([loss.float() for loss in found.values()]).sum()
+        )
     return total
 
 
 def _check(
-    name: str, detector: Detector, num_classes: int, channels: int, dropout: float, score_threshold: float, max_detections: int, nms: float
+    name: str,
+    detector: Detector,
+    num_classes: int,
+    channels: int,
+    dropout: float,
+    score_threshold: float,
+    max_detections: int,
+    nms: float,
 ) -> None:
     for option, value, fits, expected in (
         ("num_classes", num_classes, num_classes >= 1, "at least 1: the background is not counted"),
@@ -170,16 +188,24 @@ def _check(
 def _check_anchors(name: str, detector: Detector, sizes: Sequence[int | float], ratios: Sequence[int | float]) -> None:
     if detector.family is FCOS and (sizes or tuple(ratios) != RATIOS):
         given = f"anchor_sizes={list(sizes)} and anchor_ratios={list(ratios)}"
-        raise Refused(f"{name} has no anchors, so {given} mean nothing to it: give [] and {list(RATIOS)}, or use retinanet_resnet50")
+        raise Refused(
+            f"{name} has no anchors, so {given} mean nothing to it: "
+            f"give [] and {list(RATIOS)}, or use retinanet_resnet50"
+        )
     if sizes and len(sizes) != len(detector.anchor_sizes):
         like = f"one per level of {name}, finest first, like {list(detector.anchor_sizes)}"
         raise Refused(f"anchor_sizes={list(sizes)} must be {len(detector.anchor_sizes)} sizes, {like}")
     if not ratios or min(*sizes, *ratios, 1) <= 0:
-        raise Refused(f"anchor_sizes={list(sizes)} and anchor_ratios={list(ratios)} must be above 0, with at least one ratio, like 1.0")
+        raise Refused(
+            f"anchor_sizes={list(sizes)} and anchor_ratios={list(ratios)} must be above 0, "
+            "with at least one ratio, like 1.0"
+        )
 
 
 def _pyramid(detector: Detector, channels: int, norm: Any) -> BackboneWithFPN:
-    """The trunk with a feature pyramid on top: strides 4, 8, 16, (32,) and one coarser; 8 to 128 for one-stage detectors."""
+    """The trunk with a feature pyramid on top: strides 4, 8, 16, (32,) and one coarser; 8 to 128 for one-stage
+    detectors.
+    """
     trunk: Any
     layers: dict[str, int]
     if detector.trunk == "small":
@@ -227,7 +253,9 @@ def _anchors(detector: Detector, sizes: Sequence[int | float], ratios: Sequence[
     return tuple(tuple(size * part for part in octave) for size in sizes), (shapes,) * len(sizes)
 
 
-def _faster_rcnn(detector: Detector, pyramid: BackboneWithFPN, outputs: int, dropout: float, anchors: AnchorGenerator) -> FasterRCNN:
+def _faster_rcnn(
+    detector: Detector, pyramid: BackboneWithFPN, outputs: int, dropout: float, anchors: AnchorGenerator
+) -> FasterRCNN:
     levels = [str(level) for level in range(len(anchors.sizes) - 1)]
     # Which level pools a box (Lin et al., 2017, eq. 1): 224 pixels at stride 16, where the published anchors have 128.
     pool = MultiScaleRoIAlign(levels, detector.pooled, 2, canonical_scale=round(anchors.sizes[2][0] * 224 / 128))
@@ -241,68 +269,19 @@ def _faster_rcnn(detector: Detector, pyramid: BackboneWithFPN, outputs: int, dro
         dropout7=nn.Dropout(dropout),
     )
     parts: dict[str, Any] = {"rpn_anchor_generator": anchors, "box_roi_pool": pool, "box_head": nn.Sequential(layers)}
-    parts |= {"box_predictor": FastRCNNPredictor(detector.hidden, outputs), **(FEW_REGIONS if detector.few_regions else {})}
+    parts |= {
+        "box_predictor": FastRCNNPredictor(detector.hidden, outputs),
+        **(FEW_REGIONS if detector.few_regions else {}),
+    }
     return FasterRCNN(pyramid, **parts)
 
 
 def _in_float32(module: nn.Module, inputs: Any, output: Any) -> Any:
-    """The output in float32 also under autocast: coordinates and anchors follow it, and bfloat16 cannot tell 257 pixels from 258."""
+    """The output in float32 also under autocast: coordinates and anchors follow it, and bfloat16 cannot tell 257 pixels
+    from 258.
+    """
     if isinstance(output, dict):
         return OrderedDict((key, value.float()) for key, value in output.items())
     if isinstance(output, tuple | list):
         return tuple(_in_float32(module, inputs, part) for part in output)
     return output.float()
-
-
-def _read_weights(weights: str | Path, name: str) -> dict[str, Tensor] | None:
-    """The state dict that `weights` names, None for "random"."""
-    if weights == "random":
-        return None
-    if weights in ("imagenet", "coco"):
-        return _download(name, str(weights))
-    return read_state(weights, ("random", "imagenet", "coco"))
-
-
-def _download(name: str, weights: str) -> dict[str, Tensor]:
-    """The published weights, with the names that a detector has for them."""
-    source = {n: d.published if weights == "coco" else d.trunk.removeprefix("small") for n, d in DETECTORS.items()}
-    if not source[name]:
-        known = [other for other, published in source.items() if published]
-        raise Refused(f"there are no {weights} weights for {name!r}.{suggestion(name, known)} They exist for {', '.join(known)}")
-    published = torchvision.models.get_model_weights(source[name])["COCO_V1" if weights == "coco" else "IMAGENET1K_V1"]
-    try:
-        state = published.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise Refused(f"the {weights} weights of {name!r} could not be downloaded from {published.url} ({error})") from error
-    if weights == "coco":
-        return state
-    trunk = {key.removeprefix("features."): value for key, value in state.items() if not key.startswith(("fc.", "classifier."))}
-    return {f"backbone.body.{key}": value for key, value in trunk.items() if not key.endswith("num_batches_tracked")}
-
-
-def _load(model: nn.Module, state: dict[str, Tensor], name: str, weights: str | Path) -> None:
-    """Copy a state dict into the model: the trunk alone, or all but last layers that are for other classes."""
-    wanted = model.state_dict()
-    first = next(key for key, value in wanted.items() if value.ndim == 4)
-    if first in state and state[first].shape[1] == 3 != wanted[first].shape[1]:
-        channels = wanted[first].shape[1]  # a grey picture, repeated over the channels, is seen as it would be in colour
-        state[first] = state[first].sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
-    last = [key for key in wanted if ".box_predictor." in key or ".classification_head.cls_logits." in key]
-    new = last if any(key in state and state[key].shape != wanted[key].shape for key in last) else []
-    for key in new:
-        state.pop(key, None)
-    try:
-        lacking, extra = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise Refused(f"the weights in {str(weights)!r} do not fit {name!r}: {str(error).splitlines()[-1].strip()}") from error
-    lacking = [key for key in lacking if key not in new and (weights != "imagenet" or key.startswith("backbone.body."))]
-    if lacking or extra:
-        problem = f"they lack {lacking[0]!r}" if lacking else f"they hold {extra[0]!r}, which it has not"
-        raise Refused(f"the weights in {str(weights)!r} do not fit {name!r}: {problem}; give the file of a {name}")
-
-
-def _freeze_start(model: Any) -> None:
-    """Keep the stem and the first stage of a published trunk as they are."""
-    for key, parameter in model.backbone.body.named_parameters():
-        if key.startswith(("conv1.", "layer1.", "0.", "1.", "2.", "3.")):
-            parameter.requires_grad_(False)

@@ -13,11 +13,13 @@ from data.names import require_one_of
 
 
 class UNet(nn.Module):
-    """Images (B, channels, H, W) in 0..1 -> logits (B, C, H, W); any H and W (padded inside to a multiple of 2^(depth - 1)).
+    """Images (B, channels, H, W) in 0..1 -> logits (B, C, H, W); any H and W (padded inside to a multiple of 2^(depth -
+    1)).
 
-    `width` channels at full resolution, doubled at each of `depth` levels: width 16 and depth 6 give 16 to 512, as in the GlaS
-    active-learning literature. Dropout of whole channels (Tompson et al., 2015) follows every block, so that stochastic passes vary at
-    every scale; a mask for every pixel would cost a quarter of the training time, and neighbours tell each other what is missing.
+    `width` channels at full resolution, doubled at each of `depth` levels: width 16 and depth 6 give 16 to 512, as in
+    the GlaS active-learning literature. Dropout of whole channels (Tompson et al., 2015) follows every block, so that
+    stochastic passes vary at every scale; a mask for every pixel would cost a quarter of the training time, and
+    neighbours tell each other what is missing.
     """
 
     def __init__(self, num_classes: int, channels: int = 3, width: int = 16, depth: int = 6, dropout: float = 0.1):
@@ -65,13 +67,15 @@ def _block(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
     )
 
 
-SEGMENTERS: dict[str, Callable[..., nn.Module]] = {"unet": UNet}  # name -> (num_classes, channels, width, depth, dropout)
+# Name -> (num_classes, channels, width, depth, dropout).
+SEGMENTERS: dict[str, Callable[..., nn.Module]] = {"unet": UNet}
 
 
 def make_segmenter(
     name: str, num_classes: int, channels: int, width: int = 16, depth: int = 6, dropout: float = 0.1
 ) -> nn.Module:
-    """A network with `model(images (B, channels, H, W) in 0..1) -> logits (B, C, H, W)` and `features(images) -> (B, D)`.
+    """A network with `model(images (B, channels, H, W) in 0..1) -> logits (B, C, H, W)` and `features(images) -> (B,
+    D)`.
 
     `width` channels at full resolution, doubled at each of `depth` levels. Raises Refused for an unknown name.
     """

@@ -1,7 +1,7 @@
 """Stochastic passes through a trained network: Monte Carlo dropout, with fresh or with shared masks.
 
-Dropout that stays on in prediction samples weights from an approximate posterior (Gal and Ghahramani, 2016). All else stays in
-evaluation mode, so batch normalisation neither depends on the batch nor changes.
+Dropout that stays on in prediction samples weights from an approximate posterior (Gal and Ghahramani, 2016). All else
+stays in evaluation mode, so batch normalisation neither depends on the batch nor changes.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ Place = tuple[nn.Module, str, _DropoutNd]  # parent, name of the child, the drop
 
 @contextmanager
 def mc_dropout(model: nn.Module) -> Iterator[nn.Module]:
-    """Switch the dropout layers of a network in evaluation mode on; every call of the yielded network is one stochastic pass.
+    """Switch the dropout layers of a network in evaluation mode on; every call of the yielded network is one stochastic
+    pass.
 
-    Each image of each pass draws its own masks from torch's global generator. The yielded object is `model` itself; on exit, also
-    after an exception, it has the very layers it had before.
+    Each image of each pass draws its own masks from torch's global generator. The yielded object is `model` itself; on
+    exit, also after an exception, it has the very layers it had before.
 
-    Raises ValueError where all passes would be equal or some dropout would stay off: no dropout layer, p = 0 in all of them, a kind
-    other than Dropout and Dropout2d, a layer that serves at two places, a network in training mode.
+    Raises ValueError where all passes would be equal or some dropout would stay off: no dropout layer, p = 0 in all of
+    them, a kind other than Dropout and Dropout2d, a layer that serves at two places, a network in training mode.
     """
     places = _dropout_places(model)
     try:
@@ -52,8 +53,9 @@ def shared_masks(model: nn.Module, *seed: int) -> Iterator[Callable[[int], None]
                     set_pass(k)
                     logits = model(images)
 
-    Masks have the shape of one example and depend on `seed` (non-negative integers), k, the layer and that shape alone, not on
-    the device, the batch or torch's generators. Before the first `set_pass`, k is 0. Restores and raises as `mc_dropout`.
+    Masks have the shape of one example and depend on `seed` (non-negative integers), k, the layer and that shape alone,
+    not on the device, the batch or torch's generators. Before the first `set_pass`, k is 0. Restores and raises as
+    `mc_dropout`.
     """
     places = _dropout_places(model)
     layers = [SharedMask(layer, (*seed, number)) for number, (_, _, layer) in enumerate(places)]
@@ -92,12 +94,16 @@ class SharedMask(nn.Module):
 
 
 def mc_logits(
-    model: nn.Module, images: Float[Tensor, "b channels h w"], k_passes: int, set_pass: Callable[[int], None] | None = None
+    model: nn.Module,
+    images: Float[Tensor, "b channels h w"],
+    k_passes: int,
+    set_pass: Callable[[int], None] | None = None,
 ) -> Iterator[Float[Tensor, "b c *s"]]:
-    """The logits of K stochastic passes, one after the other, inside `mc_dropout` or `shared_masks` (then with its `set_pass`).
+    """The logits of K stochastic passes, one after the other, inside `mc_dropout` or `shared_masks` (then with its
+    `set_pass`).
 
-    Where the network says that only its head is stochastic (`stochastic_trunk` is False, with `features` and `head`), the trunk is
-    computed once for all passes: the masks are as in whole passes, and so are the results.
+    Where the network says that only its head is stochastic (`stochastic_trunk` is False, with `features` and `head`),
+    the trunk is computed once for all passes: the masks are as in whole passes, and so are the results.
     """
     network: Any = model
     once = not getattr(model, "stochastic_trunk", True)
@@ -111,9 +117,15 @@ def mc_logits(
 def _dropout_places(model: nn.Module) -> list[Place]:
     """Every dropout layer with its parent, after checking that stochastic passes will differ as they should."""
     if any(module.training for module in model.modules()):
-        raise Refused("stochastic passes need the network in evaluation mode, or its batch norm would change: call model.eval() first")
+        raise Refused(
+            "stochastic passes need the network in evaluation mode, "
+            "or its batch norm would change: call model.eval() first"
+        )
     places = [
-        (parent, name, child) for parent in model.modules() for name, child in parent._modules.items() if isinstance(child, _DropoutNd)
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent._modules.items()
+        if isinstance(child, _DropoutNd)
     ]
     if not places:
         raise Refused(
@@ -122,15 +134,21 @@ def _dropout_places(model: nn.Module) -> list[Place]:
         )
     if all(layer.p == 0 for _, _, layer in places):
         raise Refused(
-            f"every dropout layer of {type(model).__name__} has p=0, so its stochastic passes would all be equal and BALD zero; "
+            f"every dropout layer of {type(model).__name__} has p=0, "
+            "so its stochastic passes would all be equal and BALD zero; "
             "set dropout above 0"
         )
     for number, (_, name, layer) in enumerate(places):
         if not isinstance(layer, nn.Dropout | nn.Dropout2d):
             kind = f"{type(layer).__module__}.{type(layer).__qualname__}"
-            raise Refused(f"dropout layer {name!r} is a {kind}, which would not be sampled; use nn.Dropout or nn.Dropout2d")
+            raise Refused(
+                f"dropout layer {name!r} is a {kind}, which would not be sampled; use nn.Dropout or nn.Dropout2d"
+            )
         if any(layer is other for _, _, other in places[:number]):
-            raise Refused(f"dropout layer {name!r} serves at two places of {type(model).__name__}; give each place a layer of its own")
+            raise Refused(
+                f"dropout layer {name!r} serves at two places of {type(model).__name__}; "
+                "give each place a layer of its own"
+            )
     return places
 
 

@@ -1,8 +1,8 @@
 """Augmentation of one training image with its boxes, on their device; one numpy generator gives all randomness.
 
-Each function of AUGMENTATIONS takes an image (channels, H, W) in 0..1 with 1 or 3 channels, boxes (M, 5) (xyxy in pixels and the class) and
-a generator, and returns an image in 0..1 and the boxes, moved by the same geometry. Inputs are left alone. The strengths are choices of
-this project.
+Each function of AUGMENTATIONS takes an image (channels, H, W) in 0..1 with 1 or 3 channels, boxes (M, 5) (xyxy in
+pixels and the class) and a generator, and returns an image in 0..1 and the boxes, moved by the same geometry. Inputs
+are left alone. The strengths are choices of this project.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from data.augment.images import blurred, jittered
+from data.augment.colours import blurred, jittered
 
 Image = Float[Tensor, "channels h w"]
 Moved = Float[Tensor, "channels h2 w2"]  # of the same size: sides change places only where they are equal
@@ -46,10 +46,12 @@ def strong(image: Image, boxes: Boxes, rng: np.random.Generator) -> tuple[Image,
 
 
 def appearance(image: Image, rng: np.random.Generator) -> Image:
-    """Jitter of the colours; with equal chances noise (standard deviation up to 0.08), blur (up to 0.7 pixels) or neither; cutout.
+    """Jitter of the colours; with equal chances noise (standard deviation up to 0.08), blur (up to 0.7 pixels) or
+    neither; cutout.
 
-    Nothing moves, so that boxes stay. Cutout (DeVries and Taylor, 2017, arXiv 1708.04552) fills one rectangle, with sides of 5 to 20 % of
-    those of the image, with the mean colour, in half of the images: small enough to leave most of an object.
+    Nothing moves, so that boxes stay. Cutout (DeVries and Taylor, 2017, arXiv 1708.04552) fills one rectangle, with
+    sides of 5 to 20 % of those of the image, with the mean colour, in half of the images: small enough to leave most of
+    an object.
     """
     image = jittered(image[None], rng, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)[0]
     degraded, strength = int(rng.integers(3)), float(rng.uniform())
@@ -83,7 +85,10 @@ def _moved(image: Image, boxes: Boxes, element: int) -> tuple[Moved, Boxes]:
 
 
 def _cut_out(image: Image, rng: np.random.Generator) -> Image:
-    height, width = (max(1, round(side * part)) for side, part in zip(image.shape[1:], rng.uniform(0.05, 0.2, 2).tolist(), strict=True))
+    height, width = (
+        max(1, round(side * part))
+        for side, part in zip(image.shape[1:], rng.uniform(0.05, 0.2, 2).tolist(), strict=True)
+    )
     top, left = (int(rng.integers(side - cut + 1)) for side, cut in zip(image.shape[1:], (height, width), strict=True))
     cut = image.clone()
     cut[:, top : top + height, left : left + width] = image.mean((1, 2), keepdim=True)

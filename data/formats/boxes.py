@@ -1,4 +1,6 @@
-"""What the loaders of boxes share: listed pictures with boxes become cached images; boxes that cannot be right are refused or clipped."""
+"""What the loaders of boxes share: listed pictures with boxes become cached images; boxes that cannot be right are
+refused or clipped.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,11 @@ def require_policy(bad_boxes: str) -> str:
 
 
 class BoxChecker:
-    """Checks the boxes of a dataset image by image. A box is bad if it is not finite, inverted, empty, or reaches outside its image.
+    """Checks the boxes of a dataset image by image. A box is bad if it is not finite, inverted, empty, or reaches
+    outside its image.
 
-    `refuse` raises a ValueError that names the first bad box. `clip` cuts boxes at the border of the image and drops those without an area
-    in it; `clipped` and `dropped` count them and `warn` tells.
+    `refuse` raises a ValueError that names the first bad box. `clip` cuts boxes at the border of the image and drops
+    those without an area in it; `clipped` and `dropped` count them and `warn` tells.
     """
 
     def __init__(self, bad_boxes: str):
@@ -48,8 +51,12 @@ class BoxChecker:
         self.clipped = self.dropped = 0
         self._first = ""
 
-    def __call__(self, boxes: Float[ndarray, "m 5"], height: int, width: int, source: str | Path) -> Float32[ndarray, "kept 5"]:
-        """The good boxes (xyxy + class) of one image of height x width pixels. `source` names the image or its annotation in messages."""
+    def __call__(
+        self, boxes: Float[ndarray, "m 5"], height: int, width: int, source: str | Path
+    ) -> Float32[ndarray, "kept 5"]:
+        """The good boxes (xyxy + class) of one image of height x width pixels. `source` names the image or its
+        annotation in messages.
+        """
         given = boxes.astype(np.float32)
         limit = np.array([width, height, width, height], np.float32)
         with np.errstate(invalid="ignore"):  # nan compares as False
@@ -72,14 +79,17 @@ class BoxChecker:
     def warn(self, dataset: str) -> None:
         """One UserWarning with both counts and the first bad box, if there was any."""
         if self._first:
-            counts = f"{self.clipped} boxes reached outside their image and were clipped, {self.dropped} without an area in it were dropped"
+            clipped = f"{self.clipped} boxes reached outside their image and were clipped"
+            counts = f"{clipped}, {self.dropped} without an area in it were dropped"
             warnings.warn(f"{dataset}: {counts}; the first is {self._first}.", stacklevel=2)
 
 
 def shrunk(
     image: UInt8[ndarray, "h w channels"], boxes: Float[ndarray, "m 5"], scale: float
 ) -> tuple[UInt8[ndarray, "h2 w2 channels"], Float32[ndarray, "m 5"]]:
-    """Image and boxes at `scale` times their size: boxes by the ratio of the rounded sizes, which may differ in x and y."""
+    """Image and boxes at `scale` times their size: boxes by the ratio of the rounded sizes, which may differ in x and
+    y.
+    """
     small = reading.shrink(image, scale)
     sides = np.array([image.shape[1], image.shape[0]] * 2, np.float64)
     new_sides = np.array([small.shape[1], small.shape[0]] * 2, np.float64)
@@ -97,11 +107,13 @@ def boxed_images(
     decoding: tuple,
     cache_root: Path | None = None,
 ) -> Images:
-    """The annotated pictures as kind 'boxes', in the order given; `group` is 0, for nothing is known of an image before it is labelled.
+    """The annotated pictures as kind 'boxes', in the order given; `group` is 0, for nothing is known of an image before
+    it is labelled.
 
-    Images become grey or, if any of them is coloured, all RGB. Names are file names, or paths relative to `root` where those repeat. Where
-    no entry is of part 'test', a fixed fifth of 'train' becomes it. `code` are the source files of the loader, `decoding` its options.
-    ValueError or FileNotFoundError names a picture that is missing, broken, or of another size than its annotation says.
+    Images become grey or, if any of them is coloured, all RGB. Names are file names, or paths relative to `root` where
+    those repeat. Where no entry is of part 'test', a fixed fifth of 'train' becomes it. `code` are the source files of
+    the loader, `decoding` its options. ValueError or FileNotFoundError names a picture that is missing, broken, or of
+    another size than its annotation says.
     """
     scale, bad_boxes = reading.require_scale(scale), require_policy(bad_boxes)
     parts = with_test_part([entry.part for entry in found], [0] * len(found))
@@ -116,7 +128,9 @@ def boxed_images(
             height, width = image.shape[:2]
             if entry.size not in (None, (width, height)):
                 told, there = "{} x {}".format(*entry.size), f"{width} x {height}"
-                raise Refused(f"{entry.source} is for {told} pixels, but {entry.file} has {there}: its boxes would be misplaced")
+                raise Refused(
+                    f"{entry.source} is for {told} pixels, but {entry.file} has {there}: its boxes would be misplaced"
+                )
             source = entry.source if entry.source.stem == entry.file.stem else f"{entry.source}, {entry.file.name}"
             small, target = shrunk(image, checker(entry.boxes, height, width, source), scale)
             yield Record(name, small, target, 0, part)
@@ -129,7 +143,9 @@ def boxed_images(
 
 
 def with_test_part(parts: Sequence[str], groups: Sequence[int]) -> list[str]:
-    """The parts as they are if any is 'test', else with a fixed fifth of each group of 'train' as 'test', the same for all runs."""
+    """The parts as they are if any is 'test', else with a fixed fifth of each group of 'train' as 'test', the same for
+    all runs.
+    """
     if "test" in parts:
         return list(parts)
     training = [i for i, part in enumerate(parts) if part == "train"]

@@ -27,10 +27,12 @@ def own(
     cache_root: Path | None = None,
     test_fraction: Annotated[float, Between(0, 0.9)] = TEST_FRACTION,
 ) -> Images:
-    """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without train/, val/ and test/.
+    """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without train/,
+    val/ and test/.
 
-    Images become grey or, if any is coloured, all RGB. Without an official test part, a fixed share `test_fraction` of every class is
-    'test', and all images of a patient go to the same side. Names are paths relative to `data_root` where file names repeat.
+    Images become grey or, if any is coloured, all RGB. Without an official test part, a fixed share `test_fraction` of
+    every class is 'test', and all images of a patient go to the same side. Names are paths relative to `data_root`
+    where file names repeat.
     """
     root = files.require_folder(Path(data_root), OWN_TREE)
     if (root / "labels.csv").is_file():
@@ -54,11 +56,15 @@ def _from_csv(root: Path) -> tuple[list[Labelled], list[str]]:
         columns = reader.fieldnames or []
         for column in ("file", "label"):
             if column not in columns:
-                raise Refused(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
+                raise Refused(
+                    f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}"
+                )
         rows = [(reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader]
     classes = sorted({row["label"] for _, row in rows}, key=reading.natural)
     if len(classes) < 2:
-        raise Refused(f"{table} has {len(rows)} rows with {len(classes)} different labels, expected at least two labels")
+        raise Refused(
+            f"{table} has {len(rows)} rows with {len(classes)} different labels, expected at least two labels"
+        )
     found: dict[Path, Labelled] = {}
     for number, row in rows:
         file, part = root / row["file"], row.get("part") or "train"

@@ -21,7 +21,11 @@ from data.names import Missing, Refused
 from data.store import Images
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # word in a name -> part
-ENTRIES = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id", "bbox"), "categories": ("id", "name")}
+ENTRIES = {
+    "images": ("id", "file_name"),
+    "annotations": ("image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
 WORD = re.compile(r"(?<![a-z])(train|validation|valid|val|test)(?![a-z])(\d*)")
 TREE = """
 coco/   (or the data root itself)
@@ -41,12 +45,14 @@ def coco(
     bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
     cache_root: Path | None = None,
 ) -> Images:
-    """The images of COCO json files with their boxes, in the order train, val, test and as listed; classes in the order of category ids.
+    """The images of COCO json files with their boxes, in the order train, val, test and as listed; classes in the order
+    of category ids.
 
-    Files whose name or folder holds the word train, val or test give that part; where there is none such, one file holds all images.
-    Without a test part, a fixed fifth of the training part is 'test'. Crowd annotations, which mark groups and not single objects, are left
-    out with a warning. `bad_boxes` is one of data.formats.boxes: 'refuse' names a box that is empty, inverted or outside, 'clip' clips or drops.
-    FileNotFoundError or ValueError names what is missing or wrong.
+    Files whose name or folder holds the word train, val or test give that part; where there is none such, one file
+    holds all images. Without a test part, a fixed fifth of the training part is 'test'. Crowd annotations, which mark
+    groups and not single objects, are left out with a warning. `bad_boxes` is one of data.formats.boxes: 'refuse' names
+    a box that is empty, inverted or outside, 'clip' clips or drops. FileNotFoundError or ValueError names what is
+    missing or wrong.
     """
     require_policy(bad_boxes)
     root = Path(data_root) / "coco"
@@ -61,7 +67,9 @@ def coco(
     for entry in found:
         if entry.file in listed:
             before = listed[entry.file].name
-            raise Refused(f"{entry.source} lists {entry.file}, which {before} lists already; expected every picture once")
+            raise Refused(
+                f"{entry.source} lists {entry.file}, which {before} lists already; expected every picture once"
+            )
         listed[entry.file] = entry.source
     if crowds:
         warnings.warn(f"coco: {crowds} crowd annotations mark groups and not single objects: left out.", stacklevel=2)
@@ -115,9 +123,14 @@ def _categories(tables: dict[str, tuple[Path, dict]]) -> dict[Any, str]:
     for number, (file, table) in enumerate(tables.values()):
         own = {entry["id"]: str(entry["name"]) for entry in table["categories"]}
         if len(own) < len(table["categories"]) or not own:
-            raise Refused(f"{file} has {len(table['categories'])} categories with {len(own)} different ids, expected each id once")
+            raise Refused(
+                f"{file} has {len(table['categories'])} categories with {len(own)} different ids, expected each id once"
+            )
         if number and own != categories:
-            raise Refused(f"{file} has the categories {own}, those of the files before it are {categories}; expected the same in all")
+            raise Refused(
+                f"{file} has the categories {own}, "
+                f"those of the files before it are {categories}; expected the same in all"
+            )
         categories = own
     return dict(sorted(categories.items()))
 
@@ -148,7 +161,9 @@ def _annotated(root: Path, file: Path, table: dict, part: str, category_ids: Seq
     for entry in table["images"]:
         size = (entry.get("width"), entry.get("height"))
         boxes = np.array(rows[entry["id"]], np.float64).reshape(-1, 5)
-        found.append(Boxed(_picture(places, str(entry["file_name"]), file), boxes, file, part, size if all(size) else None))
+        found.append(
+            Boxed(_picture(places, str(entry["file_name"]), file), boxes, file, part, size if all(size) else None)
+        )
     return found, crowds
 
 
@@ -156,7 +171,9 @@ def _places(root: Path, file: Path) -> list[Path]:
     """Folders in which the pictures of a json file may lie."""
     word = WORD.search(file.relative_to(root).as_posix().lower())
     names = [] if word is None else list(dict.fromkeys([word[0], word[1], PARTS[word[1]]]))
-    return [place for base in (root / "images", root) for place in (*(base / name for name in names), base)] + [file.parent]
+    return [place for base in (root / "images", root) for place in (*(base / name for name in names), base)] + [
+        file.parent
+    ]
 
 
 def _picture(places: Sequence[Path], name: str, file: Path) -> Path:

@@ -20,7 +20,8 @@ PARTS = ("train", "val", "test")
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
 MOST_CLASSES = 256
 TREE = """
-images/a.jpg    masks/a.png    (any format that Pillow reads; masks hold class numbers 0, 1, ... as grey values or palette indices)
+images/a.jpg    masks/a.png    (any format that Pillow reads; masks hold class numbers 0, 1, ...
+                                as grey values or palette indices)
 images/b.tif    masks/b.png
 or, with an official division (val/ is optional):
 images/train/a.jpg    masks/train/a.png
@@ -36,11 +37,12 @@ def mask_folder(
 ) -> Images:
     """The images under `data_root`/images in natural order with the class maps under `data_root`/masks, as 'class_map'.
 
-    Images become grey or, if any of them is coloured, all RGB; those of more than 8 bits are divided by one power of two. Names are
-    relative to images/. Without subfolders train/ and test/, a fixed fifth is the test part. `num_classes` counts the background; 0 finds out:
-    then the masks must hold all the values 0, 1, ... up to the largest. Masks of 0 and 255 alone are read as 0 and 1, with a warning.
-    `scale` in (0, 1] shrinks images and masks; a class that is lost from every mask by that is not counted where it is the last.
-    FileNotFoundError or ValueError names the file that is missing or wrong.
+    Images become grey or, if any of them is coloured, all RGB; those of more than 8 bits are divided by one power of
+    two. Names are relative to images/. Without subfolders train/ and test/, a fixed fifth is the test part.
+    `num_classes` counts the background; 0 finds out: then the masks must hold all the values 0, 1, ... up to the
+    largest. Masks of 0 and 255 alone are read as 0 and 1, with a warning. `scale` in (0, 1] shrinks images and masks; a
+    class that is lost from every mask by that is not counted where it is the last. FileNotFoundError or ValueError
+    names the file that is missing or wrong.
     """
     scale = reading.require_scale(scale)
     if num_classes == 1:
@@ -54,7 +56,9 @@ def mask_folder(
         values = _mask_values(found)
         whitened = num_classes in (0, 2) and 255 in values and set(values) <= {0, 255}
         if whitened:
-            warnings.warn(f"the masks in {root / 'masks'} hold only 0 and 255: they are read as classes 0 and 1.", stacklevel=2)
+            warnings.warn(
+                f"the masks in {root / 'masks'} hold only 0 and 255: they are read as classes 0 and 1.", stacklevel=2
+            )
         else:
             _check_values(values, num_classes)
         images = [image for _, image, _ in found]
@@ -79,7 +83,9 @@ def _find(root: Path) -> list[tuple[str, Path, Path]]:
     if not any((root / "images" / part).is_dir() for part in PARTS):
         pairs = _pairs(root / "images", root / "masks")
         if len(pairs) < 2:
-            raise Refused(f"{root / 'images'} holds one picture, expected at least 2: one to learn from and one to test with")
+            raise Refused(
+                f"{root / 'images'} holds one picture, expected at least 2: one to learn from and one to test with"
+            )
         n_test = max(1, round(TEST_FRACTION * len(pairs)))
         held = set(splits.divide(len(pairs), n_test, np.random.default_rng(TEST_SEED))[1].tolist())
         return [("test" if i in held else "train", *pair) for i, pair in enumerate(pairs)]
@@ -103,7 +109,9 @@ def _pairs(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
     for stem, image in images.items():
         if stem not in masks:
             near = suggestion(stem, masks)
-            raise Missing(f"{image} has no mask: expected a file {stem}.png, or with another ending, in {mask_folder}.{near}")
+            raise Missing(
+                f"{image} has no mask: expected a file {stem}.png, or with another ending, in {mask_folder}.{near}"
+            )
     for stem, mask in masks.items():
         if stem not in images:
             raise Missing(f"{mask} has no image: expected a picture with the stem {stem} in {image_folder}")
@@ -129,22 +137,29 @@ def _mask_values(found: list[tuple[str, Path, Path]]) -> dict[int, Path]:
 
 
 def _check_values(values: dict[int, Path], num_classes: int) -> None:
-    """ValueError unless the values are class numbers below `num_classes`, or 0, 1, ... without a gap where that is 0."""
+    """Refused unless the values are class numbers below `num_classes`, or 0, 1, ... without a gap where that is 0."""
     largest = max(values)
     limit = num_classes or MOST_CLASSES
     if largest >= limit or min(values) < 0:
         value = largest if largest >= limit else min(values)
         because = f"num_classes={num_classes}" if num_classes else f"class numbers go up to {MOST_CLASSES - 1}"
         file = values[value]
-        raise Refused(f"mask {file} holds the value {value}, expected 0 to {limit - 1} because {because}.{_lossy(file)}")
+        raise Refused(
+            f"mask {file} holds the value {value}, expected 0 to {limit - 1} because {because}.{_lossy(file)}"
+        )
     if not num_classes and largest == 0:
-        raise Refused(f"every mask holds only the value 0 (the first is {values[0]}), expected background 0 and at least one class")
+        raise Refused(
+            f"every mask holds only the value 0 (the first is {values[0]}), "
+            "expected background 0 and at least one class"
+        )
     gap = next(c for c in range(largest + 2) if c not in values)
     if not num_classes and gap < largest:
         after = min(value for value in values if value > gap)
         raise Refused(
-            f"mask {values[after]} holds the value {after} but no mask holds {gap}, expected class numbers without a gap; "
-            f"say dataset_options.num_classes={largest + 1} if class {gap} exists and only does not occur.{_lossy(values[after])}"
+            f"mask {values[after]} holds the value {after} but no mask holds {gap}, "
+            "expected class numbers without a gap; "
+            f"say dataset_options.num_classes={largest + 1} if class "
+            f"{gap} exists and only does not occur.{_lossy(values[after])}"
         )
 
 

@@ -17,7 +17,8 @@ from data.store import source_fingerprint
 
 COLOURED = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}  # Pillow modes that become RGB
 DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N"}  # Pillow modes of grey pictures with more than 8 bits
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)  # what Pillow raises for broken files
+# What Pillow raises for broken files.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 def require_scale(scale: float) -> float:
@@ -33,14 +34,18 @@ def natural(name: str) -> list[tuple[int, int | str]]:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The files of a folder with an ending that Pillow can open, in natural order; hidden files and other endings are passed over."""
+    """The files of a folder with an ending that Pillow can open, in natural order; hidden files and other endings are
+    passed over.
+    """
     formats = Image.registered_extensions()
-    known = [f for f in folder.iterdir() if f.is_file() and f.name[0] != "." and formats.get(f.suffix.lower()) in Image.OPEN]
+    known = [
+        f for f in folder.iterdir() if f.is_file() and f.name[0] != "." and formats.get(f.suffix.lower()) in Image.OPEN
+    ]
     return sorted(known, key=lambda file: natural(file.name))
 
 
 def fingerprint(root: Path, files: Sequence[Path], code: Iterable[str | Path], *decoding: object) -> str:
-    """Digest for `cached`: the source files with their places under `root`, the loader's own source files, its options."""
+    """Digest for `cached`: the files with their places under `root`, the loader's own source files, its options."""
     digest = hashlib.sha256()
     for module in [__file__, *code]:
         digest.update(Path(module).read_bytes())
@@ -54,7 +59,9 @@ def picture_mode(file: Path) -> str:
 
 
 def bit_depth(files: Iterable[Path]) -> int:
-    """Bits that the grey values of these pictures need, at least 8: one number for a set, so that its pictures stay comparable."""
+    """Bits that the grey values of these pictures need, at least 8: one number for a set, so that its pictures stay
+    comparable.
+    """
     deep = (file for file in files if picture_mode(file) in DEEP)
     return max((int(_load(file).max()).bit_length() for file in deep), default=8)
 
@@ -62,9 +69,10 @@ def bit_depth(files: Iterable[Path]) -> int:
 def read_image(file: Path, channels: int | None = None, depth: int = 16) -> UInt8[ndarray, "h w channels"]:
     """A picture as (H, W, channels) uint8, 0..255.
 
-    `channels` is 1 (grey), 3 (RGB) or None: as the file has it, where a palette counts as RGB and transparency is dropped.
-    Pictures of more than 8 bits are divided by 2^(depth - 8); `depth` is the number of bits in use, see `bit_depth`.
-    ValueError names a file that is unreadable, corrupt or cut short, or that has values which are not 8 to `depth` bits.
+    `channels` is 1 (grey), 3 (RGB) or None: as the file has it, where a palette counts as RGB and transparency is
+    dropped. Pictures of more than 8 bits are divided by 2^(depth - 8); `depth` is the number of bits in use, see
+    `bit_depth`. ValueError names a file that is unreadable, corrupt or cut short, or that has values which are not 8 to
+    `depth` bits.
     """
     opened = _open(file)
     if opened.mode == "F":
@@ -72,7 +80,9 @@ def read_image(file: Path, channels: int | None = None, depth: int = 16) -> UInt
     if opened.mode in DEEP:
         values = _load(file).astype(np.int64)
         if values.min() < 0 or values.max() >= 2**depth:
-            raise Refused(f"{file} holds grey values from {values.min()} to {values.max()}, expected 0 to {2**depth - 1}")
+            raise Refused(
+                f"{file} holds grey values from {values.min()} to {values.max()}, expected 0 to {2**depth - 1}"
+            )
         pixels = (values >> max(depth - 8, 0)).astype(np.uint8)
         return np.repeat(pixels[..., None], channels or 1, axis=2)
     grey = channels == 1 or (channels is None and opened.mode not in COLOURED)
@@ -81,7 +91,8 @@ def read_image(file: Path, channels: int | None = None, depth: int = 16) -> UInt
 
 
 def read_mask(file: Path) -> Integer[ndarray, "h w"]:
-    """A mask's integer values (H, W): grey values, palette indices, or the equal channels of a grey picture saved as RGB.
+    """A mask's integer values (H, W): grey values, palette indices, or the equal channels of a grey picture saved as
+    RGB.
 
     ValueError names a file that is unreadable, in colour, or not of integers.
     """
@@ -96,7 +107,9 @@ def read_mask(file: Path) -> Integer[ndarray, "h w"]:
         return _load(file)[..., 0]
     colours = _load(file, "RGB")
     if (colours != colours[..., :1]).any():
-        raise Refused(f"{file} is a colour picture, expected a mask whose grey values or palette indices are the class numbers")
+        raise Refused(
+            f"{file} is a colour picture, expected a mask whose grey values or palette indices are the class numbers"
+        )
     return colours[..., 0]
 
 
@@ -104,7 +117,8 @@ def require_equal_size(image_file: Path, image: ndarray, mask_file: Path, mask: 
     """ValueError with both sizes where a mask does not match its image."""
     if image.shape[:2] != mask.shape[:2]:
         raise Refused(
-            f"mask {mask_file} is {mask.shape[1]} x {mask.shape[0]} pixels, expected {image.shape[1]} x {image.shape[0]} like {image_file}"
+            f"mask {mask_file} is {mask.shape[1]} x {mask.shape[0]} pixels, "
+            f"expected {image.shape[1]} x {image.shape[0]} like {image_file}"
         )
 
 

@@ -1,6 +1,7 @@
 """Boxes in PASCAL VOC format, any such folder.
 
-VOC: Everingham et al., "The PASCAL visual object classes (VOC) challenge", International Journal of Computer Vision 88, 2010.
+VOC: Everingham et al., "The PASCAL visual object classes (VOC) challenge", International Journal of Computer Vision 88,
+2010.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
-CORNERS = {"pixels": (1.0, 1.0, 0.0, 0.0), "edges": (0.0, 0.0, 0.0, 0.0)}  # what to subtract from SIDES for edges counted from 0
+# What to subtract from SIDES for edges counted from 0.
+CORNERS = {"pixels": (1.0, 1.0, 0.0, 0.0), "edges": (0.0, 0.0, 0.0, 0.0)}
 VOC_TREE = """
 voc/   (or the data root itself)
     JPEGImages/a.jpg ...   (any format that Pillow reads)
@@ -49,13 +51,15 @@ def voc(
     corners: Annotated[str, OneOf(CORNERS)] = "pixels",
     cache_root: Path | None = None,
 ) -> Images:
-    """The images of a VOC folder with their boxes, in the order train, val, test and as listed, or by name where no list is there.
+    """The images of a VOC folder with their boxes, in the order train, val, test and as listed, or by name where no
+    list is there.
 
-    `classes` gives the order of the classes; left empty they are those that occur, in natural order. `corners` says what the numbers
-    are: 'pixels', as VOC has them, the first and last pixel of the object counted from 1; or 'edges' counted from 0, as labelImg and most
-    other tools write them. `bad_boxes` is one of data.formats.boxes: 'refuse' names a box that is empty, inverted or outside, 'clip' clips or drops
-    it. Objects marked as difficult are kept. Images that no list names are left out with a warning. Without test.txt a fixed fifth of the
-    training part is 'test'. FileNotFoundError or ValueError names what is missing or wrong.
+    `classes` gives the order of the classes; left empty they are those that occur, in natural order. `corners` says
+    what the numbers are: 'pixels', as VOC has them, the first and last pixel of the object counted from 1; or 'edges'
+    counted from 0, as labelImg and most other tools write them. `bad_boxes` is one of data.formats.boxes: 'refuse'
+    names a box that is empty, inverted or outside, 'clip' clips or drops it. Objects marked as difficult are kept.
+    Images that no list names are left out with a warning. Without test.txt a fixed fifth of the training part is
+    'test'. FileNotFoundError or ValueError names what is missing or wrong.
     """
     root = find_root(data_root, ["voc"], ["Annotations", "JPEGImages"], VOC_TREE)
     return read_voc("voc", root, VOC_TREE, scale, bad_boxes, classes, corners, cache_root)
@@ -71,7 +75,9 @@ def read_voc(
     corners: str,
     cache_root: Path | None,
 ) -> Images:
-    """The images of one VOC folder as dataset `dataset`; see `voc`. `tree` is what an error shows where a folder is missing."""
+    """The images of one VOC folder as dataset `dataset`; see `voc`. `tree` is what an error shows where a folder is
+    missing.
+    """
     require_policy(bad_boxes)
     require_one_of("corners", corners, CORNERS)
     for inner in ("JPEGImages", "Annotations"):
@@ -84,14 +90,20 @@ def read_voc(
     for stem, part in parts.items():
         if stem not in pictures:
             near = suggestion(stem, pictures)
-            raise Missing(f"{root / 'JPEGImages'} holds no picture {stem}, which {part}.txt in ImageSets/Main names.{near}")
+            raise Missing(
+                f"{root / 'JPEGImages'} holds no picture {stem}, which {part}.txt in ImageSets/Main names.{near}"
+            )
     if unlisted := len(pictures.keys() - parts.keys()):
         lists = root / "ImageSets" / "Main"
-        warnings.warn(f"{dataset}: {unlisted} of {len(pictures)} pictures are in no list of {lists}: left out.", stacklevel=3)
+        warnings.warn(
+            f"{dataset}: {unlisted} of {len(pictures)} pictures are in no list of {lists}: left out.", stacklevel=3
+        )
     annotations = [_read(root / "Annotations" / f"{stem}.xml") for stem in parts]
     classes = list(classes) or sorted({name for a in annotations for name in a.names}, key=reading.natural)
     if not classes:
-        raise Refused(f"none of the {len(annotations)} annotations in {root / 'Annotations'} has an object, expected at least one")
+        raise Refused(
+            f"none of the {len(annotations)} annotations in {root / 'Annotations'} has an object, expected at least one"
+        )
     if corners == "pixels" and bad_boxes == "refuse":
         _require_counted_from_one(annotations)
     found = [
@@ -105,7 +117,9 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in reading.picture_files(folder):
         if file.stem in found:
-            raise Refused(f"{found[file.stem]} and {file.name} have the same stem, expected one picture for each annotation")
+            raise Refused(
+                f"{found[file.stem]} and {file.name} have the same stem, expected one picture for each annotation"
+            )
         found[file.stem] = file
     if not found:
         raise Missing(f"{folder} holds no picture that can be read; expected this tree:\n{VOC_TREE.strip()}")
@@ -121,15 +135,23 @@ def _official_parts(folder: Path) -> dict[str, str] | None:
     if not lists:
         return None
     if "train" not in lists:
-        raise Missing(f"{folder} has {', '.join(f'{part}.txt' for part in lists)} but neither train.txt nor trainval.txt")
-    stems = {part: [line.split()[0] for line in file.read_text().splitlines() if line.strip()] for part, file in lists.items()}
+        raise Missing(
+            f"{folder} has {', '.join(f'{part}.txt' for part in lists)} but neither train.txt nor trainval.txt"
+        )
+    stems = {
+        part: [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
+        for part, file in lists.items()
+    }
     if lists["train"].name == "trainval.txt":
         stems["train"] = [stem for stem in stems["train"] if stem not in set(stems.get("val", []))]
     parts: dict[str, str] = {}
     for part, named in stems.items():
         for stem in named:
             if stem in parts:
-                raise Refused(f"{lists[part]} names {stem!r}, which {lists[parts[stem]].name} names already; expected every image once")
+                raise Refused(
+                    f"{lists[part]} names {stem!r}, which {lists[parts[stem]].name} names already; "
+                    "expected every image once"
+                )
             parts[stem] = part
     return parts
 
@@ -138,7 +160,9 @@ def _require_pictures(root: Path, pictures: dict[str, Path]) -> None:
     """FileNotFoundError for an annotation without a picture: nothing else says which images there are."""
     for file in sorted((root / "Annotations").glob("*.xml")):
         if file.stem not in pictures:
-            raise Missing(f"{file} has no picture: expected a picture with the stem {file.stem} in {root / 'JPEGImages'}")
+            raise Missing(
+                f"{file} has no picture: expected a picture with the stem {file.stem} in {root / 'JPEGImages'}"
+            )
 
 
 def _read(file: Path) -> Annotation:
@@ -171,13 +195,18 @@ def _require_counted_from_one(annotations: Sequence[Annotation]) -> None:
         for number, box in enumerate(annotation.corners, start=1):
             if min(box) == 0:
                 zero = f"{annotation.file}: box {number} of {len(annotation.corners)} has {SIDES[box.index(0)]}=0"
-                raise Refused(f"{zero}, but VOC counts pixels from 1; say corners='edges' where numbers are edges counted from 0")
+                raise Refused(
+                    f"{zero}, but VOC counts pixels from 1; say corners='edges' where numbers are edges counted from 0"
+                )
 
 
 def _boxes(annotation: Annotation, classes: Sequence[str], corners: str) -> np.ndarray:
     """(M, 5): edges counted from 0, and the class index."""
     for name in annotation.names:
         if name not in classes:
-            raise Refused(f"{annotation.file} has an object {name!r}, which is none of {', '.join(classes)}.{suggestion(name, classes)}")
+            raise Refused(
+                f"{annotation.file} has an object {name!r}, "
+                f"which is none of {', '.join(classes)}.{suggestion(name, classes)}"
+            )
     edges = np.array(annotation.corners, np.float64).reshape(-1, 4) - CORNERS[corners]
     return np.column_stack([edges, [float(classes.index(name)) for name in annotation.names]])

@@ -1,7 +1,8 @@
-"""Anatomy of the CT phantom: body wall, organs, bones, vessels and bowel of abdomen, chest and pelvis, painted in Hounsfield units.
+"""Anatomy of the CT phantom: body wall, organs, bones, vessels and bowel of abdomen, chest and pelvis, painted in
+Hounsfield units.
 
-Positions are relative to the body: u to the right of the image (the patient's left), v down (the patient's back), the centre of the body at
-0 and its half width 1. Tissues are those of a portal-venous contrast phase.
+Positions are relative to the body: u to the right of the image (the patient's left), v down (the patient's back), the
+centre of the body at 0 and its half width 1. Tissues are those of a portal-venous contrast phase.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from data.phantoms.glands import noise, stamp_ellipses
+from data.phantoms.painting import noise, stamp_ellipses
 
 AIR, LUNG, FAT, WATER, MUSCLE, MARROW, CORTEX, BARIUM = -1000.0, -850.0, -102.0, 8.0, 60.0, 200.0, 620.0, 320.0
 Real = float | int
@@ -83,7 +84,9 @@ class Body:
         return u + self.rng.normal(0, spread), v + self.rng.normal(0, spread)
 
     def organ(self, p: Real, q: Real, a: Real, b: Real, degrees: Real = 0.0, wobble: Real = 0.05) -> Cover:
-        """An ellipse that grows with the cavity: centre as in `at`, semi-axes in units of the cavity's mean radius, all a little random."""
+        """An ellipse that grows with the cavity: centre as in `at`, semi-axes in units of the cavity's mean radius, all
+        a little random.
+        """
         mean_radius = np.sqrt((1 - self.wall) * (self.flat - self.wall))
         a, b = mean_radius * np.array([a, b]) * np.exp(self.rng.normal(0, 0.06, 2))
         u, v = self.near(p, q, 0.015)
@@ -93,7 +96,8 @@ class Body:
         """A soft-edged ellipse in body units, whose outline `wobble` makes irregular."""
         cover = np.zeros(self.hu.shape)
         x, y = (int(o + self.unit * c) for o, c in zip(self.origin, (u, v), strict=True))
-        reach = int(self.unit * (max(a, b) * (1 + 2 * wobble) + 0.12)) + 2  # coordinates are warped and tilted by up to 0.12
+        # Coordinates are warped and tilted by up to 0.12.
+        reach = int(self.unit * (max(a, b) * (1 + 2 * wobble) + 0.12)) + 2
         window = np.s_[max(0, y - reach) : max(0, y + reach), max(0, x - reach) : max(0, x + reach)]
         du, dv = self.u[window] - u, self.v[window] - v
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -127,7 +131,13 @@ class Body:
         """Discs along a line of points (u, v), everything in body units; those below a pixel are faint."""
         cover, radii = np.zeros(self.hu.shape), radii * self.unit
         centres = (np.array(self.origin) + self.unit * points)[:, ::-1]
-        stamp_ellipses(cover, centres, np.maximum(radii, 0.6)[:, None].repeat(2, 1), np.zeros(len(radii)), np.clip(radii + 0.2, 0.25, 1))
+        stamp_ellipses(
+            cover,
+            centres,
+            np.maximum(radii, 0.6)[:, None].repeat(2, 1),
+            np.zeros(len(radii)),
+            np.clip(radii + 0.2, 0.25, 1),
+        )
         return cover
 
 
@@ -151,7 +161,8 @@ def body(rng: np.random.Generator, size: int) -> Body:
     painted.paint(painted.deeper(0.02), FAT)
     sideways = np.abs(u) / np.maximum(np.hypot(u, v), 0.05)
     bulge = 1 + 0.45 * (sideways - 0.5) + 0.25 * (v > 0) * (1 - sideways)
-    painted.depth = depth - fat * (bulge - 1) * np.clip(1 - depth / 0.35, 0, 1)  # fat is thicker at the flanks and the back
+    # Fat is thicker at the flanks and the back.
+    painted.depth = depth - fat * (bulge - 1) * np.clip(1 - depth / 0.35, 0, 1)
     painted.paint(painted.deeper(fat), MUSCLE + 8 * painted.grain())
     for side in (-1, 1):  # the straight muscles beside the middle of the belly
         straight = painted.ellipse(side * 0.2, 0.03 + fat + 0.6 * muscle - flat, 0.18, 0.75 * muscle, side * 6)
@@ -209,7 +220,9 @@ def round_vessel(body: Body, p: Real, q: Real, radius: Real, value: Real, calcif
     cover = body.paint(body.ellipse(u, v, radius, radius * rng.uniform(0.85, 1.1), rng.uniform(0, 180), 0.03), value)
     for _ in range(rng.integers(1, 4) if rng.random() < calcified else 0):
         angle = rng.uniform(0, 2 * np.pi)
-        plaque = body.ellipse(u + radius * np.cos(angle), v + radius * np.sin(angle), 0.022, 0.014, np.degrees(angle) + 90)
+        plaque = body.ellipse(
+            u + radius * np.cos(angle), v + radius * np.sin(angle), 0.022, 0.014, np.degrees(angle) + 90
+        )
         body.paint(plaque, rng.uniform(450, 900))
     return cover
 

@@ -1,14 +1,14 @@
 """Built-in segmentation data: procedural gland-like histology, made in seconds from a seed.
 
-An image is painted as amounts of haematoxylin and eosin per pixel (stroma with fibres and nuclei; glands with lumen, cytoplasm and a
-rim of nuclei) and turned into colour by the Beer-Lambert law. Group 0 has regular, separate, near-elliptic glands; group 1 has
-deformed, fused and disrupted ones. Most of the pool are near-duplicates of a few prototypes; a few images are of rare, hard kinds,
-which the test set covers evenly: what is chosen for labelling decides how well the rare kinds are learnt.
+An image is painted as amounts of haematoxylin and eosin per pixel (stroma with fibres and nuclei; glands with lumen,
+cytoplasm and a rim of nuclei) and turned into colour by the Beer-Lambert law. Group 0 has regular, separate,
+near-elliptic glands; group 1 has deformed, fused and disrupted ones. Most of the pool are near-duplicates of a few
+prototypes; a few images are of rare, hard kinds, which the test set covers evenly: what is chosen for labelling decides
+how well the rare kinds are learnt.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,24 +16,32 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8, UInt16
+from jaxtyping import Float, UInt8, UInt16
 from numpy import ndarray
 from scipy import ndimage
 
 from data.limits import Between
 from data.names import Refused
+from data.phantoms import gland_nuclei, painting
+from data.phantoms.gland_nuclei import rim_nuclei, stroma_nuclei
+from data.phantoms.painting import (
+    GOLDEN,
+    H_AND_E,
+    PARTS,
+    develop,
+    generator_fingerprint,
+    noise,
+    stamp_ellipses,
+)
 from data.store import Images, Record, cached
 
-PARTS = ("train", "test", "prototype")  # the second number of a generator's address
 KINDS = ("common", "counterstain", "pale", "tiny", "huge", "solid")  # all but the first are rare in the pool
 RARE_SHARE = {"train": 0.15, "test": 0.6}
 DUPLICATE_SHARE = {"train": 0.65, "test": 0.0}
 N_PROTOTYPES = 8
-GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 fill 0..1 evenly, however many are taken
 MARGIN = 5  # pixels at size 128: near-duplicates are shifted by up to this much
-# Optical density per colour channel of one unit of stain.
-H_AND_E = np.array([[0.62, 0.71, 0.34], [0.13, 0.86, 0.38]])  # between Ruifrok & Johnston (2001) and Macenko et al. (2009)
-BLUE_AND_BROWN = np.array([[0.72, 0.58, 0.36], [0.27, 0.57, 0.78]])  # the brown is diaminobenzidine (Ruifrok & Johnston, 2001)
+# The brown is diaminobenzidine (Ruifrok & Johnston, 2001).
+BLUE_AND_BROWN = np.array([[0.72, 0.58, 0.36], [0.27, 0.57, 0.78]])
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,11 @@ class Scene:
     stains: Float[ndarray, "2 rgb"]  # optical density of one unit of each
 
 
-def glands(n_pool: int = 200, n_test: int = 100, size: int = 128, seed: int = 2015, cache_root: Path | None = None) -> Images:
-    """The phantom: parts 'train' (the pool) and 'test', RGB (size, size, 3) with instance ids; group is the grade, 0 or 1.
+def glands(
+    n_pool: int = 200, n_test: int = 100, size: int = 128, seed: int = 2015, cache_root: Path | None = None
+) -> Images:
+    """The phantom: parts 'train' (the pool) and 'test', RGB (size, size, 3) with instance ids; group is the grade, 0 or
+    1.
 
     Image i of a part depends on `seed`, the part and i alone. Its name ends in its kind, one of KINDS.
 
@@ -57,7 +68,8 @@ def glands(n_pool: int = 200, n_test: int = 100, size: int = 128, seed: int = 20
     for name, value, least in (("n_pool", n_pool, 1), ("n_test", n_test, 1), ("size", size, 32)):
         if value < least:
             raise Refused(f"{name}={value} of the phantom must be at least {least}")
-    digest = generator_fingerprint([Path(__file__)], n_pool, n_test, size, seed)
+    sources = [Path(module) for module in (painting.__file__, gland_nuclei.__file__, __file__)]
+    digest = generator_fingerprint(sources, n_pool, n_test, size, seed)
     records = partial(_records, n_pool, n_test, size, seed)
     return cached("phantom", digest, "instance_map", ("background", "gland"), records, n_pool + n_test, cache_root)
 
@@ -72,11 +84,6 @@ def phantom(
     return glands(n_pool, n_test, size, cache_root=cache_root)
 
 
-def generator_fingerprint(sources: list[Path], *arguments: object) -> str:
-    """Digest of the text of the generating modules and of their arguments: a changed generator never reads an old cache."""
-    return hashlib.sha256(repr((arguments, [file.read_text() for file in sources])).encode()).hexdigest()[:16]
-
-
 def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]:
     prototypes = {}
     for part, count in (("train", n_pool), ("test", n_test)):
@@ -87,7 +94,9 @@ def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]
             if rank < DUPLICATE_SHARE[part]:
                 p = int(rng.choice(N_PROTOTYPES, p=_popularity(N_PROTOTYPES)))
                 if p not in prototypes:
-                    prototypes[p] = _scene(np.random.default_rng([seed, PARTS.index("prototype"), p]), "common", p % 2, size)
+                    prototypes[p] = _scene(
+                        np.random.default_rng([seed, PARTS.index("prototype"), p]), "common", p % 2, size
+                    )
                 scene = prototypes[p]
             else:
                 rarity = (rank - 1 + RARE_SHARE[part]) / RARE_SHARE[part]  # below 0: common
@@ -100,48 +109,6 @@ def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]
 def _popularity(n: int) -> Float[ndarray, " n"]:
     weights = 1 / np.sqrt(np.arange(1, n + 1))
     return weights / weights.sum()
-
-
-def noise(
-    rng: np.random.Generator, shape: tuple[int, int], length: float, stretch: float = 1.0, angle: float = 0.0
-) -> Float[ndarray, "h w"]:
-    """Smooth periodic Gaussian noise, mean 0 and variance 1.
-
-    `length` is the correlation length in pixels, `stretch` makes it that many times longer along `angle` (radians from the x axis).
-    """
-    fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
-    along, across = fx * np.cos(angle) + fy * np.sin(angle), fy * np.cos(angle) - fx * np.sin(angle)
-    transfer = np.exp(-2 * (np.pi * length) ** 2 * ((stretch * along) ** 2 + across**2))
-    transfer[0, 0] = 0
-    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * transfer, shape)
-    return field / field.std()
-
-
-def stamp_ellipses(
-    canvas: Float[ndarray, "h w"],
-    centres: Float[ndarray, "m 2"],
-    axes: Float[ndarray, "m 2"],
-    angles: Float[ndarray, " m"],
-    heights: Float[ndarray, " m"],
-) -> None:
-    """Draw soft-edged ellipses (centres y x, semi-axes and edges in pixels, angle of the first axis) into `canvas` by maximum."""
-    if len(centres) == 0:
-        return
-    reach = int(np.ceil(axes.max())) + 1
-    offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
-    corner = np.floor(centres).astype(int)
-    y, x = corner[:, :1] + offsets[0], corner[:, 1:] + offsets[1]
-    dy, dx = y - centres[:, :1], x - centres[:, 1:]
-    cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    radius = np.hypot((dx * cos + dy * sin) / axes[:, :1], (dy * cos - dx * sin) / axes[:, 1:])
-    cover = np.clip((1 - radius) * axes.min(1)[:, None] + 0.5, 0, 1) * heights[:, None]
-    seen = (cover > 0) & (y >= 0) & (y < canvas.shape[0]) & (x >= 0) & (x < canvas.shape[1])
-    np.maximum.at(canvas, (y[seen], x[seen]), cover[seen])
-
-
-def develop(amounts: Float[ndarray, "stains h w"], stains: Float[ndarray, "stains rgb"], white: float = 245.0) -> Float[ndarray, "h w rgb"]:
-    """Colour of light that passed the stains, 0..255: white * 10^-(amounts . stains), the Beer-Lambert law per channel."""
-    return white * np.power(10.0, -np.einsum("shw,sc->hwc", amounts, stains))
 
 
 def _scene(rng: np.random.Generator, kind: str, group: int, size: int) -> Scene:
@@ -182,8 +149,16 @@ def _gland_map(rng: np.random.Generator, kind: str, group: int, extent: int, sca
     coarse = (0.26 if group else 0.07) * radii.mean()
     fine = (1.3 if group else 0.4) * scale * (0.6 if kind == "tiny" else 1)
     y, x = np.mgrid[:extent, :extent] + 0.5
-    y = y + coarse * noise(rng, (extent, extent), 0.45 * radii.mean()) + fine * noise(rng, (extent, extent), 2.2 * scale)
-    x = x + coarse * noise(rng, (extent, extent), 0.45 * radii.mean()) + fine * noise(rng, (extent, extent), 2.2 * scale)
+    y = (
+        y
+        + coarse * noise(rng, (extent, extent), 0.45 * radii.mean())
+        + fine * noise(rng, (extent, extent), 2.2 * scale)
+    )
+    x = (
+        x
+        + coarse * noise(rng, (extent, extent), 0.45 * radii.mean())
+        + fine * noise(rng, (extent, extent), 2.2 * scale)
+    )
     dy, dx = y[None] - centres[:, 0, None, None], x[None] - centres[:, 1, None, None]
     cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
     along, across = (radii * aspect)[:, None, None], (radii / aspect)[:, None, None]
@@ -201,11 +176,14 @@ def _without_fragments(ids: UInt16[ndarray, "h w"], least_area: float) -> UInt16
     return (np.cumsum(kept) * kept).astype(np.uint16)[ids]
 
 
-def _paint(rng: np.random.Generator, ids: UInt16[ndarray, "h w"], kind: str, group: int, scale: float) -> Float[ndarray, "2 h w"]:
+def _paint(
+    rng: np.random.Generator, ids: UInt16[ndarray, "h w"], kind: str, group: int, scale: float
+) -> Float[ndarray, "2 h w"]:
     """Amounts of haematoxylin and eosin of the tissue whose glands are `ids`."""
     shape = ids.shape
     grown, shrunk = ndimage.maximum_filter(ids, 3), ndimage.minimum_filter(ids, 3)
-    depth = np.asarray(ndimage.distance_transform_edt((ids > 0) & (grown == shrunk))) / scale  # 0 outside and on borders between glands
+    # 0 outside and on borders between glands.
+    depth = np.asarray(ndimage.distance_transform_edt((ids > 0) & (grown == shrunk))) / scale
     outside = np.asarray(ndimage.distance_transform_edt(ids == 0)) / scale
     h, e, white = _stroma(rng, outside, scale)
 
@@ -231,17 +209,21 @@ def _paint(rng: np.random.Generator, ids: UInt16[ndarray, "h w"], kind: str, gro
     h, e = h + fade * (cell_h - h), e + fade * (cell_e - e)
 
     nuclei = np.zeros(shape)
-    _rim_nuclei(rng, nuclei, depth, inside, kind, group, scale, rim[ids], lumen)
+    rim_nuclei(rng, nuclei, depth, inside, kind, group, scale, rim[ids], lumen)
     nuclei *= keep
-    _stroma_nuclei(rng, nuclei, outside, white, group, scale)
+    stroma_nuclei(rng, nuclei, outside, white, group, scale)
     h = h * (1 - 0.5 * nuclei) + nuclei * (0.72 + 0.10 * grain)
     e = e * (1 - 0.3 * nuclei)
     blur = scale * rng.uniform(0.45, 0.85)
     return np.clip(np.stack([ndimage.gaussian_filter(h, blur), ndimage.gaussian_filter(e, blur)]), 0, None)
 
 
-def _stroma(rng: np.random.Generator, outside: Float[ndarray, "h w"], scale: float) -> tuple[ndarray, ndarray, Float[ndarray, "h w"]]:
-    """Haematoxylin, eosin and empty space (0..1) of connective tissue: two bundles of fibres, clefts, vessels, retraction halos."""
+def _stroma(
+    rng: np.random.Generator, outside: Float[ndarray, "h w"], scale: float
+) -> tuple[ndarray, ndarray, Float[ndarray, "h w"]]:
+    """Haematoxylin, eosin and empty space (0..1) of connective tissue: two bundles of fibres, clefts, vessels,
+    retraction halos.
+    """
     shape = outside.shape
     angle = rng.uniform(0, np.pi)
     first, second = (noise(rng, shape, 0.9 * scale, 6.0, a) for a in (angle, angle + rng.uniform(0.5, 2.5)))
@@ -250,7 +232,9 @@ def _stroma(rng: np.random.Generator, outside: Float[ndarray, "h w"], scale: flo
     cellular = noise(rng, shape, 12 * scale)
     white = np.clip(1.3 * (fibres - rng.uniform(1.0, 2.6)), 0, 1)
     halo = rng.uniform(-1.5, 2.0)
-    white = np.maximum(white, np.clip(halo + 0.6 * noise(rng, shape, 5 * scale) - outside / 1.2, 0, 0.9) * (outside > 0))
+    white = np.maximum(
+        white, np.clip(halo + 0.6 * noise(rng, shape, 5 * scale) - outside / 1.2, 0, 0.9) * (outside > 0)
+    )
     spaces = np.zeros(shape)  # vessels and fat: pale and round like a lumen, without a rim of epithelium
     n = rng.poisson(1.8)
     radii = scale * np.exp(rng.uniform(np.log(3), np.log(11), (n, 1))) * np.exp(rng.normal(0, 0.2, (n, 2)))
@@ -261,62 +245,9 @@ def _stroma(rng: np.random.Generator, outside: Float[ndarray, "h w"], scale: flo
     return h, e, white
 
 
-def _sparse_maxima(rng: np.random.Generator, where: Bool[ndarray, "h w"], spacing: float) -> Int[ndarray, "m 2"]:
-    """Random pixels of `where` (y x), no two within `spacing` / 2 of each other along both axes."""
-    height = np.where(where, rng.random(where.shape), -1.0)
-    return np.argwhere(where & (height == ndimage.maximum_filter(height, max(1, round(spacing)))))
-
-
-def _rim_nuclei(
-    rng: np.random.Generator,
-    nuclei: Float[ndarray, "h w"],
-    depth: Float[ndarray, "h w"],
-    inside: Bool[ndarray, "h w"],
-    kind: str,
-    group: int,
-    scale: float,
-    rim: Float[ndarray, "h w"],
-    lumen: Float[ndarray, "h w"],
-) -> None:
-    """Nuclei of the epithelium: upright in one row along the border in regular glands, stratified and askew in irregular ones."""
-    small = 0.75 if kind == "tiny" else 1.0
-    rows = inside & (lumen < 0.1) & (depth > 1.8 * small)
-    rows &= True if kind == "solid" else depth < rim * (1.5 if group else 0.8)
-    gaps = noise(rng, depth.shape, 6 * scale) > (0.9 if group else 1.9)  # where the rim is disrupted
-    at = _sparse_maxima(rng, rows & ~gaps, scale * small * rng.uniform(4, 5.5))
-    slope = np.array(np.gradient(ndimage.gaussian_filter(depth, 1.5 * scale)))[:, at[:, 0], at[:, 1]]
-    askew = rng.normal(0, 0.7 if group else 0.2, len(at))
-    long = scale * small * rng.uniform(2.3, 3.3, len(at))
-    axes = np.stack([long, long * rng.uniform(0.5, 0.75, len(at))], 1)
-    stamp_ellipses(nuclei, at.astype(float), axes, np.arctan2(slope[0], slope[1]) + askew, rng.uniform(0.75, 1.0, len(at)))
-
-
-def _stroma_nuclei(
-    rng: np.random.Generator,
-    nuclei: Float[ndarray, "h w"],
-    outside: Float[ndarray, "h w"],
-    white: Float[ndarray, "h w"],
-    group: int,
-    scale: float,
-) -> None:
-    """Spindle nuclei of fibroblasts everywhere, round lymphocytes in patches."""
-    free = (outside > 1.5) & (white < 0.3)
-    patch = noise(rng, free.shape, 10 * scale)
-    spindles = _sparse_maxima(rng, free, scale * rng.uniform(9, 16))
-    crowd = _sparse_maxima(rng, free & (patch > rng.uniform(0.8, 3.0)), 4 * scale)
-    n, m = len(spindles), len(crowd)
-    axes = np.concatenate(
-        [
-            np.stack([rng.uniform(2.2, 4.2, n), rng.uniform(0.9, 1.4, n)], 1),
-            np.repeat(rng.uniform(1.3, 1.9, (m, 1)), 2, 1),
-        ]
-    )
-    angles = np.concatenate([rng.normal(rng.uniform(0, np.pi), 0.7, n), np.zeros(m)])
-    heights = rng.uniform(0.55, 1.0, n + m)
-    stamp_ellipses(nuclei, np.concatenate([spindles, crowd]).astype(float), scale * axes, angles, heights)
-
-
-def _photograph(rng: np.random.Generator, scene: Scene, size: int) -> tuple[UInt8[ndarray, "s s 3"], UInt16[ndarray, "s s"]]:
+def _photograph(
+    rng: np.random.Generator, scene: Scene, size: int
+) -> tuple[UInt8[ndarray, "s s 3"], UInt16[ndarray, "s s"]]:
     """A picture of the scene, (size, size): a crop at a random offset, with small changes of stain, light and grain."""
     top, left = rng.integers(0, scene.ids.shape[0] - size + 1, 2)
     crop = (slice(top, top + size), slice(left, left + size))

@@ -1,8 +1,9 @@
 """Built-in classification data: small procedural patches of nine kinds of tissue, made in seconds from a seed.
 
-The kinds differ in how many nuclei they have and of which shape, in the direction and length of fibres and in what is empty; their
-ranges overlap. Half of the pool are near-duplicates of a few prototypes, some patches show two tissues, a few labels are wrong, and the
-classes have a long tail; the test set is balanced, without near-duplicates and without wrong labels.
+The kinds differ in how many nuclei they have and of which shape, in the direction and length of fibres and in what is
+empty; their ranges overlap. Half of the pool are near-duplicates of a few prototypes, some patches show two tissues, a
+few labels are wrong, and the classes have a long tail; the test set is balanced, without near-duplicates and without
+wrong labels.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from numpy import ndarray
 
 from data.limits import Between
 from data.names import Refused
-from data.phantoms import glands
-from data.phantoms.glands import GOLDEN, H_AND_E, PARTS, develop, generator_fingerprint, noise, stamp_ellipses
+from data.phantoms import painting
+from data.phantoms.painting import GOLDEN, H_AND_E, PARTS, develop, generator_fingerprint, noise, stamp_ellipses
 from data.store import Images, Record, cached
 
 Amounts = tuple[ndarray, ndarray]  # haematoxylin and eosin, (H, W) each
@@ -38,8 +39,11 @@ class Patch(NamedTuple):
     stains: Float[ndarray, "2 rgb"]
 
 
-def tissue(n_pool: int = 3000, n_test: int = 1000, size: int = 32, seed: int = 2016, cache_root: Path | None = None) -> Images:
-    """The phantom: parts 'train' (the pool) and 'test', RGB (size, size, 3) with a class of CLASSES; group is the given class.
+def tissue(
+    n_pool: int = 3000, n_test: int = 1000, size: int = 32, seed: int = 2016, cache_root: Path | None = None
+) -> Images:
+    """The phantom: parts 'train' (the pool) and 'test', RGB (size, size, 3) with a class of CLASSES; group is the given
+    class.
 
     Image i of a part depends on `seed`, the part and i alone. Its name ends in its kind, one of KINDS.
 
@@ -48,7 +52,7 @@ def tissue(n_pool: int = 3000, n_test: int = 1000, size: int = 32, seed: int = 2
     for name, value, least in (("n_pool", n_pool, 1), ("n_test", n_test, 1), ("size", size, 16)):
         if value < least:
             raise Refused(f"{name}={value} of the tissue phantom must be at least {least}")
-    digest = generator_fingerprint([Path(glands.__file__), Path(__file__)], n_pool, n_test, size, seed)
+    digest = generator_fingerprint([Path(painting.__file__), Path(__file__)], n_pool, n_test, size, seed)
     records = partial(_records, n_pool, n_test, size, seed)
     return cached("phantom_tissue", digest, "class", CLASSES, records, n_pool + n_test, cache_root)
 
@@ -76,7 +80,9 @@ def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]
             if kind == "duplicate":
                 p = label, int(rng.integers(N_PROTOTYPES))
                 if p not in prototypes:
-                    prototypes[p] = _patch(np.random.default_rng([seed, PARTS.index("prototype"), *p]), label, None, size)
+                    prototypes[p] = _patch(
+                        np.random.default_rng([seed, PARTS.index("prototype"), *p]), label, None, size
+                    )
                 patch = prototypes[p]
             else:
                 other = (label + int(rng.integers(1, len(CLASSES)))) % len(CLASSES)
@@ -113,9 +119,16 @@ def _photograph(rng: np.random.Generator, patch: Patch, size: int) -> UInt8[ndar
 
 
 def _scattered(
-    rng: np.random.Generator, shape: tuple[int, int], spacing: float, axes: tuple[float, float, float], angle: float, askew: float
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    spacing: float,
+    axes: tuple[float, float, float],
+    angle: float,
+    askew: float,
 ) -> Float[ndarray, "h w"]:
-    """Cover 0..1 of nuclei on a jittered grid: `axes` gives least and most length and the ratio of the second axis to it."""
+    """Cover 0..1 of nuclei on a jittered grid: `axes` gives least and most length and the ratio of the second axis to
+    it.
+    """
     n = max(1, round(shape[0] / spacing))
     grid = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), -1).reshape(-1, 2)
     centres = (grid + rng.uniform(0, 1, grid.shape)) * spacing
@@ -131,7 +144,13 @@ def _with_nuclei(rng: np.random.Generator, h: ndarray, e: ndarray, nuclei: Float
 
 
 def _fibrous(
-    rng: np.random.Generator, shape: tuple[int, int], scale: float, stretch: float, eosin: float, contrast: float, spacing: float
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    scale: float,
+    stretch: float,
+    eosin: float,
+    contrast: float,
+    spacing: float,
 ) -> Amounts:
     """Fibres along one direction with spindle nuclei beside them."""
     angle = rng.uniform(0, np.pi)
@@ -143,19 +162,25 @@ def _fibrous(
 
 def _stroma(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Amounts:
     """Wavy fibres of medium length, gaps, some spindle nuclei."""
-    h, e = _fibrous(rng, shape, scale, rng.uniform(1.5, 4.0), rng.uniform(0.25, 0.42), rng.uniform(0.06, 0.12), rng.uniform(6, 11))
+    h, e = _fibrous(
+        rng, shape, scale, rng.uniform(1.5, 4.0), rng.uniform(0.25, 0.42), rng.uniform(0.06, 0.12), rng.uniform(6, 11)
+    )
     gaps = np.clip(noise(rng, shape, 1.5 * scale, 2.0, rng.uniform(0, np.pi)) - rng.uniform(0.8, 2.2), 0, 1)
     return h * (1 - gaps), e * (1 - 0.9 * gaps)
 
 
 def _muscle(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Amounts:
     """Long parallel fibres, strongly eosinophilic, few aligned nuclei."""
-    return _fibrous(rng, shape, scale, rng.uniform(3.5, 8.0), rng.uniform(0.35, 0.55), rng.uniform(0.04, 0.10), rng.uniform(8, 14))
+    return _fibrous(
+        rng, shape, scale, rng.uniform(3.5, 8.0), rng.uniform(0.35, 0.55), rng.uniform(0.04, 0.10), rng.uniform(8, 14)
+    )
 
 
 def _mucus(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Amounts:
     """Pale bluish streaks, now and then a cell."""
-    h, e = _fibrous(rng, shape, scale, rng.uniform(2.0, 6.0), rng.uniform(0.06, 0.22), rng.uniform(0.02, 0.07), rng.uniform(12, 25))
+    h, e = _fibrous(
+        rng, shape, scale, rng.uniform(2.0, 6.0), rng.uniform(0.06, 0.22), rng.uniform(0.02, 0.07), rng.uniform(12, 25)
+    )
     return h + rng.uniform(0.0, 0.12), e
 
 
@@ -179,7 +204,9 @@ def _mucosa(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> A
     centre = rng.uniform(0.2, 0.8, 2) * shape[0]
     radius = rng.uniform(8, 15) * scale
     y, x = np.mgrid[: shape[0], : shape[1]]
-    distance = np.hypot(y - centre[0], (x - centre[1]) * rng.uniform(0.75, 1.3)) + 0.8 * scale * noise(rng, shape, 3 * scale)
+    distance = np.hypot(y - centre[0], (x - centre[1]) * rng.uniform(0.75, 1.3)) + 0.8 * scale * noise(
+        rng, shape, 3 * scale
+    )
     inside = np.clip(radius - distance, 0, 1)
     lumen = np.clip(radius - rng.uniform(5, 9) * scale - distance, 0, 1)
     h += inside * (rng.uniform(0.08, 0.2) * (1 - lumen) - h)
@@ -191,9 +218,14 @@ def _mucosa(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> A
 
 def _debris(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Amounts:
     """Granular remains: blurred clumps of every size without whole nuclei or fibres."""
-    clumps, grain = noise(rng, shape, rng.uniform(1.8, 3.0) * scale), noise(rng, shape, 0.7 * scale, rng.uniform(1.0, 2.0))
+    clumps, grain = (
+        noise(rng, shape, rng.uniform(1.8, 3.0) * scale),
+        noise(rng, shape, 0.7 * scale, rng.uniform(1.0, 2.0)),
+    )
     specks = np.clip(grain + 0.5 * clumps - rng.uniform(1.0, 1.8), 0, 1)
-    return np.clip(0.10 + 0.05 * clumps + rng.uniform(0.2, 0.6) * specks, 0, None), rng.uniform(0.2, 0.4) + 0.08 * clumps + 0.05 * grain
+    return np.clip(0.10 + 0.05 * clumps + rng.uniform(0.2, 0.6) * specks, 0, None), rng.uniform(
+        0.2, 0.4
+    ) + 0.08 * clumps + 0.05 * grain
 
 
 def _adipose(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Amounts:
@@ -208,7 +240,9 @@ def _adipose(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> 
 
 def _background(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Amounts:
     """Glass with a little dust, smears and sometimes a shred of tissue."""
-    smear = np.clip(0.5 * noise(rng, shape, 5 * scale, rng.uniform(1.0, 3.0), rng.uniform(0, np.pi)) + 0.3, 0, None) * rng.uniform(0, 0.12)
+    smear = np.clip(
+        0.5 * noise(rng, shape, 5 * scale, rng.uniform(1.0, 3.0), rng.uniform(0, np.pi)) + 0.3, 0, None
+    ) * rng.uniform(0, 0.12)
     dust = np.clip(noise(rng, shape, 0.8 * scale) - rng.uniform(1.8, 3.5), 0, 0.6)
     shred = np.clip(noise(rng, shape, 4 * scale) - rng.uniform(1.0, 4.0), 0, 0.4)
     return 0.01 + 0.3 * smear + 0.5 * dust + 0.1 * shred, 0.01 + smear + 0.3 * dust + 0.6 * shred

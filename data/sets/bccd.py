@@ -32,7 +32,8 @@ def bccd(
 ) -> Images:
     """Blood cells under the microscope, classes CELLS, with the official parts: 205 train, 87 val, 72 test.
 
-    Two boxes (of red cells) have no area: the default drops them with a warning, `bad_boxes='refuse'` stops at the first of them.
+    Two boxes (of red cells) have no area: the default drops them with a warning, `bad_boxes='refuse'` stops at the
+    first of them.
     """
     root = find_root(data_root, ["bccd/BCCD", "bccd", "BCCD"], ["Annotations"], BCCD_TREE)
     return read_voc("bccd", root, BCCD_TREE, scale, bad_boxes, CELLS, "edges", cache_root)  # drawn with labelImg

@@ -1,7 +1,8 @@
 """Brain tumours in contrast-enhanced T1 MRI: the 3,064 MATLAB v7.3 files of figshare 1512427, read directly.
 
-Cheng et al., "Enhanced performance of brain tumor classification via tumor region augmentation and partition", PLOS ONE 10, 2015.
-233 patients; each file holds a struct `cjdata` with image (int16), label (1 meningioma, 2 glioma, 3 pituitary tumour), PID and mask.
+Cheng et al., "Enhanced performance of brain tumor classification via tumor region augmentation and partition", PLOS ONE
+10, 2015. 233 patients; each file holds a struct `cjdata` with image (int16), label (1 meningioma, 2 glioma, 3 pituitary
+tumour), PID and mask.
 """
 
 from __future__ import annotations
@@ -30,14 +31,25 @@ braintumor/
 """
 
 
-def braintumor(data_root: Path, image_size: int | None, cache_root: Path | None = None, test_fold: Annotated[int, Between(1, 5)] = 5) -> Images:
+def braintumor(
+    data_root: Path,
+    image_size: int | None,
+    cache_root: Path | None = None,
+    test_fold: Annotated[int, Between(1, 5)] = 5,
+) -> Images:
     """The slices in the order of their numbers, grey, with patients; each image is scaled from its own range to 0..255.
 
-    With cvind.mat, fold `test_fold` (1 to 5) of the authors' division by patient is 'test'; without it, a fixed fifth of the patients is.
+    With cvind.mat, fold `test_fold` (1 to 5) of the authors' division by patient is 'test'; without it, a fixed fifth
+    of the patients is.
     """
     if test_fold not in range(1, 6):
         raise Refused(f"test_fold={test_fold!r} must be one of the authors' folds, 1 to 5")
-    root = find_root(data_root, ["braintumor", "brain_tumor", "figshare_brain_tumor"], [FOLDS, "1.mat", "brainTumorDataPublic_1-766"], TREE)
+    root = find_root(
+        data_root,
+        ["braintumor", "brain_tumor", "figshare_brain_tumor"],
+        [FOLDS, "1.mat", "brainTumorDataPublic_1-766"],
+        TREE,
+    )
     sources = sorted((f for f in root.rglob("*.mat") if f.name != FOLDS), key=lambda f: reading.natural(f.name))
     for file in sources:
         if not file.stem.isdigit():
@@ -53,7 +65,9 @@ def braintumor(data_root: Path, image_size: int | None, cache_root: Path | None 
         else:
             held = held_out([label for label, _ in known], [patient for _, patient in known], TEST_FRACTION)
         for file, (label, patient), out in zip(sources, known, held, strict=True):
-            yield labelled_record(file.name, resized(_image(file), image_size), label, CLASSES, "test" if out else "train", patient)
+            yield labelled_record(
+                file.name, resized(_image(file), image_size), label, CLASSES, "test" if out else "train", patient
+            )
 
     digest = reading.fingerprint(root, sources + folds, [__file__], image_size, test_fold)
     return cached("braintumor", digest, "class", CLASSES, records, len(sources), cache_root)

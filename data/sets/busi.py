@@ -1,8 +1,8 @@
 """BUSI: 780 breast ultrasound images of 600 women, benign, malignant or normal, with a mask of every lesion.
 
-Al-Dhabyani et al., "Dataset of breast ultrasound images", Data in Brief 28, 2020. Patients are not known and some lesions occur in several
-images (Pawlowska et al., "Letter to the Editor. Re: Dataset of breast ultrasound images", Data in Brief 48, 2023): numbers on a test part
-made here are optimistic.
+Al-Dhabyani et al., "Dataset of breast ultrasound images", Data in Brief 28, 2020. Patients are not known and some
+lesions occur in several images (Pawlowska et al., "Letter to the Editor. Re: Dataset of breast ultrasound images", Data
+in Brief 48, 2023): numbers on a test part made here are optimistic.
 """
 
 from __future__ import annotations
@@ -42,17 +42,25 @@ class Scan(NamedTuple):
     masks: list[Path]
 
 
-def busi(data_root: Path, scale: float = 1.0, min_pixels: Annotated[int, Between(0, 1e9)] = 10, cache_root: Path | None = None) -> Images:
-    """The images as grey, by folder and number, with a box around every connected component of every mask; classes benign and malignant.
+def busi(
+    data_root: Path,
+    scale: float = 1.0,
+    min_pixels: Annotated[int, Between(0, 1e9)] = 10,
+    cache_root: Path | None = None,
+) -> Images:
+    """The images as grey, by folder and number, with a box around every connected component of every mask; classes
+    benign and malignant.
 
-    Components (8-connected) of fewer than `min_pixels` are slips of the pen: left out with a warning. `group` is the index in FOLDERS;
-    normal images have no boxes. There is no official division: a fixed fifth of each folder is 'test'. `scale` in (0, 1] shrinks images and
-    boxes. FileNotFoundError or ValueError names what is missing or wrong.
+    Components (8-connected) of fewer than `min_pixels` are slips of the pen: left out with a warning. `group` is the
+    index in FOLDERS; normal images have no boxes. There is no official division: a fixed fifth of each folder is
+    'test'. `scale` in (0, 1] shrinks images and boxes. FileNotFoundError or ValueError names what is missing or wrong.
     """
     scale = reading.require_scale(scale)
     if min_pixels < 1:
         raise Refused(f"min_pixels={min_pixels!r} must be at least 1")
-    root = labelled.find_root(data_root, ["busi", "busi/Dataset_BUSI_with_GT", "Dataset_BUSI_with_GT"], ["benign"], TREE)
+    root = labelled.find_root(
+        data_root, ["busi", "busi/Dataset_BUSI_with_GT", "Dataset_BUSI_with_GT"], ["benign"], TREE
+    )
     found = [scan for group in range(len(FOLDERS)) for scan in _scans(root, group)]
     names = labelled.unique_names([scan.file for scan in found], root)
     parts = boxes.with_test_part(["train"] * len(found), [scan.group for scan in found])

@@ -1,7 +1,8 @@
 """CIFAR-10 from its Python batches, or from one folder per class.
 
-Krizhevsky, "Learning multiple layers of features from tiny images", technical report, 2009: 50,000 training and 10,000 test images of
-32 x 32, ten classes. The training set holds a few near-duplicates of test images (Barz and Denzler, Journal of Imaging 6, 2020).
+Krizhevsky, "Learning multiple layers of features from tiny images", technical report, 2009: 50,000 training and 10,000
+test images of 32 x 32, ten classes. The training set holds a few near-duplicates of test images (Barz and Denzler,
+Journal of Imaging 6, 2020).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def cifar10(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """CIFAR-10, 32 x 32 RGB, parts 'train' and 'test': the Python batches if they are there, else one folder per class."""
+    """CIFAR-10, 32 x 32 RGB, in 'train' and 'test': its Python batches if there are any, else one folder per class."""
     root = find_root(data_root, ["cifar10", "cifar10_jpg", "CIFAR10"], [BATCHES, "train"], TREE)
     if not (root / BATCHES).is_dir():
         return cifar10_folders(root, image_size, cache_root)
@@ -73,5 +74,8 @@ def _read(file: Path) -> tuple[list[str], list[int], ndarray]:
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise Refused(f"{file} is damaged or is no CIFAR-10 batch: {error}") from error
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072) or len(names) != len(labels):
-        raise Refused(f"{file} holds {pixels.dtype} of shape {pixels.shape} and {len(labels)} labels, expected uint8 of (N, 3072) and N")
+        raise Refused(
+            f"{file} holds {pixels.dtype} of shape {pixels.shape} and {len(labels)} labels, "
+            "expected uint8 of (N, 3072) and N"
+        )
     return [name.decode() for name in names], labels, pixels

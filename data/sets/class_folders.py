@@ -1,11 +1,13 @@
 """Published datasets with one folder per class.
 
-NCT-CRC-HE: Kather et al., "Predicting survival from colorectal cancer histology slides using deep learning", PLOS Medicine 16, 2019
-(Zenodo 1214456). EuroSAT: Helber et al., IEEE JSTARS 12, 2019. ImageNet: Russakovsky et al., IJCV 115, 2015. OCT: Kermany et al.,
-"Identifying medical diagnoses and treatable diseases by image-based deep learning", Cell 172, 2018.
+NCT-CRC-HE: Kather et al., "Predicting survival from colorectal cancer histology slides using deep learning", PLOS
+Medicine 16, 2019 (Zenodo 1214456). EuroSAT: Helber et al., IEEE JSTARS 12, 2019. ImageNet: Russakovsky et al., IJCV
+115, 2015. OCT: Kermany et al., "Identifying medical diagnoses and treatable diseases by image-based deep learning",
+Cell 172, 2018.
 
-All are read as they are; duplicates stay. The train and test folders of OCT share patients (Tampu et al., "Inflation of test accuracy due
-to data leakage in deep learning-based classification of OCT images", Scientific Data 9, 2022), so its test numbers are optimistic.
+All are read as they are; duplicates stay. The train and test folders of OCT share patients (Tampu et al., "Inflation of
+test accuracy due to data leakage in deep learning-based classification of OCT images", Scientific Data 9, 2022), so its
+test numbers are optimistic.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 OCT = ("CNV", "DME", "DRUSEN", "NORMAL")
 NCT_TREE = """
 nct/
-    NCT-CRC-HE-100K/ADI/ADI-AAAFLCLY.tif ...   (or NCT-CRC-HE-100K-NONORM; folders ADI BACK DEB LYM MUC MUS NORM STR TUM)
+    NCT-CRC-HE-100K/ADI/ADI-AAAFLCLY.tif ...   (or NCT-CRC-HE-100K-NONORM; ADI BACK DEB LYM MUC MUS NORM STR TUM)
     CRC-VAL-HE-7K/ADI/ADI-TCGA-AAICEQFN.tif ...
 """
 EUROSAT_TREE = """
@@ -62,34 +64,45 @@ brain_tumor_mri/
 
 
 def nct(data_root: Path, image_size: int | None, cache_root: Path | None = None, normalised: bool = True) -> Images:
-    """NCT-CRC-HE-100K as 'train' and CRC-VAL-HE-7K as 'test': 224 x 224 RGB tiles of nine tissues, from 86 slides and 50 patients.
+    """NCT-CRC-HE-100K as 'train' and CRC-VAL-HE-7K as 'test': 224 x 224 RGB tiles of nine tissues, from 86 slides and
+    50 patients.
 
     `normalised=False` takes the training tiles without colour normalisation (NCT-CRC-HE-100K-NONORM).
     """
     training = "NCT-CRC-HE-100K" if normalised else "NCT-CRC-HE-100K-NONORM"
     root = find_root(data_root, ["nct", "NCT"], [training], NCT_TREE)
     parts = {"train": training, "test": "CRC-VAL-HE-7K"}
-    found = [entry for part, folder in parts.items() for entry in in_class_folders(root / folder, part, NCT, NCT_TREE)[0]]
+    found = [
+        entry for part, folder in parts.items() for entry in in_class_folders(root / folder, part, NCT, NCT_TREE)[0]
+    ]
     return images_of("nct", root, found, NCT, image_size, 3, [__file__], cache_root)
 
 
 def eurosat(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """EuroSAT RGB: 27,000 satellite tiles of 64 x 64, ten kinds of land use. It has no official test part: a fixed fifth is 'test'."""
+    """EuroSAT RGB: 27,000 satellite tiles of 64 x 64, ten kinds of land use. It has no official test part: a fixed
+    fifth is 'test'.
+    """
     names = ["eurosat/2750", "eurosat/EuroSAT_RGB", "eurosat", "EuroSAT/2750", "EuroSAT_RGB", "2750"]
     root = find_root(data_root, names, EUROSAT[:1], EUROSAT_TREE)
     found, _ = in_class_folders(root, "train", EUROSAT, EUROSAT_TREE)
-    return images_of("eurosat", root, found, EUROSAT, image_size, 3, [__file__], cache_root, test_fraction=TEST_FRACTION)
+    return images_of(
+        "eurosat", root, found, EUROSAT, image_size, 3, [__file__], cache_root, test_fraction=TEST_FRACTION
+    )
 
 
 def cifar10_folders(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
     """CIFAR-10 as one folder per class: 32 x 32 RGB, parts 'train' and 'test'."""
     root = find_root(data_root, ["cifar10", "cifar10_jpg"], ["train"], CIFAR10_TREE)
-    found = [entry for part in ("train", "test") for entry in in_class_folders(root / part, part, CIFAR10, CIFAR10_TREE)[0]]
+    found = [
+        entry for part in ("train", "test") for entry in in_class_folders(root / part, part, CIFAR10, CIFAR10_TREE)[0]
+    ]
     return images_of("cifar10", root, found, CIFAR10, image_size, 3, [__file__], cache_root)
 
 
 def imagenet(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """ImageNet (ILSVRC 2012), or any subset of its classes: train/ as 'train'; val/, the images with public labels, as 'test'."""
+    """ImageNet (ILSVRC 2012), or any subset of its classes: train/ as 'train'; val/, the images with public labels, as
+    'test'.
+    """
     root = find_root(data_root, ["imagenet", "ImageNet", "ILSVRC2012"], ["train"], IMAGENET_TREE)
     training, classes = in_class_folders(root / "train", "train", None, IMAGENET_TREE)
     testing, _ = in_class_folders(root / "val", "test", classes, IMAGENET_TREE)
@@ -97,10 +110,11 @@ def imagenet(data_root: Path, image_size: int | None, cache_root: Path | None = 
 
 
 def oct_scans(data_root: Path, image_size: int | None, cache_root: Path | None = None, id_list: str = "") -> Images:
-    """Retinal OCT of Kermany et al.: four classes, grey, of several sizes; the patient is the second piece of the file name.
+    """Retinal OCT of Kermany et al.: four classes, grey, of several sizes; the patient is the second piece of the file
+    name.
 
-    `id_list` is a text file with one image per line (CNV-1016042-1, with or without ending), relative to the dataset's folder or absolute:
-    of a part that it names at all, only the images named remain; the other parts stay whole.
+    `id_list` is a text file with one image per line (CNV-1016042-1, with or without ending), relative to the dataset's
+    folder or absolute: of a part that it names at all, only the images named remain; the other parts stay whole.
     """
     root = find_root(data_root, ["oct", "OCT2017", "oct/OCT2017"], ["train"], OCT_TREE)
     found = []
@@ -114,7 +128,8 @@ def oct_scans(data_root: Path, image_size: int | None, cache_root: Path | None =
 
 
 def brain_tumor_mri(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """Brain MRI slices from Kaggle in folders Training/ and Testing/ (glioma, meningioma, notumor, pituitary, or as they are called there).
+    """Brain MRI slices from Kaggle in folders Training/ and Testing/ (glioma, meningioma, notumor, pituitary, or as
+    they are called there).
 
     Files are a mixture of grey and grey-looking RGB; all are read as grey. Patients are not known.
     """
@@ -127,7 +142,9 @@ def brain_tumor_mri(data_root: Path, image_size: int | None, cache_root: Path | 
 def _oct_patient(file: Path) -> str:
     pieces = file.stem.split("-")
     if len(pieces) != 3 or not pieces[1].isdigit():
-        raise Refused(f"{file} is not called like CNV-1016042-1.jpeg (class, patient, number), so its patient is unknown")
+        raise Refused(
+            f"{file} is not called like CNV-1016042-1.jpeg (class, patient, number), so its patient is unknown"
+        )
     return pieces[1]
 
 

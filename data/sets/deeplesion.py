@@ -1,7 +1,9 @@
-"""DeepLesion: 32,735 lesions on 32,120 axial CT slices of 4,427 patients, each in a box around the diameters that a radiologist measured.
+"""DeepLesion: 32,735 lesions on 32,120 axial CT slices of 4,427 patients, each in a box around the diameters that a
+radiologist measured.
 
-Yan et al., "DeepLesion: automated mining of large-scale lesion annotations and universal lesion detection with deep learning", Journal of
-Medical Imaging 5(3), 2018. A box is what both diameters span with 5 pixels on every side. Other lesions of a slice may be unmarked.
+Yan et al., "DeepLesion: automated mining of large-scale lesion annotations and universal lesion detection with deep
+learning", Journal of Medical Imaging 5(3), 2018. A box is what both diameters span with 5 pixels on every side. Other
+lesions of a slice may be unmarked.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from data.limits import OneOf
 from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images, Record, cached
 
-LESION_TYPES = ("bone", "abdomen", "mediastinum", "liver", "lung", "kidney", "soft_tissue", "pelvis")  # 1 to 8 in the table
+# 1 to 8 in the table.
+LESION_TYPES = ("bone", "abdomen", "mediastinum", "liver", "lung", "kidney", "soft_tissue", "pelvis")
 PARTS = {"1": "train", "2": "val", "3": "test"}
 WINDOWS = {"lung": (-1500.0, 500.0), "soft_tissue": (-175.0, 275.0), "bone": (-500.0, 1300.0)}  # HU
 SOURCES = ("official", "samples_8bit")
@@ -57,26 +60,36 @@ def deeplesion(
     cache_root: Path | None = None,
     source: Annotated[str, OneOf(SOURCES)] = "official",
 ) -> Images:
-    """The key slices under `data_root`/deeplesion as kind 'boxes' with the one class 'lesion', in the order of DL_info.csv.
+    """The key slices under `data_root`/deeplesion as kind 'boxes' with the one class 'lesion', in the order of
+    DL_info.csv.
 
-    `window` brings Hounsfield units to 0..255: 'dicom' is each slice's own, else a name of WINDOWS or 'low,high' in HU. With `context` 1
-    the three channels are the slices k-1, k and k+1, whatever their distance. `scale` in (0, 1] shrinks images and boxes; `bad_boxes` is
-    one of data.formats.boxes.BAD_BOXES. Slices without a picture are left out with a warning; lesions marked as noisy are kept with a warning.
+    `window` brings Hounsfield units to 0..255: 'dicom' is each slice's own, else a name of WINDOWS or 'low,high' in HU.
+    With `context` 1 the three channels are the slices k-1, k and k+1, whatever their distance. `scale` in (0, 1]
+    shrinks images and boxes; `bad_boxes` is one of data.formats.boxes.BAD_BOXES. Slices without a picture are left out
+    with a warning; lesions marked as noisy are kept with a warning.
 
-    `lesion_type` keeps the lesions of one of LESION_TYPES; no training lesion has a known type, so any filter empties the training part.
-    Where that part is empty, the official 'val' becomes 'train', with a warning. A table without parts gets a fixed test part of a fifth
-    of the slices, by whole patients.
+    `lesion_type` keeps the lesions of one of LESION_TYPES; no training lesion has a known type, so any filter empties
+    the training part. Where that part is empty, the official 'val' becomes 'train', with a warning. A table without
+    parts gets a fixed test part of a fifth of the slices, by whole patients.
 
-    `source` 'samples_8bit' reads 8-bit JPEGs of key slices, in which 0..255 stand for -1024 to 3071 HU, instead of the 16-bit originals.
+    `source` 'samples_8bit' reads 8-bit JPEGs of key slices, in which 0..255 stand for -1024 to 3071 HU, instead of the
+    16-bit originals.
 
     FileNotFoundError or ValueError names what is missing or wrong.
     """
-    scale, fixed_window, bad_boxes = reading.require_scale(scale), _fixed_window(window), boxes.require_policy(bad_boxes)
+    scale, fixed_window, bad_boxes = (
+        reading.require_scale(scale),
+        _fixed_window(window),
+        boxes.require_policy(bad_boxes),
+    )
     require_one_of("lesion_type", lesion_type, ("all", *LESION_TYPES))
     require_one_of("context", context, (0, 1))
     require_one_of("source", source, SOURCES)
     if context and source != "official":
-        raise Refused(f"context={context} needs the neighbours of key slices, which source={source!r} has not; say source='official'")
+        raise Refused(
+            f"context={context} needs the neighbours of key slices, "
+            f"which source={source!r} has not; say source='official'"
+        )
     folder = files.require_folder(Path(data_root) / "deeplesion", TREE)
     table = folder / "DL_info.csv"
     lesions_of = _read(table, lesion_type)
@@ -119,7 +132,8 @@ def _fixed_window(window: str) -> tuple[float, float] | None:
     except ValueError:
         known = ("dicom", *WINDOWS)
         raise Refused(
-            f"window={window!r} is unknown.{suggestion(window, known)} Known: {', '.join(known)}, or two numbers like '-1024,3071' in HU"
+            f"window={window!r} is unknown.{suggestion(window, known)} Known: "
+            f"{', '.join(known)}, or two numbers like '-1024,3071' in HU"
         ) from None
     if not -np.inf < low < high < np.inf:
         raise Refused(f"window={window!r} must be a lower and a higher number of Hounsfield units, like '-175,275'")
@@ -137,12 +151,16 @@ def _read(table: Path, lesion_type: str) -> dict[str, list[Lesion]]:
         columns = reader.fieldnames or []
         for column in COLUMNS:
             if column not in columns:
-                raise Refused(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
+                raise Refused(
+                    f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}"
+                )
         for row in reader:
             try:
                 lesion_class, lesion = int(row["Coarse_lesion_type"]), _lesion(row)
             except (ValueError, KeyError, TypeError) as error:
-                raise Refused(f"line {reader.line_num} of {table} ({row['File_name']}) cannot be understood: {error}") from error
+                raise Refused(
+                    f"line {reader.line_num} of {table} ({row['File_name']}) cannot be understood: {error}"
+                ) from error
             if wanted[lesion_type] in (None, lesion_class):
                 slices.setdefault(lesion.name, []).append(lesion)
     if not slices:
@@ -153,14 +171,18 @@ def _read(table: Path, lesion_type: str) -> dict[str, list[Lesion]]:
 def _lesion(row: dict[str, str]) -> Lesion:
     if not re.fullmatch(r"\w+_\d+\.png", row["File_name"]):
         raise Refused(f"File_name is {row['File_name']!r}, expected one like 000001_01_01_109.png")
-    box, (low, high) = ([float(value) for value in row[column].split(",")] for column in ("Bounding_boxes", "DICOM_windows"))
+    box, (low, high) = (
+        [float(value) for value in row[column].split(",")] for column in ("Bounding_boxes", "DICOM_windows")
+    )
     if len(box) != 4 or not low < high:
         given = f"Bounding_boxes is {row['Bounding_boxes']!r} and DICOM_windows {row['DICOM_windows']!r}"
         raise Refused(f"{given}, expected x1, y1, x2, y2 and low, high")
     flag = row.get("Train_Val_Test", "")
     if flag and flag not in PARTS:
         raise Refused(f"Train_Val_Test is {flag!r}, expected 1 (train), 2 (val) or 3 (test)")
-    return Lesion(row["File_name"], row["Patient_index"], box, int(row["Possibly_noisy"]) > 0, (low, high), PARTS.get(flag, ""))
+    return Lesion(
+        row["File_name"], row["Patient_index"], box, int(row["Possibly_noisy"]) > 0, (low, high), PARTS.get(flag, "")
+    )
 
 
 def _pictures(folder: Path, source: str, names: Iterable[str]) -> dict[str, Path]:
@@ -177,9 +199,14 @@ def _with_pictures(table: Path, slices: dict[str, list[Lesion]], pictures: dict[
     """Lesions by the picture of their key slice, where there is one."""
     found = {pictures[name]: lesions for name, lesions in slices.items() if name in pictures}
     if not found:
-        raise Missing(f"none of the {len(slices)} key slices of {table} has a picture; expected this tree:\n{TREE.strip()}")
+        raise Missing(
+            f"none of the {len(slices)} key slices of {table} has a picture; expected this tree:\n{TREE.strip()}"
+        )
     if absent := len(slices) - len(found):
-        _warn(f"{table.name} lists {len(slices)} key slices, {absent} of them without a picture; the other {len(found)} are used.")
+        _warn(
+            f"{table.name} lists {len(slices)} key slices, "
+            f"{absent} of them without a picture; the other {len(found)} are used."
+        )
     return found
 
 
@@ -191,13 +218,17 @@ def _parts(keys: list[Lesion], lesion_type: str) -> list[str]:
         return ["test" if chosen else "train" for chosen in held]
     if "train" in parts or "val" not in parts:
         return parts
-    _warn(f"no training slice is left for lesion_type={lesion_type!r}; the official validation part is 'train' instead.")
+    _warn(
+        f"no training slice is left for lesion_type={lesion_type!r}; the official validation part is 'train' instead."
+    )
     return ["train" if part == "val" else part for part in parts]
 
 
 def _stack(key: Path, context: int) -> list[Path]:
     """The files of slices k - context .. k + context; an absent one is the key slice itself."""
-    around = [key.with_name(f"{int(key.stem) + step:03d}.png") if step else key for step in range(-context, context + 1)]
+    around = [
+        key.with_name(f"{int(key.stem) + step:03d}.png") if step else key for step in range(-context, context + 1)
+    ]
     return [file if file.is_file() else key for file in around]
 
 

@@ -1,10 +1,12 @@
 """Surface defects: GAPs (asphalt), KolektorSDD2 and the older KolektorSDD (commutators); is a surface in order or not?
 
-GAPs: Stricker et al., "Improving visual road condition assessment by extensive experiments on the extended GAPs dataset", IJCNN 2019.
-KolektorSDD: Tabernik et al., "Segmentation-based deep-learning approach for surface-defect detection", Journal of Intelligent Manufacturing
-31, 2020. KolektorSDD2: Bozic et al., "Mixed supervision for surface-defect detection", Computers in Industry 129, 2021.
+GAPs: Stricker et al., "Improving visual road condition assessment by extensive experiments on the extended GAPs
+dataset", IJCNN 2019. KolektorSDD: Tabernik et al., "Segmentation-based deep-learning approach for surface-defect
+detection", Journal of Intelligent Manufacturing 31, 2020. KolektorSDD2: Bozic et al., "Mixed supervision for
+surface-defect detection", Computers in Industry 129, 2021.
 
-The Kolektor images are long and their defects small: they are squeezed to a square, because a crop could cut off what the label is about.
+The Kolektor images are long and their defects small: they are squeezed to a square, because a crop could cut off what
+the label is about.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ def gaps(
     patch_size: Annotated[int, Between(8, 4096)] = 160,
     version: Annotated[int, OneOf((1, 2))] = 2,
 ) -> Images:
-    """GAPs patches from their chunks: x (N, 1, p, p) in -1..1, y (N,). Grey; train, valid, test become 'train', 'val', 'test'.
+    """GAPs patches from their chunks: x (N, 1, p, p) in -1..1, y (N,). Grey; train, valid, test become 'train', 'val',
+    'test'.
 
     The subset valid-test of version 2 is left aside.
     """
@@ -82,7 +85,8 @@ def gaps(
 
 
 def ksdd2(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """KolektorSDD2: OK where the mask <number>_GT.png is empty, else NG; or as train.csv and test.csv say. RGB, about 230 x 630.
+    """KolektorSDD2: OK where the mask <number>_GT.png is empty, else NG; or as train.csv and test.csv say. RGB, about
+    230 x 630.
 
     The stray files '10301 (copy).png' and '10301_GT (copy).png' of the release are passed over.
     """
@@ -92,7 +96,8 @@ def ksdd2(data_root: Path, image_size: int | None, cache_root: Path | None = Non
 
 
 def ksdd(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """KolektorSDD: OK where the mask Part<n>_label.bmp is empty, else NG. Grey, about 500 x 1250. The item (kos01) is the patient.
+    """KolektorSDD: OK where the mask Part<n>_label.bmp is empty, else NG. Grey, about 500 x 1250. The item (kos01) is
+    the patient.
 
     There is no official test part in the files: a fixed fifth of the items is 'test'.
     """
@@ -107,11 +112,15 @@ def ksdd(data_root: Path, image_size: int | None, cache_root: Path | None = None
                 found.append(Labelled(file, _defect(file.with_name(f"{file.stem}_label.bmp")), "train", item.name))
     if not found:
         raise Missing(f"{root} holds no image of an item kos01, kos02, ...; expected this tree:\n{KSDD_TREE.strip()}")
-    return images_of("ksdd", root, found, SURFACES, image_size, 1, [__file__], cache_root, whole=True, test_fraction=TEST_FRACTION)
+    return images_of(
+        "ksdd", root, found, SURFACES, image_size, 1, [__file__], cache_root, whole=True, test_fraction=TEST_FRACTION
+    )
 
 
 def _chunks(folder: Path) -> list[Path]:
-    found = sorted(files.require_folder(folder, GAPS_TREE).glob("chunks_*_x.npy"), key=lambda file: reading.natural(file.name))
+    found = sorted(
+        files.require_folder(folder, GAPS_TREE).glob("chunks_*_x.npy"), key=lambda file: reading.natural(file.name)
+    )
     if not found:
         raise Missing(f"{folder} has no chunks_*_x.npy; expected this tree:\n{GAPS_TREE.strip()}")
     return found
@@ -168,7 +177,9 @@ def _surfaces(table: Path) -> Iterator[tuple[str, int]]:
         columns = reader.fieldnames or []
         for column in ("file", "label"):
             if column not in columns:
-                raise Refused(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
+                raise Refused(
+                    f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}"
+                )
         for row in reader:
             require_one_of(f"line {reader.line_num} of {table}: label", row["label"], SURFACES)
             yield row["file"], SURFACES.index(row["label"])

@@ -1,8 +1,8 @@
 """Handwritten digits that ship with scikit-learn: 1,797 images of 8 x 8, and the redundancy study that repeats them.
 
-The test part of Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI, 1998. Repeated copies with a little noise follow the
-repeated MNIST of Kirsch et al., "BatchBALD: efficient and diverse batch acquisition for deep Bayesian active learning", NeurIPS 2019,
-section 4.1.
+The test part of Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI, 1998. Repeated copies with a
+little noise follow the repeated MNIST of Kirsch et al., "BatchBALD: efficient and diverse batch acquisition for deep
+Bayesian active learning", NeurIPS 2019, section 4.1.
 """
 
 from __future__ import annotations
@@ -25,23 +25,31 @@ TEST_PER_CLASS, TEST_SEED, NOISE_SEED = 50, 1998, 1999  # fixed: the same test p
 
 
 def digits(
-    data_root: Path | None = None, image_size: int | None = None, cache_root: Path | None = None, repeat: Annotated[int, Between(1, 100)] = 1,
+    data_root: Path | None = None,
+    image_size: int | None = None,
+    cache_root: Path | None = None,
+    repeat: Annotated[int, Between(1, 100)] = 1,
     noise: Annotated[float, Between(0, 1)] = 0.0,
 ) -> Images:
-    """The digits, grey: part 'test' of 500 (50 of each), and a pool 'train' of the other 1,297 taken `repeat` times over.
+    """The digits, grey: part 'test' of 500 (50 of each), and a pool 'train' of the other 1,297 taken `repeat` times
+    over.
 
-    They are 8 x 8 where `image_size` is None; 16 suits small networks. The first copy is clean; to each further one, Gaussian noise of
-    standard deviation `noise` (the range of grey values is 1) is added. Copies of a digit share a `patient`, so that a validation set cut
-    from the pool holds none that is trained on. `data_root` is not used.
+    They are 8 x 8 where `image_size` is None; 16 suits small networks. The first copy is clean; to each further one,
+    Gaussian noise of standard deviation `noise` (the range of grey values is 1) is added. Copies of a digit share a
+    `patient`, so that a validation set cut from the pool holds none that is trained on. `data_root` is not used.
     """
     if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= 100:
         raise Refused(f"repeat={repeat!r} must be a whole number from 1 to 100: how often the pool holds each digit")
     if not 0 <= noise <= 1:
-        raise Refused(f"noise={noise!r} must be from 0 to 1: the standard deviation, where the range of grey values is 1")
+        raise Refused(
+            f"noise={noise!r} must be from 0 to 1: the standard deviation, where the range of grey values is 1"
+        )
     flat, labels = (np.asarray(column) for column in load_digits(return_X_y=True))
     values = flat.reshape(-1, 8, 8) / 16  # 0..1
     rng = np.random.default_rng(TEST_SEED)
-    test = np.concatenate([rng.permutation(np.flatnonzero(labels == label))[:TEST_PER_CLASS] for label in range(len(CLASSES))])
+    test = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == label))[:TEST_PER_CLASS] for label in range(len(CLASSES))]
+    )
     pool = np.setdiff1d(np.arange(len(labels)), test)
 
     def records() -> Iterator[Record]:

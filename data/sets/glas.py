@@ -1,7 +1,8 @@
 """GlaS: 165 images of colon glands, stained with H&E, benign or malignant, with the outline of every gland.
 
-The Warwick-QU dataset of the MICCAI 2015 challenge (Sirinukunwattana et al., "Gland segmentation in colon histology images: The GlaS
-challenge contest", Medical Image Analysis 35, 2017). Patients occur in its official training part and in its test parts alike.
+The Warwick-QU dataset of the MICCAI 2015 challenge (Sirinukunwattana et al., "Gland segmentation in colon histology
+images: The GlaS challenge contest", Medical Image Analysis 35, 2017). Patients occur in its official training part and
+in its test parts alike.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ glas/
 
 
 def glas(data_root: Path, scale: float = 1.0, cache_root: Path | None = None) -> Images:
-    """The images under `data_root`/glas in the order train, testA, testB and by number, with gland ids as 'instance_map'.
+    """The images under `data_root`/glas in the order train, testA, testB and by number, with gland ids as
+    'instance_map'.
 
-    `group` is 0 for benign and 1 for malignant; `scale` in (0, 1] shrinks images and masks. A copy without one of the test parts is used
-    with a warning. FileNotFoundError or ValueError names what is missing or wrong.
+    `group` is 0 for benign and 1 for malignant; `scale` in (0, 1] shrinks images and masks. A copy without one of the
+    test parts is used with a warning. FileNotFoundError or ValueError names what is missing or wrong.
     """
     scale = reading.require_scale(scale)
     folder = files.require_folder(Path(data_root) / "glas", TREE)
@@ -48,10 +50,14 @@ def glas(data_root: Path, scale: float = 1.0, cache_root: Path | None = None) ->
             image, mask = reading.read_image(image_file, channels=3), reading.read_mask(mask_file)
             reading.require_equal_size(image_file, image, mask_file, mask)
             if mask.dtype != "uint8":
-                raise Refused(f"{mask_file} holds {mask.dtype} values, expected the 8-bit gland ids of the original files")
+                raise Refused(
+                    f"{mask_file} holds {mask.dtype} values, expected the 8-bit gland ids of the original files"
+                )
             group, patient = grades[image_file.stem]
             part = image_file.stem.split("_")[0]
-            yield Record(image_file.name, reading.shrink(image, scale), reading.shrink_mask(mask, scale), group, part, patient)
+            yield Record(
+                image_file.name, reading.shrink(image, scale), reading.shrink_mask(mask, scale), group, part, patient
+            )
 
     sources = [folder / "Grade.csv", *(file for pair in found for file in pair)]
     digest = reading.fingerprint(folder, sources, [__file__], scale)
@@ -76,11 +82,16 @@ def _find(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def _read_grades(file: Path) -> dict[str, tuple[int, str]]:
-    """Image stem -> (grade, patient). The original file ends its lines with a bare CR and starts its values with blanks."""
+    """Image stem -> (grade, patient). The original file ends its lines with a bare CR and starts its values with
+    blanks.
+    """
     if not file.is_file():
         raise Missing(f"{file} does not exist; expected this tree:\n{TREE.strip()}")
     with file.open(encoding="utf-8-sig", newline=None) as lines:  # newline=None: CR, LF and CR LF all end a line
-        rows = [{(key or "").strip(): (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(lines)]
+        rows = [
+            {(key or "").strip(): (value or "").strip() for key, value in row.items() if key}
+            for row in csv.DictReader(lines)
+        ]
     grades: dict[str, tuple[int, str]] = {}
     for row in rows:
         for column in ("name", PATIENT, GRADE):

@@ -1,7 +1,8 @@
 """ISIC 2020: is a skin lesion a melanoma? 33,126 dermoscopic photographs of 2,056 patients, 1.8 % of them melanomas.
 
-Rotemberg et al., "A patient-centric dataset of images and metadata for identifying melanomas using clinical context", Scientific
-Data 8, 2021. The release holds 425 pairs of duplicates (ISIC_2020_Training_Duplicates.csv); they are kept as they are.
+Rotemberg et al., "A patient-centric dataset of images and metadata for identifying melanomas using clinical context",
+Scientific Data 8, 2021. The release holds 425 pairs of duplicates (ISIC_2020_Training_Duplicates.csv); they are kept as
+they are.
 
 The photographs are large. Shrink them once and decoding takes minutes less:
 
@@ -35,15 +36,17 @@ FOLDERS = (
 TREE = """
 isic2020/
     trainval_split.csv   test_split.csv   (columns image_name, target, and patient_id where known)
-    or train.csv, the original (columns image_name, patient_id, target), of which a fifth of the patients becomes the test part
-    train/ISIC_0015719.jpg ...   (or ISIC_2020_Training_JPEG/train/, jpeg/train/; smaller copies in train_256/ are preferred)
+    or train.csv, the original (columns image_name, patient_id, target); a fifth of its patients becomes the test part
+    train/ISIC_0015719.jpg ...   (or ISIC_2020_Training_JPEG/train/, jpeg/train/; small copies in train_256/ come first)
 """
 
 
 def isic2020(data_root: Path, image_size: int | None, cache_root: Path | None = None, images: str = "") -> Images:
-    """ISIC 2020, RGB, with patients where the csv knows them: the split files if they are there, else train.csv divided by patient.
+    """ISIC 2020, RGB, with patients where the csv knows them: the split files if they are there, else train.csv divided
+    by patient.
 
-    `images` is the folder of the photographs, relative to the dataset's folder or absolute; by default the first of FOLDERS that exists.
+    `images` is the folder of the photographs, relative to the dataset's folder or absolute; by default the first of
+    FOLDERS that exists.
     """
     root = find_root(data_root, ["isic2020", "ISIC2020"], [SPLITS[0][0], *ORIGINALS], TREE)
     places = [root / Path(images).expanduser()] if images else [root / name for name in FOLDERS]
@@ -52,7 +55,9 @@ def isic2020(data_root: Path, image_size: int | None, cache_root: Path | None = 
         raise Missing(f"{' and '.join(map(str, places))} do not exist; expected this tree:\n{TREE.strip()}")
     if (root / SPLITS[0][0]).is_file():
         if not (root / SPLITS[1][0]).is_file():
-            raise Missing(f"{root / SPLITS[1][0]} does not exist beside {SPLITS[0][0]}; expected this tree:\n{TREE.strip()}")
+            raise Missing(
+                f"{root / SPLITS[1][0]} does not exist beside {SPLITS[0][0]}; expected this tree:\n{TREE.strip()}"
+            )
         found, fraction = [entry for name, part in SPLITS for entry in _listed(root / name, folder, part)], 0.0
     else:
         table = next(root / name for name in ORIGINALS if (root / name).is_file())
@@ -66,9 +71,11 @@ def isic2020(data_root: Path, image_size: int | None, cache_root: Path | None = 
 
 
 def resize_folder(source: Path, destination: Path, size: int) -> int:
-    """Write every picture of `source` to `destination` as JPEG with a shorter side of `size` pixels; returns how many were written.
+    """Write every picture of `source` to `destination` as JPEG with a shorter side of `size` pixels; returns how many
+    were written.
 
-    Pictures that are already there are passed over, so that an interrupted run can go on; smaller ones are copied in size.
+    Pictures that are already there are passed over, so that an interrupted run can go on; smaller ones are copied in
+    size.
     """
     source = files.require_folder(Path(source), "SRC/ISIC_0015719.jpg ...")
     if size < 16:
@@ -90,7 +97,8 @@ def _shrink(file: Path, target: Path, size: int) -> None:
         with Image.open(file) as picture:
             scale = min(1.0, size / min(picture.size))
             small = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-            picture.draft("RGB", (2 * small[0], 2 * small[1]))  # the JPEG decoder halves for free; twice the size keeps the quality
+            # The JPEG decoder halves for free; twice the size keeps the quality.
+            picture.draft("RGB", (2 * small[0], 2 * small[1]))
             shrunk = picture.convert("RGB").resize(small, Image.Resampling.BILINEAR)
     except reading.UNREADABLE as error:
         raise Refused(f"{file} is corrupt or cut short: {error}") from error
@@ -105,11 +113,16 @@ def _listed(table: Path, folder: Path, part: str, need_patient: bool = False) ->
         columns = reader.fieldnames or []
         for column in ("image_name", "target", *(["patient_id"] * need_patient)):
             if column not in columns:
-                raise Refused(f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}")
+                raise Refused(
+                    f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}"
+                )
         found = []
         for row in reader:
             if row["target"] not in ("0", "1"):
-                raise Refused(f"line {reader.line_num} of {table} has target {row['target']!r}, expected 0 (benign) or 1 (melanoma)")
+                raise Refused(
+                    f"line {reader.line_num} of {table} has target {row['target']!r}, "
+                    "expected 0 (benign) or 1 (melanoma)"
+                )
             name = row["image_name"].removesuffix(".jpg")
             found.append(Labelled(folder / f"{name}.jpg", int(row["target"]), part, row.get("patient_id") or ""))
     there = {file.name for file in folder.iterdir()}
@@ -119,7 +132,9 @@ def _listed(table: Path, folder: Path, part: str, need_patient: bool = False) ->
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m data.sets.isic", description="Shrink a folder of photographs once, before experiments.")
+    parser = argparse.ArgumentParser(
+        prog="python -m data.sets.isic", description="Shrink a folder of photographs once, before experiments."
+    )
     commands = parser.add_subparsers(required=True, metavar="resize")
     resize = commands.add_parser("resize", help="write small copies of the pictures in SRC to DST")
     resize.add_argument("SRC", type=Path)

@@ -1,8 +1,10 @@
-"""MedMNIST v2: eleven small 2D medical sets with official parts, read from their .npz files at 28, 64, 128 or 224 pixels.
+"""MedMNIST v2: eleven small 2D medical sets with official parts, read from their .npz files at 28, 64, 128 or 224
+pixels.
 
-Yang et al., "MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical image classification", Scientific Data 10, 2023
-(Zenodo 10519652). The sets are read as they are distributed, duplicates included: pneumoniamnist at 28 pixels has 27 groups of identical
-images, 8 of which reach over two of its parts; retinamnist has none.
+Yang et al., "MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical image classification",
+Scientific Data 10, 2023 (Zenodo 10519652). The sets are read as they are distributed, duplicates included:
+pneumoniamnist at 28 pixels has 27 groups of identical images, 8 of which reach over two of its parts; retinamnist has
+none.
 """
 
 from __future__ import annotations
@@ -47,7 +49,14 @@ SETS = {
     "dermamnist": Described(
         3,
         (
-            *("actinic keratosis", "basal cell carcinoma", "benign keratosis-like", "dermatofibroma", "melanoma", "melanocytic nevi"),
+            *(
+                "actinic keratosis",
+                "basal cell carcinoma",
+                "benign keratosis-like",
+                "dermatofibroma",
+                "melanoma",
+                "melanocytic nevi",
+            ),
             "vascular lesions",
         ),
     ),
@@ -57,12 +66,26 @@ SETS = {
     "breastmnist": Described(1, ("malignant", "normal or benign")),
     "bloodmnist": Described(
         3,
-        ("basophil", "eosinophil", "erythroblast", "immature granulocyte", "lymphocyte", "monocyte", "neutrophil", "platelet"),
+        (
+            "basophil",
+            "eosinophil",
+            "erythroblast",
+            "immature granulocyte",
+            "lymphocyte",
+            "monocyte",
+            "neutrophil",
+            "platelet",
+        ),
     ),
     "tissuemnist": Described(
         1,
         (
-            *("collecting duct, connecting tubule", "distal convoluted tubule", "glomerular endothelial", "interstitial endothelial"),
+            *(
+                "collecting duct, connecting tubule",
+                "distal convoluted tubule",
+                "glomerular endothelial",
+                "interstitial endothelial",
+            ),
             *("leukocytes", "podocytes", "proximal tubule segments", "thick ascending limb"),
         ),
     ),
@@ -72,11 +95,18 @@ SETS = {
 }
 
 
-def medmnist(name: str, data_root: Path, image_size: int | None, cache_root: Path | None = None, size: Annotated[int, OneOf(SIZES)] = 28) -> Images:
+def medmnist(
+    name: str,
+    data_root: Path,
+    image_size: int | None,
+    cache_root: Path | None = None,
+    size: Annotated[int, OneOf(SIZES)] = 28,
+) -> Images:
     """The set called `name` from `data_root`/medmnist/<name>.npz, or <name>_<size>.npz for a `size` of 64, 128 or 224.
 
-    Images are grey or RGB as distributed, `size` pixels wide, then resized to `image_size`. Names are <name>_<part>_<row>. A missing file
-    is downloaded if the package `medmnist` is installed; FileNotFoundError says what to put where if it is not, or the download fails.
+    Images are grey or RGB as distributed, `size` pixels wide, then resized to `image_size`. Names are
+    <name>_<part>_<row>. A missing file is downloaded if the package `medmnist` is installed; FileNotFoundError says
+    what to put where if it is not, or the download fails.
     """
     require_one_of("medmnist set", name, SETS)
     require_one_of("size", size, SIZES)
@@ -97,7 +127,8 @@ def medmnist(name: str, data_root: Path, image_size: int | None, cache_root: Pat
 
 
 def stream_rows(file: Path, key: str, shape: tuple[int, ...]) -> Iterator[UInt8[ndarray, " *shape"]]:
-    """The rows of array `key` in a .npz one by one, so that arrays larger than memory can be read (pathmnist at 224 has 13 GB).
+    """The rows of array `key` in a .npz one by one, so that arrays larger than memory can be read (pathmnist at 224 has
+    13 GB).
 
     ValueError where the file is damaged, or the array is missing, not uint8 or not (N, *shape).
     """
@@ -107,7 +138,10 @@ def stream_rows(file: Path, key: str, shape: tuple[int, ...]) -> Iterator[UInt8[
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             (rows, *rest), by_columns, dtype = header(member)
             if tuple(rest) != shape or dtype != np.uint8 or by_columns:
-                raise Refused(f"{key} holds {dtype} of shape {(rows, *rest)}, expected uint8 of shape (N, {', '.join(map(str, shape))})")
+                raise Refused(
+                    f"{key} holds {dtype} of shape {(rows, *rest)}, "
+                    f"expected uint8 of shape (N, {', '.join(map(str, shape))})"
+                )
             length = int(np.prod(shape))
             for row in range(rows):
                 values = member.read(length)
@@ -115,7 +149,9 @@ def stream_rows(file: Path, key: str, shape: tuple[int, ...]) -> Iterator[UInt8[
                     raise Refused(f"{key} ends after {row} of {rows} images")
                 yield np.frombuffer(values, np.uint8).reshape(shape)
     except KeyError as error:
-        raise Refused(f"{file} has no array {key!r}, expected {', '.join(f'{part}_images' for part in PARTS)}") from error
+        raise Refused(
+            f"{file} has no array {key!r}, expected {', '.join(f'{part}_images' for part in PARTS)}"
+        ) from error
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise Refused(f"{file} is damaged or is another file: {error}") from error
 
@@ -137,7 +173,9 @@ def _find(name: str, data_root: Path, size: int) -> Path:
     try:
         package = importlib.import_module("medmnist")
     except ImportError as error:
-        raise Missing(f"{places[0]} does not exist; {advice}, or install the package medmnist to have it downloaded") from error
+        raise Missing(
+            f"{places[0]} does not exist; {advice}, or install the package medmnist to have it downloaded"
+        ) from error
     places[0].parent.mkdir(parents=True, exist_ok=True)
     loader = getattr(package, package.INFO[name]["python_class"])
     try:

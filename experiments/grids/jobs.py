@@ -205,8 +205,8 @@ def send_rest(jobs: Sequence[Job]) -> None:
     """Send to MongoDB what runs could not because it was away when they ended; waits AWAY ms for it to come back."""
     from pymongo.errors import PyMongoError
 
-    from analysis.sync import to_database
     from experiments.tracking.mongo import LACKS, open_database
+    from experiments.tracking.sync import to_database
 
     url = os.environ.get("ALIQUOT_MONGO")
     if not url or not any(LACKS in job.log.read_text(errors="replace") for job in jobs if job.log.exists()):

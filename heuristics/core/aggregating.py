@@ -1,7 +1,8 @@
 """From a map of scores to one score per image, for segmentation; from the scores of boxes to one, for detection.
 
-An aggregation of maps is a plain function of the maps (B, H, W) and, where it weights by what the network predicts, of `prediction`
-(B, C, H, W); class 0 is the background. Weights sum to 1 over the image, so that weighted scores keep the unit of the map.
+An aggregation of maps is a plain function of the maps (B, H, W) and, where it weights by what the network predicts, of
+`prediction` (B, C, H, W); class 0 is the background. Weights sum to 1 over the image, so that weighted scores keep the
+unit of the map.
 """
 
 from __future__ import annotations
@@ -50,15 +51,18 @@ def foreground(maps: Maps, prediction: Prediction) -> Scores:
 
 
 def boundary(maps: Maps, prediction: Prediction, width: float = 3.0) -> Scores:
-    """Mean over the pixels within `width` pixels of a predicted class boundary; the plain mean where nothing is predicted."""
+    """Mean over the pixels within `width` pixels of a predicted class boundary; the plain mean where nothing is
+    predicted.
+    """
     return _weighted(maps, (_boundary_distance(prediction) <= width).to(maps.dtype))
 
 
 def edt(maps: Maps, prediction: Prediction) -> Scores:
-    """Mean weighted by each pixel's Euclidean distance to the nearest predicted class boundary; the plain mean where there is none.
+    """Mean weighted by each pixel's Euclidean distance to the nearest predicted class boundary; the plain mean where
+    there is none.
 
-    Boundaries are always uncertain and say little about an image; this weighting, used for axon and myelin segmentation (Lubrano di
-    Scandalea et al., 2019), looks at the inside of structures.
+    Boundaries are always uncertain and say little about an image; this weighting, used for axon and myelin segmentation
+    (Lubrano di Scandalea et al., 2019), looks at the inside of structures.
     """
     return _weighted(maps, _boundary_distance(prediction).nan_to_num(posinf=0).to(maps.dtype))
 
@@ -70,7 +74,9 @@ def _weighted(maps: Maps, weights: Maps) -> Scores:
 
 
 def _boundary_distance(prediction: Prediction) -> Maps:
-    """Distance in pixels to the nearest pixel of another predicted class (1 at a boundary); infinite where there is no other."""
+    """Distance in pixels to the nearest pixel of another predicted class (1 at a boundary); infinite where there is no
+    other.
+    """
     labels = prediction.argmax(1).cpu().numpy()
     distances = np.full(labels.shape, np.inf, dtype=np.float32)
     for image, distance in zip(labels, distances, strict=True):
@@ -102,13 +108,20 @@ def aggregated(name: str, maps: Maps, prediction: Prediction | None = None) -> S
     return get(name)(maps, prediction) if wants(name) else get(name)(maps)
 
 
-BOX_AGGREGATIONS: dict[str, Callable[[Tensor], Tensor]] = {"max": torch.amax, "mean": torch.mean, "min": torch.amin, "sum": torch.sum}
+BOX_AGGREGATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "max": torch.amax,
+    "mean": torch.mean,
+    "min": torch.amin,
+    "sum": torch.sum,
+}
 
 
 def over_boxes(name: str, scores: list[Float[Tensor, " _"]], empty: float = 0.0) -> Scores:
-    """One score per image from the scores (M,) of its boxes by `max`, `mean`, `min` or `sum`; `empty` for an image without boxes.
+    """One score per image from the scores (M,) of its boxes by `max`, `mean`, `min` or `sum`; `empty` for an image
+    without boxes.
 
-    Scores of boxes are not negative, so that with the default images without boxes come last. Raises ValueError for an unknown name.
+    Scores of boxes are not negative, so that with the default images without boxes come last. Raises ValueError for an
+    unknown name.
     """
     if name not in BOX_AGGREGATIONS:
         known = ", ".join(BOX_AGGREGATIONS)

@@ -1,7 +1,7 @@
-"""Geometry that several whole-pool strategies share: safe distances, k-means++ seeding, k-means and agglomerative clustering.
+"""Geometry that several whole-pool strategies share: safe distances, k-means++ seeding and k-means.
 
-Everything runs on the device of the tensors (agglomeration through SciPy, on the CPU), in blocks: memory beside the embeddings is
-O(BLOCK D + BLOCK k), and no N x N matrix is ever made.
+Everything runs on the device of the tensors, in blocks: memory beside the embeddings is O(BLOCK D + BLOCK k), and no
+N x N matrix is ever made.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from data.names import Refused
@@ -37,13 +35,17 @@ def check_pool(embeddings: Float[Tensor, "n d"], n_query: int, **beside: Tensor 
             row = int((~values.flatten(1).isfinite().all(1)).nonzero()[0])
             raise Refused(f"{name} of image {row} are not finite; they must be numbers to be compared")
         if name == "labelled_embeddings" and values.shape[1] != embeddings.shape[1]:
-            raise Refused(f"labelled_embeddings have {values.shape[1]} features, those of the pool {embeddings.shape[1]}")
+            raise Refused(
+                f"labelled_embeddings have {values.shape[1]} features, those of the pool {embeddings.shape[1]}"
+            )
         if name == "probs" and len(values) != len(embeddings):
             raise Refused(f"probs are of {len(values)} images, embeddings of {len(embeddings)}")
 
 
 def completed(picks: list[int], n_pool: int, n_query: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
-    """The picks, followed by as many other images as are missing, at random: a strategy with nothing more to say is fair."""
+    """The picks, followed by as many other images as are missing, at random: a strategy with nothing more to say is
+    fair.
+    """
     picks = picks[:n_query]
     if len(picks) < n_query:
         rest = np.setdiff1d(np.arange(n_pool), picks)
@@ -82,16 +84,19 @@ def frame(
 ) -> Frame:
     """The frame for these embeddings and a metric.
 
-    A power of two takes out the magnitude, exactly, so that squares cannot overflow. "l2" takes out the mean as well, since a
-    common offset would cancel in |x|^2 + |c|^2 - 2 x.c. "cosine" puts every row on the unit sphere, a zero row at its centre.
-    "dot" only scales. Numbers are of the embeddings' precision, `least` or above. Raises ValueError for another metric.
+    A power of two takes out the magnitude, exactly, so that squares cannot overflow. "l2" takes out the mean as well,
+    since a common offset would cancel in |x|^2 + |c|^2 - 2 x.c. "cosine" puts every row on the unit sphere, a zero row
+    at its centre. "dot" only scales. Numbers are of the embeddings' precision, `least` or above. Raises ValueError for
+    another metric.
     """
     if metric not in METRICS:
         raise Refused(f"metric={metric!r} must be l2 or cosine")
     dtype = torch.promote_types(embeddings.dtype, least)
     if metric == "cosine":
         return Frame(1.0, None, True, dtype)
-    largest = max((float(torch.stack(torch.aminmax(part)).abs().max()) for part in _parts(embeddings, labelled)), default=0.0)
+    largest = max(
+        (float(torch.stack(torch.aminmax(part)).abs().max()) for part in _parts(embeddings, labelled)), default=0.0
+    )
     scale = 2.0 ** -max(min(math.frexp(largest)[1], 126), -126)
     if metric == "dot":
         return Frame(scale, None, False, dtype)
@@ -116,9 +121,11 @@ def nearest_centre(
     squares: Float[Tensor, " n"] | None = None,
     centre_squares: Float[Tensor, " k"] | None = None,
 ) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
-    """Squared distance of each row to its nearest centre, and which one that is; squared norms may be given to save time.
+    """Squared distance of each row to its nearest centre, and which one that is; squared norms may be given to save
+    time.
 
-    One matrix product, |x|^2 + |c|^2 - 2 x.c; where that cancels (duplicates and near-duplicates), the differences themselves.
+    One matrix product, |x|^2 + |c|^2 - 2 x.c; where that cancels (duplicates and near-duplicates), the differences
+    themselves.
     """
     squares = squared_norms(rows) if squares is None else squares
     centre_squares = squared_norms(centres) if centre_squares is None else centre_squares
@@ -136,7 +143,8 @@ def nearest_centre(
 class Points:
     """N vectors that are known through their products: rows of embeddings, or outer products of factors with them.
 
-    With `factors` f_i and embeddings h_i the vectors are vec(f_i h_i^T), never formed: their products are (f_i.f_j)(h_i.h_j).
+    With `factors` f_i and embeddings h_i the vectors are vec(f_i h_i^T), never formed: their products are
+    (f_i.f_j)(h_i.h_j).
     """
 
     def __init__(self, embeddings: Float[Tensor, "n d"], framed: Frame, factors: Float[Tensor, "n c"] | None = None):
@@ -175,12 +183,14 @@ class Points:
 
 
 def seed(points: Points, n_seeds: int, first: int, rng: np.random.Generator, refresh: int = 32) -> list[int]:
-    """k-means++ seeding from `first`: each further seed is drawn with p_i ~ D_i^2, its squared distance to the nearest seed.
+    """k-means++ seeding from `first`: each further seed is drawn with p_i ~ D_i^2, its squared distance to the nearest
+    seed.
 
-    The law is exact. Each draw is a race: every point gets E_i ~ Exp(1), and the least E_i / D_i^2 wins. D_i only shrinks, so that
-    an outdated D_i bounds the time from below, and only the leader has to be brought up to date until it stays in the lead. All
-    points are brought up to date together, by one matrix product for every `refresh` seeds. O(N D n_seeds) time, O(N refresh)
-    memory. Stops early when all other points are duplicates of seeds (Arthur & Vassilvitskii, 2007).
+    The law is exact. Each draw is a race: every point gets E_i ~ Exp(1), and the least E_i / D_i^2 wins. D_i only
+    shrinks, so that an outdated D_i bounds the time from below, and only the leader has to be brought up to date until
+    it stays in the lead. All points are brought up to date together, by one matrix product for every `refresh` seeds.
+    O(N D n_seeds) time, O(N refresh) memory. Stops early when all other points are duplicates of seeds (Arthur &
+    Vassilvitskii, 2007).
     """
     seeds = [first]
     device, n = points.squares.device, len(points)
@@ -210,13 +220,17 @@ def seed(points: Points, n_seeds: int, first: int, rng: np.random.Generator, ref
 
 
 def lloyd(
-    embeddings: Float[Tensor, "n d"], n_clusters: int, rng: np.random.Generator, max_rounds: int = 20, tolerance: float = 1e-3
+    embeddings: Float[Tensor, "n d"],
+    n_clusters: int,
+    rng: np.random.Generator,
+    max_rounds: int = 20,
+    tolerance: float = 1e-3,
 ) -> tuple[Int[ndarray, " n"], Float[ndarray, " n"]]:
     """k-means: the cluster of every row, and its squared distance to the centroid (in an arbitrary unit).
 
-    k-means++ seeds, then Lloyd's rounds until the inertia improves by less than `tolerance` of itself. A cluster that runs empty
-    restarts at the row farthest from its centroid. With fewer distinct rows than clusters, some clusters stay empty.
-    O(N D k) time per round, O(BLOCK k) memory (Lloyd, 1982).
+    k-means++ seeds, then Lloyd's rounds until the inertia improves by less than `tolerance` of itself. A cluster that
+    runs empty restarts at the row farthest from its centroid. With fewer distinct rows than clusters, some clusters
+    stay empty. O(N D k) time per round, O(BLOCK k) memory (Lloyd, 1982).
     """
     n = len(embeddings)
     framed = frame(embeddings)
@@ -226,7 +240,10 @@ def lloyd(
     squared = torch.empty(n, dtype=centroids.dtype, device=embeddings.device)
     inertia = math.inf
     for _ in range(max_rounds):
-        totals, sizes = torch.zeros_like(centroids), torch.zeros(len(centroids), dtype=centroids.dtype, device=centroids.device)
+        totals, sizes = (
+            torch.zeros_like(centroids),
+            torch.zeros(len(centroids), dtype=centroids.dtype, device=centroids.device),
+        )
         for part in blocks(n):
             rows = framed(embeddings[part])
             squared[part], labels[part] = nearest_centre(rows, centroids)
@@ -240,59 +257,3 @@ def lloyd(
         if len(empty):
             centroids[empty] = framed(embeddings[squared.topk(len(empty)).indices])
     return labels.cpu().numpy(), squared.cpu().numpy()
-
-
-def agglomerate(
-    embeddings: Float[Tensor, "n d"], n_clusters: int, rng: np.random.Generator, max_exact: int = 4000
-) -> Int[ndarray, " n"]:
-    """Agglomerative clustering (average linkage, Euclidean) cut at `n_clusters`: the cluster of every row.
-
-    Exact up to `max_exact` rows. Above, the pool is first divided by k-means into cells of at most `max_exact / 2` rows, and all
-    cells are agglomerated to one common height: the lowest merges of all cells happen, as they would without cells, and only
-    those across a boundary of cells are missed (there are at least as many clusters as cells). SciPy's O(n^2) algorithm, so
-    O(N max_exact) time and O(max_exact^2) memory.
-    """
-    n = len(embeddings)
-    cells = [np.arange(n)] if n <= max_exact else list(_cells(embeddings, np.arange(n), max_exact // 2, rng))
-    merges = [_average_linkage(embeddings if len(cell) == n else embeddings[_index(cell, embeddings)]) for cell in cells]
-    heights = np.concatenate([merge[:, 2] for merge in merges])
-    lowest = np.zeros(len(heights), dtype=bool)
-    lowest[np.argsort(heights, kind="stable")[: max(n - n_clusters, 0)]] = True
-    labels, found, at = np.empty(n, dtype=np.int64), 0, 0
-    for cell, merge in zip(cells, merges, strict=True):
-        # Heights never fall along a dendrogram of average linkage, so that the merges that happen are its first ones.
-        happen = int(lowest[at : at + len(merge)].sum())
-        at += len(merge)
-        members: dict[int, list[int]] = {i: [i] for i in range(len(cell))}
-        for step, (a, b) in enumerate(merge[:happen, :2].astype(int)):
-            members[len(cell) + step] = members.pop(a) + members.pop(b)
-        for rows in members.values():
-            labels[cell[rows]] = found
-            found += 1
-    return labels
-
-
-def _index(rows: Int[ndarray, " m"], like: Tensor) -> Tensor:
-    return torch.from_numpy(rows).to(like.device)
-
-
-def _cells(embeddings: Tensor, rows: Int[ndarray, " m"], max_size: int, rng: np.random.Generator) -> Iterator[Int[ndarray, " k"]]:
-    """Divide the rows by k-means until no part is above `max_size`; identical rows, which it cannot divide, at random."""
-    if len(rows) <= max_size:
-        yield rows
-        return
-    labels, _ = lloyd(embeddings[_index(rows, embeddings)], math.ceil(2 * len(rows) / max_size), rng, max_rounds=10)
-    found = np.unique(labels)
-    if len(found) == 1:
-        yield from np.array_split(rng.permutation(rows), math.ceil(len(rows) / max_size))
-        return
-    for label in found:
-        yield from _cells(embeddings, rows[labels == label], max_size, rng)
-
-
-def _average_linkage(embeddings: Float[Tensor, "m d"]) -> Float[ndarray, "merges 4"]:
-    if len(embeddings) < 2:
-        return np.empty((0, 4))
-    rows = frame(embeddings, least=torch.float64)(embeddings)  # in float32 near pairs of a wide pool would all seem alike
-    distances = torch.cdist(rows, rows, compute_mode="use_mm_for_euclid_dist").cpu().numpy()
-    return linkage(squareform(distances, checks=False), "average")

@@ -1,4 +1,6 @@
-"""Evidence for heuristics from a network that gives logits: one batch at a time, memory independent of the number of passes."""
+"""Evidence for heuristics from a network that gives logits: one batch at a time, memory independent of the number of
+passes.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,20 @@ MC = frozenset({"mc_mean", "mc_entropy", "mc_std", "mc_votes", "mc_probs"})
 def entropy_of(probs: Float[Tensor, "b c *s"]) -> Float[Tensor, "b *s"]:
     """Shannon entropy over the classes, -sum_c p log p, in nats; 0 log 0 is 0.
 
-    The logarithm is taken of max(p, smallest normal number), which leaves p log p exact: a product with p = 0 is 0. It works in
-    blocks that stay in the processor's cache; torch.special.entr gives the same at four times the cost.
+    The logarithm is taken of max(p, smallest normal number), which leaves p log p exact: a product with p = 0 is 0. It
+    works in blocks that stay in the processor's cache; torch.special.entr gives the same at four times the cost.
     """
     block = max(1, BLOCK // max(1, probs[:1].numel()))
     tiny = torch.finfo(probs.dtype).tiny
-    return torch.cat([part.clamp_min(tiny).log_().mul_(part).sum(1) for part in probs.split(block)]).neg_().clamp_min_(0)
+    return (
+        torch.cat([part.clamp_min(tiny).log_().mul_(part).sum(1) for part in probs.split(block)]).neg_().clamp_min_(0)
+    )
 
 
 class RunningMC:
-    """Running statistics of K stochastic passes over one batch; holds a few arrays of the size of one pass, whatever K is."""
+    """Running statistics of K stochastic passes over one batch; holds a few arrays of the size of one pass, whatever K
+    is.
+    """
 
     def __init__(self, wanted: Iterable[str] = MC - {"mc_probs"}):
         self.wanted = frozenset(wanted)
@@ -89,10 +95,11 @@ def from_logits(
 ) -> dict[str, Tensor]:
     """The wanted evidence on one batch for a model with `model(images) -> logits (B, C, *S)`.
 
-    Probabilities are of `dtype`: heuristics get float32; metrics ask for float64, which keeps certain predictions apart.
+    Probabilities are of `dtype`: heuristics get float32; metrics ask for float64, which keeps certain predictions
+    apart.
 
-    `embeddings` asks for `model.features(images) -> (B, D)`. `mc_probs` uses the same dropout masks for every image (drawn from
-    `masks_seed`), so that joint probabilities across the pool are those of one set of weights per pass.
+    `embeddings` asks for `model.features(images) -> (B, D)`. `mc_probs` uses the same dropout masks for every image
+    (drawn from `masks_seed`), so that joint probabilities across the pool are those of one set of weights per pass.
     """
     found: dict[str, Tensor] = {}
     if "embeddings" in wanted:

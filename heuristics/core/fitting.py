@@ -22,7 +22,9 @@ IN_WORDS = {  # what messages call it
 
 @dataclass(frozen=True)
 class Gives:
-    """The evidence that a task has for strategies: for those that score images one by one, and for those that see the whole pool."""
+    """The evidence that a task has for strategies: for those that score images one by one, and for those that see the
+    whole pool.
+    """
 
     what: str  # who gives it, for messages: "a classifier"
     to_scorers: frozenset[str]

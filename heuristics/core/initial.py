@@ -1,4 +1,6 @@
-"""The images to label before there is any label: strategies on embeddings of a network that has seen none (pre-trained, say)."""
+"""The images to label before there is any label: strategies on embeddings of a network that has seen none (pre-trained,
+say).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a query strategy is, what it may ask for, and how it is found by name.
 
-A heuristic is a plain function whose parameter names are its request, as with pytest fixtures: `def bald(mc_mean, mc_entropy)`
-receives those two and nothing else is computed. Higher always means "label first".
+A heuristic is a plain function whose parameter names are its request, as with pytest fixtures:
+`def bald(mc_mean, mc_entropy)` receives those two and nothing else is computed. Higher always means "label first".
 
     @scorer      streamed: sees one batch of the pool at a time and returns one score, or one map of scores, per image
     @selector    sees the whole pool at once and returns the `n_query` pool indices to label
@@ -22,22 +22,23 @@ from typing import Any
 from data.limits import Limit, check_options, options_of
 from data.names import Refused, require_one_of, suggestion
 
-# B images in a batch, N in the pool, L labelled, V validation, C classes, K stochastic passes, *S space, D features, M boxes.
-# A selector receives the same names stacked over the pool: N in place of B. Probabilities sum to 1 over C; entropies are in nats.
+# B images in a batch, N in the pool, L labelled, V validation, C classes, K stochastic passes, *S space, D features,
+# M boxes. A selector receives the same names stacked over the pool: N in place of B. Probabilities sum to 1 over C;
+# entropies are in nats.
 EVIDENCE = {
     "probs": "(B, C, *S) probabilities of the deterministic pass",
     "mc_mean": "(B, C, *S) mean of the probabilities of K stochastic passes",
     "mc_entropy": "(B, *S) mean of the entropies of K stochastic passes, nats",
     "mc_std": "(B, C, *S) standard deviation of the probabilities over K stochastic passes",
     "mc_votes": "(B, C, *S) share of the K stochastic passes that predict each class",
-    "mc_probs": "(B, C, K, *S) probabilities of all K stochastic passes; pass k uses the same dropout masks for every image",
+    "mc_probs": "(B, C, K, *S) probabilities of all K stochastic passes; pass k has the same masks for all images",
     "embeddings": "(B, D) penultimate features of the deterministic pass",
     "prediction": "(B, C, *S) mc_mean where stochastic passes are asked for, else probs",
     "detections": "B dicts of M boxes: boxes, proposals (M, 4), scores, confidence, labels (M,), probs (M, C + 1)",
-    "mc_detections": "B dicts as detections, with mc_boxes (M, K, 4) and mc_probs (M, K, C + 1) of K stochastic passes over their regions",
+    "mc_detections": "B dicts as detections, with mc_boxes (M, K, 4) and mc_probs (M, K, C + 1) of K stochastic passes",
     "proposals": "B tensors (M, 4): the regions that a two-stage detector regressed the boxes of `detections` from",
-    "noisy_detections": "B lists: detections of the image under rising levels of Gaussian noise, one dict as in detections per level",
-    "augmented_detections": "B lists: detections of changed copies of the image, brought back to its coordinates, one dict per copy",
+    "noisy_detections": "B lists: detections under rising levels of Gaussian noise, one dict per level",
+    "augmented_detections": "B lists: detections of changed copies, in the image's coordinates, one dict per copy",
     "images": "(B, channels, H, W) the images, in 0..1",
     "model": "the network in evaluation mode; must be left as it was",
     "labelled_embeddings": "(L, D) embeddings of the labelled set",
@@ -96,7 +97,7 @@ def scorer(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def selector(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Register a whole-pool heuristic: evidence of the pool and `n_query` -> `n_query` distinct pool indices, best first."""
+    """Register a whole-pool heuristic: evidence of the pool -> `n_query` distinct pool indices, best first."""
     return _register(function, per_batch=False)
 
 
@@ -131,7 +132,8 @@ def names() -> list[str]:
 def get(name: str, **arguments: Any) -> Heuristic:
     """Find a heuristic by name and bind its options.
 
-    Raises Refused for an unknown name or option, naming the nearest known one, and for a value that the option cannot have.
+    Raises Refused for an unknown name or option, naming the nearest known one, and for a value that the option cannot
+    have.
     """
     known = names()
     require_one_of("heuristic", name, known)

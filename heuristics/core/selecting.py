@@ -1,4 +1,6 @@
-"""From one score per image to the images to label: the best, or a stochastic batch (Kirsch et al., 2023), balanced or not."""
+"""From one score per image to the images to label: the best, or a stochastic batch (Kirsch et al., 2023), balanced or
+not.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def top(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[nd
 def power(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[ndarray, " n"]:
     """Sample without replacement with p ~ s^beta, s shifted to be non-negative if it is not (Kirsch et al., 2023).
 
-    By the Gumbel trick this is the top of beta log s + noise. Scores of zero come last, in random order; beta = 0 is uniform.
+    By the Gumbel trick this is the top of beta log s + noise. Scores of zero come last, in random order; beta = 0 is
+    uniform.
     """
     scores = scores.astype(np.float64)
     positive = scores - np.minimum(scores.min(), 0)
@@ -37,7 +40,9 @@ def softmax(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Floa
 
 
 def softrank(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Float[ndarray, " n"]:
-    """Sample without replacement with p ~ r^-beta, r = 1 for the highest score; equal scores share a rank (Kirsch et al., 2023)."""
+    """Sample without replacement with p ~ r^-beta, r = 1 for the highest score; equal scores share a rank (Kirsch et
+    al., 2023).
+    """
     ranks = rankdata(-scores.astype(np.float64), method="average")
     return -beta * np.log(ranks) + rng.gumbel(size=len(scores))
 
@@ -55,8 +60,9 @@ def select(
 ) -> Picks:
     """Positions of the `n_query` images to label, best first.
 
-    With `predicted` (the predicted class of every image) the picks are dealt to the predicted classes in turn, rarest first, as
-    far as each class has images left. Raises ValueError for an unknown way of selecting, a non-finite score, or too few images.
+    With `predicted` (the predicted class of every image) the picks are dealt to the predicted classes in turn, rarest
+    first, as far as each class has images left. Raises ValueError for an unknown way of selecting, a non-finite score,
+    or too few images.
     """
     if how not in SELECTIONS:
         raise Refused(f"unknown select {how!r}.{suggestion(how, SELECTIONS)} Known: {', '.join(SELECTIONS)}")
@@ -77,5 +83,7 @@ def _in_turn(order: Int[ndarray, " n"], predicted: Int[ndarray, " n"], n_query: 
     """Deal the ordered images to the predicted classes round by round; the rarest class goes first in each round."""
     classes, counts = np.unique(predicted, return_counts=True)
     by_class = [order[predicted[order] == c] for c in classes[np.argsort(counts, kind="stable")]]
-    rounds = [image for turn in range(max(map(len, by_class))) for queue in by_class for image in queue[turn : turn + 1]]
+    rounds = [
+        image for turn in range(max(map(len, by_class))) for queue in by_class for image in queue[turn : turn + 1]
+    ]
     return np.array(rounds[:n_query], dtype=np.int64)

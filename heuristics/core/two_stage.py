@@ -1,7 +1,8 @@
 """Two stages: the images that a score finds most worth labelling, and among these a choice by their embeddings.
 
-A score alone picks near-duplicates and a selector on embeddings alone picks easy images. The first stage keeps `candidates` times as
-many images as are labelled, the second spreads the picks over them, as in suggestive annotation (Yang et al., 2017, section 2.3).
+A score alone picks near-duplicates and a selector on embeddings alone picks easy images. The first stage keeps
+`candidates` times as many images as are labelled, the second spreads the picks over them, as in suggestive annotation
+(Yang et al., 2017, section 2.3).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ SECOND = ("none", "kmeans", "coreset", "representative")
 
 
 def shortlist(scores: Float[ndarray, " n"], n_candidates: int, rng: np.random.Generator) -> Int[ndarray, " m"]:
-    """Pool indices of the `n_candidates` highest scores, best first, or of all where there are fewer; ties are broken at random.
+    """Pool indices of the `n_candidates` highest scores, best first, or of all where there are fewer; ties are broken
+    at random.
 
     Raises ValueError for a score that is not finite or a negative `n_candidates`.
     """
@@ -37,7 +39,7 @@ def second_stage(
 
     none            the first ones
     kmeans          the image nearest each of `n_query` centroids of the shortlist
-    coreset         the farthest from what is labelled or picked, again and again; alone in reading `labelled_embeddings`
+    coreset         again and again the farthest from what is labelled or picked; it alone reads `labelled_embeddings`
     representative  those that together are most similar to the whole shortlist; all of it counts as uncertain enough
 
     Raises ValueError for an unknown name and for more queries than the shortlist has images.
@@ -50,5 +52,7 @@ def second_stage(
         return np.arange(n_query)
     given = {"embeddings": embeddings, "labelled_embeddings": labelled_embeddings, "n_query": n_query, "rng": rng}
     if name == "representative":  # equal probabilities and room for all: the first stage has said what is uncertain
-        return get(name, candidates=float(max(len(embeddings), 1)))(probs=embeddings.new_ones(len(embeddings), 1), **given)
+        return get(name, candidates=float(max(len(embeddings), 1)))(
+            probs=embeddings.new_ones(len(embeddings), 1), **given
+        )
     return get(name)(**given)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from analysis.report import main
+
 WINDOW = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --window-size=1440,1250".split()
 WINDOW += "--no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
 
@@ -22,6 +24,18 @@ def saved(monkeypatch):
 
     monkeypatch.setattr(Figure, "savefig", savefig)
     return figures
+
+
+@pytest.fixture
+def reported(tmp_path, monkeypatch, phantom_cache):
+    """Write the report of the runs below a folder; returns its text."""
+
+    def write(runs, *words):
+        monkeypatch.setattr("sys.argv", ["report", str(runs), "--out", str(tmp_path / "out"), *words])
+        main()
+        return (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+    return write
 
 
 @pytest.fixture

@@ -11,7 +11,16 @@ from scipy.stats import chisquare
 from skimage.color import hed2rgb
 from torchvision.transforms.functional import adjust_brightness, adjust_contrast, adjust_saturation, adjust_sharpness
 
-from data.augment.images import AUGMENTATIONS, _recoloured, _restained, _sharpened, _warped, blurred, crop_example, jittered
+from data.augment.images import (
+    AUGMENTATIONS,
+    _recoloured,
+    _restained,
+    _sharpened,
+    _warped,
+    blurred,
+    crop_example,
+    jittered,
+)
 
 GEOMETRIC = ["hflip", "flips_rot90", "segmentation", "dermoscopy", "histology", "randaugment"]
 
