@@ -8,7 +8,7 @@ import pytest
 from data import files
 from data.names import Refused
 from experiments.tracking.options import TABLES
-from heuristics import get, names
+from heuristics import names
 from heuristics.core.fitting import fitting
 from tests.experiments.runs import curve_of, run_in_process
 
@@ -27,19 +27,14 @@ def test_a_strategy_that_does_not_fit_is_refused_before_data_are_loaded_and_the_
     fit = fitting(gives(task))
     assert {"random", "coreset"} <= set(fit) < set(names())
     for name in sorted(set(names()) - set(fit)):
-        with pytest.raises(Refused, match=f"heuristic '{name}' needs .*, which .* does not give.* Those that fit: {', '.join(fit)}$"):
+        with pytest.raises(
+            Refused, match=f"heuristic '{name}' needs .*, which .* does not give.* Those that fit: {', '.join(fit)}$"
+        ):
             SCRIPTS[task].run("main", ["tiny"], heuristic=name)
 
 
 def test_every_strategy_fits_some_task():
     assert set().union(*(fitting(gives(task)) for task in TABLES)) == set(names())
-
-
-@pytest.mark.parametrize("task", TABLES)
-def test_a_task_gives_what_it_says(task):
-    """Every evidence that is given to those that score images comes out of the task when a strategy that wants it is asked."""
-    wanted = set().union(*(get(name).wants for name in fitting(gives(task))))
-    assert wanted <= gives(task).to_scorers | gives(task).to_selectors
 
 
 @pytest.mark.parametrize("task", TABLES)
@@ -52,7 +47,9 @@ def test_a_division_is_written_edited_and_given_back(task, tmp_path, monkeypatch
     as_written = run_in_process(SCRIPTS[task], "supervised", n_val=3, **given)
     divided_anew = run_in_process(SCRIPTS[task], "supervised", n_val=3, **{**given, "splits_dir": ""})
     assert curve_of(as_written) == curve_of(divided_anew)
-    rows = {part: list(csv.reader((folder / f"{part}.csv").read_text().splitlines())) for part in ("train", "val", "test")}
+    rows = {
+        part: list(csv.reader((folder / f"{part}.csv").read_text().splitlines())) for part in ("train", "val", "test")
+    }
     n_pool, n_test = len(rows["train"]) - 1, len(rows["test"]) - 1
     assert len(rows["val"]) == 4
     rows["val"].append(rows["train"].pop())  # one more to validate on, one that nobody sees, one less to test on

@@ -62,7 +62,13 @@ def project(tmp_path, monkeypatch):
     code._file_of.cache_clear()
 
 
-COUNTED = {"experiments/script.py", "experiments/rooms/tool.py", "data/names.py", "data/sets/much_later.py", "data/sets/digits.py"}
+COUNTED = {
+    "experiments/script.py",
+    "experiments/rooms/tool.py",
+    "data/names.py",
+    "data/sets/much_later.py",
+    "data/sets/digits.py",
+}
 COUNTED |= {"heuristics/core/registry.py", "heuristics/__init__.py", "heuristics/chosen.py"}
 
 
@@ -79,7 +85,13 @@ def test_a_changed_file_changes_the_digest_if_it_is_imported(project, file):
 
 def test_what_lies_beside_changes_nothing(project):
     before = project.digest()
-    for name in ("heuristics/another.py", "data/sets/new.py", "experiments/new.py", "experiments/rooms/new.py", "notes.txt"):
+    for name in (
+        "heuristics/another.py",
+        "data/sets/new.py",
+        "experiments/new.py",
+        "experiments/rooms/new.py",
+        "notes.txt",
+    ):
         project.write(name, "import data.names\n")
         assert project.digest() == before
     assert project.digest("experiments.script", "heuristics.another") != before
@@ -121,10 +133,17 @@ def test_another_heuristic_or_dataset_is_other_code():
 
 def test_drawing_and_recording_change_no_result_and_the_rest_does():
     code._read.cache_clear()
-    counted = {file.relative_to(ROOT).as_posix() for file in code.closure([f"experiments.{SCRIPT.name}", "heuristics.uncertainty"])}
+    counted = {
+        file.relative_to(ROOT).as_posix()
+        for file in code.closure([f"experiments.{SCRIPT.name}", "heuristics.uncertainty"])
+    }
     marked = {"pictures/canvas", "pictures/plots", "tracking/mongo", "tracking/recording", "tracking/launch"}
     assert not {f"experiments/{name}.py" for name in marked} & counted
     decide = {"loop", "simulation", "learning/training", "learning/querying", "tasks/segmentation", "tracking/options"}
     assert {f"experiments/{name}.py" for name in decide} <= counted
     assert {"data/store.py", "data/splits.py", "models/segmenters.py", "heuristics/core/selecting.py"} <= counted
-    assert not [name for name in counted if name.startswith(("experiments/grids", "analysis", "data/sets", "experiments/tasks/detection"))]
+    assert not [
+        name
+        for name in counted
+        if name.startswith(("experiments/grids", "analysis", "data/sets", "experiments/tasks/detection"))
+    ]

@@ -9,7 +9,14 @@ from experiments.segment import SCRIPT
 from experiments.tracking import deliver
 from tests.experiments.runs import curve_of, picks_of, run_in_process
 
-SMALL = {"dataset_options": {"n_pool": 8, "n_test": 2}, "n_initial": 2, "n_query": 2, "n_cycles": 1, "steps": 3, "mc_samples": 2}
+SMALL = {
+    "dataset_options": {"n_pool": 8, "n_test": 2},
+    "n_initial": 2,
+    "n_query": 2,
+    "n_cycles": 1,
+    "steps": 3,
+    "mc_samples": 2,
+}
 SMALL |= {"scale": 0.25, "crop": 32, "depth": 2, "heuristic": "bald", "precision": "float32", "save_every": 0.0}
 
 
@@ -18,7 +25,7 @@ class Killed(BaseException):
 
 
 def stop_at(monkeypatch, moment):
-    """Raise at a moment; a moment is just before or after a file takes its place, or before a training, a step of it, or a query."""
+    """Raise at a moment: just before or after a file takes its place, or before a training, a step of it, or a query."""
     passed = []
 
     def pass_by(what):

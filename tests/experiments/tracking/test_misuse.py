@@ -1,4 +1,4 @@
-"""Every mistake is one sentence with the value, what was expected and the nearest valid choice, before a run is recorded."""
+"""Every mistake is one sentence: the value, what was expected, the nearest valid choice; no run is recorded."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,10 @@ MISTAKES = [
     ({"lr": -1.0}, "lr=-1.0 must be between 0 and"),
     ({"steps": 0}, "steps=0 and epochs=0"),
     ({"dropout": 0.0, "heuristic": "bald"}, "dropout=0, so stochastic passes would all be equal: set dropout above 0"),
-    ({"mc_samples": 1, "heuristic": "bald"}, "mc_samples=1: heuristic 'bald' compares stochastic passes, use at least 2"),
+    (
+        {"mc_samples": 1, "heuristic": "bald"},
+        "mc_samples=1: heuristic 'bald' compares stochastic passes, use at least 2",
+    ),
     ({"pool_subset": 2}, "pool_subset=2 is less than n_query=3"),
     ({"device": "gpu"}, "unknown device 'gpu'"),
     ({"heuristic_options": {"metric": "l2"}}, "heuristic 'random' has no option 'metric'"),
@@ -59,7 +62,10 @@ LATER = [
     ({"dataset": "glas", "data_root": "nowhere"}, "nowhere/glas.* does not exist; expected this tree"),
     ({"dataset": "folder", "data_root": "nowhere"}, "nowhere.* does not exist; expected this tree"),
     ({"splits_dir": "nowhere"}, "nowhere"),
-    ({"heuristic": "coreset", "memory_limit": 1e-9}, "embeddings at 16 of 4 images is 0.0 GB, above memory_limit=1e-09: use a streamed"),
+    (
+        {"heuristic": "coreset", "memory_limit": 1e-9},
+        "embeddings at 16 of 4 images is 0.0 GB, above memory_limit=1e-09: use a streamed",
+    ),
     ({"lr": 1e3, "optimizer": "sgd", "weight_decay": 1e3}, "the loss is .* at step .*images train_.*lower lr=1000.0"),
 ]
 
@@ -74,7 +80,9 @@ def test_mistakes_that_only_the_data_or_the_training_show(options, sentence):
 def test_a_run_is_a_whole_number(word):
     process = command_line("with", "tiny", word)
     name = word.split("=")[0]
-    assert process.returncode == 1 and process.err.strip() == f"Refused: {word}: expected a whole number such as {name}=3"
+    assert (
+        process.returncode == 1 and process.err.strip() == f"Refused: {word}: expected a whole number such as {name}=3"
+    )
 
 
 def test_on_the_command_line_a_mistake_is_one_line_and_exit_code_1():

@@ -22,7 +22,13 @@ from experiments.tasks import segmentation
 from experiments.tracking import checkpoints, code
 from tests.experiments.runs import command_line, curve_of, picks_of, run_in_process, status_of
 
-OPTIONS = {"dataset_options": {"n_pool": 14, "n_test": 4}, "steps": 5, "mc_samples": 2, "heuristic": "bald", "save_every": 0.0}
+OPTIONS = {
+    "dataset_options": {"n_pool": 14, "n_test": 4},
+    "steps": 5,
+    "mc_samples": 2,
+    "heuristic": "bald",
+    "save_every": 0.0,
+}
 
 
 def run(**options):
@@ -57,7 +63,16 @@ def stop_at(monkeypatch, module, name, call):
     monkeypatch.setattr(module, name, counted)
 
 
-EVERYTHING = {**OPTIONS, "dataset_options": {"n_pool": 20, "n_test": 4}, "n_val": 4, "val_every": 1, "patience": 2, "start": "warm", "keep_models": True, "clip": 1.0}
+EVERYTHING = {
+    **OPTIONS,
+    "dataset_options": {"n_pool": 20, "n_test": 4},
+    "n_val": 4,
+    "val_every": 1,
+    "patience": 2,
+    "start": "warm",
+    "keep_models": True,
+    "clip": 1.0,
+}
 
 
 @pytest.mark.parametrize("call", [3, 9])
@@ -191,7 +206,9 @@ def test_changed_code_is_refused_until_forced(monkeypatch, whole):
             run(**OPTIONS)
     then = SCRIPT.code_of(SCRIPT.values(["tiny", "heuristic=bald"]))
     monkeypatch.setattr(code, "digest_of", lambda *modules: "changed")
-    with pytest.raises(Refused, match=f"the code changed under this unfinished run \\(then {then}, now changed\\).*resume=force"):
+    with pytest.raises(
+        Refused, match=f"the code changed under this unfinished run \\(then {then}, now changed\\).*resume=force"
+    ):
         run(**OPTIONS)
     folder = run(**OPTIONS, resume="force")
     assert (curve_of(folder), picks_of(folder)) == whole
@@ -256,7 +273,11 @@ def test_sigterm_marks_the_run_and_a_second_process_is_refused():
     first = command_line(*words, wait=False)
     wait_for(first, lambda: list(runs.glob("resume/*/training.pt")))
     second = command_line(*words)
-    assert second.returncode == 1 and "this run is already in progress (process" in second.err and "Traceback" not in second.err
+    assert (
+        second.returncode == 1
+        and "this run is already in progress (process" in second.err
+        and "Traceback" not in second.err
+    )
     first.send_signal(signal.SIGTERM)
     _, err = first.communicate(timeout=60)
     assert first.returncode == 130 and "Stopped by SIGTERM. The same command continues from here." in err
