@@ -76,7 +76,7 @@ class Script:
             """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
             return self._evaluate(_run)
 
-        @ex.command(unobserved=True)
+        @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
         def splits():
             """Write the division of this run as CSV files, to be edited and given back as splits_dir."""
             self._write_splits()

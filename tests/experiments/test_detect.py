@@ -119,7 +119,7 @@ def test_the_convention_reaches_the_metrics(monkeypatch):
 
 @pytest.mark.parametrize("teacher", ["previous", "ema"])
 def test_pseudo_labels_join_training_and_a_killed_run_resumes_to_the_same(teacher, monkeypatch):
-    """Regenerated every cycle from the last model, never for labelled images; every score is trusted, so that there are some."""
+    """Regenerated every cycle from the last model, never for labelled images; all scores are trusted, to have some."""
     options = {**SHORT, "n_cycles": 2, "burn_in": 0, "score_threshold": 0.001}
     options |= {"pseudo_labels": True, "teacher": teacher, "pseudo_threshold": 0.0}
     calls, real_find, real_fit = [], detection.find, loop.fit

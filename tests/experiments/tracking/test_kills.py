@@ -25,7 +25,7 @@ class Killed(BaseException):
 
 
 def stop_at(monkeypatch, moment):
-    """Raise at a moment: just before or after a file takes its place, or before a training, a step of it, or a query."""
+    """Raise at a moment: just before or after a file takes its place, before a training, a step of it, or a query."""
     passed = []
 
     def pass_by(what):
