@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from data.names import Refused, require_one_of, suggestion
@@ -33,8 +33,11 @@ class OneOf:
     """One of some names; a function gives them where their table is expensive to import."""
 
     names: Iterable[object] | Callable[[], Iterable[object]]
+    but: Mapping[str, str] = field(default_factory=dict)  # names that people know and that cannot be had, and why
 
     def check(self, name: str, value: Any) -> None:
+        if value in self.but:
+            raise Refused(self.but[value])
         where, _, option = name.rpartition(": ")
         require_one_of(option, value, self.names() if callable(self.names) else self.names, where)
 

@@ -42,8 +42,8 @@ PRESETS: dict[str, Preset] = {
         },
     ),
     "repeated_digits": (
-        "The redundancy study of BatchBALD (Kirsch et al., 2019, section 4.1) on the built-in digits: every digit four times, the copies "
-        "with a little noise; 20 labels, two of each digit as in the paper (an oracle's start), then 10 at a time, the paper's network and "
+        "The redundancy study of BatchBALD (Kirsch et al., 2019, section 4.1) on the built-in digits: each digit four times, copies "
+        "with a little noise; 20 labels, two of each digit as in the paper (an oracle's start), then 10 at a time, its network and "
         "dropout. For batchbald, bald and random; not MNIST.",
         {
             **{"dataset": "digits", "dataset_options": {"repeat": 4, "noise": 0.1}, "image_size": 16, "dropout": 0.5, "augment": "none"},

@@ -79,7 +79,7 @@ class Script:
             """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
             return self._evaluate(_run)
 
-        @ex.command(unobserved=True)
+        @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
         def splits():
             """Write the division of this run as CSV files, to be edited and given back as splits_dir."""
             self._write_splits()
@@ -122,16 +122,17 @@ class Script:
             return self._observed(command, sacred)
         with checkpoint.lock():
             state, code = checkpoint.open(options["resume"]), self.code_of(options)
-            if state is not None and checkpoint.is_completed(state):
-                self._name_finished(Begun(options, heuristic, checkpoint, state, code), state, command == "supervised")
-                return None
-            if state is not None and state.finished_by:
-                reason = checkpoint.damage_of_record(state)
-                print(f"The record of run {state.finished_by} is not whole ({reason}); it is made again, untrained.")
-            elif state is not None:
-                checkpoint.require_same_code(state, code, options["resume"])
-            self.begun = Begun(options, heuristic, checkpoint, state, code)
-            return self._observed(command, sacred)
+            if state is None or not checkpoint.is_completed(state):
+                if state is not None and state.finished_by:
+                    reason = checkpoint.damage_of_record(state)
+                    print(f"The record of run {state.finished_by} is not whole ({reason}); it is made again, untrained.")
+                elif state is not None:
+                    checkpoint.require_same_code(state, code, options["resume"])
+                self.begun = Begun(options, heuristic, checkpoint, state, code)
+                return self._observed(command, sacred)
+        finished = Begun(options, heuristic, checkpoint, state, code)
+        self._name_finished(finished, state, command == "supervised")  # held no longer: others may ask the same
+        return None
 
     def check(self, options: declare.Values) -> Heuristic:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""

@@ -18,7 +18,7 @@ from data.names import Refused
 from data.splits import Splits
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
-from experiments.learning.labels import FromDataset
+from experiments.learning.labels import Labels
 from experiments.learning.querying import QueryOptions, Selection, query
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.training import fit
@@ -39,7 +39,7 @@ class Study:
     splits: Splits
     heuristic: Heuristic
     query: QueryOptions
-    labels: FromDataset  # who answers
+    labels: Labels  # who answers
     n_cycles: int
     start: str  # cold: from new weights each cycle | warm: from the weights of the cycle before
     metric: str  # what validation maximises
@@ -70,9 +70,10 @@ def active_learning(study: Study, state: State, record: Callable[[Row], None]) -
             if answered is None:
                 return state
             row |= asked
+            positions = np.searchsorted(pool, answered)
             state.picks.append(answered)
-            state.scores.append(selection.scores_of_chosen())
-            active.label(np.searchsorted(pool, answered).tolist())  # pool-relative, as baal expects
+            state.scores.append(selection.scores_of(positions))
+            active.label(positions.tolist())  # pool-relative, as baal expects
         record(row)
         state.curve.append(row)
         state.labelled_map = active.labelled_map.copy()

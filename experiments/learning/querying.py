@@ -59,11 +59,15 @@ class Selection:
             return {}
         return {f"score_{name}": float(getattr(np, name)(self.scores)) for name in ("mean", "std", "min", "max")}
 
-    def scores_of_chosen(self) -> list[float]:
+    def scores_of(self, positions: Int[ndarray, " p"]) -> list[float]:
+        """The scores at these positions in the pool; empty for strategies that give none."""
         if self.scores is None:
             return []
         score_of = dict(zip(self.considered.tolist(), self.scores.tolist(), strict=True))
-        return [score_of[c] for c in self.chosen.tolist()]
+        return [score_of[position] for position in positions.tolist()]
+
+    def scores_of_chosen(self) -> list[float]:
+        return self.scores_of(self.chosen)
 
 
 def query(

@@ -148,7 +148,8 @@ def preset(options: Options, presets: Mapping[str, Preset], name: str) -> Mappin
         raise Refused(f"unknown preset {name!r}.{suggestion(name, presets)} Known: {', '.join(presets)}")
     else:
         found = by_new_names(options, read_configuration(file))
-    return dict(sorted(found.items(), key=lambda item: item[0] != "dataset"))  # naming a dataset forgets the options of another
+    # The dataset first: naming it forgets the options of another.
+    return dict(sorted(found.items(), key=lambda item: item[0] != "dataset"))
 
 
 def renamed(options: Options) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib import import_module
 
+from data.catalogue import NOT_HERE
 from data.catalogue import names as datasets
 from data.limits import Between, Numbers, OneOf
 from experiments.tracking.declare import CHOICE, NOTHING, Option, names_that_decide, renamed, with_defaults
@@ -201,7 +202,7 @@ CLASSIFY: dict[str, Option] = {
     "dataset": Option(
         "phantom",
         "phantom, digits (built in) | nct | isic2020 | pathmnist | ... | folder (your own), see print_named_configs",
-        OneOf(lambda: datasets("classify")),
+        OneOf(lambda: datasets("classify"), NOT_HERE),
     ),
     "image_size": Option(
         0,

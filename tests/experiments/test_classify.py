@@ -52,7 +52,9 @@ def test_every_heuristic_runs_and_shares_round_0(heuristic, first_round):
     """Same run: the same initial set and the same first model, to the last digit."""
     folder = run(**SHORT, n_val=9, heuristic=heuristic)
     picks = picks_of(folder)
-    assert {name: values[0] for name, values in curve_of(folder).items() if not name.startswith("score_")} == first_round[0]
+    assert {
+        name: values[0] for name, values in curve_of(folder).items() if not name.startswith("score_")
+    } == first_round[0]
     assert picks[:18] == first_round[1] and len(set(picks)) == 24 and max(picks) < 90
 
 
@@ -75,7 +77,9 @@ def test_a_second_stage_spreads_the_highest_scores(then):
 def test_boxes_are_for_detection_and_a_second_stage_is_for_scores():
     with pytest.raises(Refused, match="'box_entropy' needs boxes, which a classifier does not give"):
         run(**SHORT, heuristic="box_entropy")
-    with pytest.raises(Refused, match="then=kmeans needs one score per image; heuristic 'coreset' chooses whole batches"):
+    with pytest.raises(
+        Refused, match="then=kmeans needs one score per image; heuristic 'coreset' chooses whole batches"
+    ):
         run(**SHORT, heuristic="coreset", then="kmeans")
     with pytest.raises(Refused, match="select=power and then=kmeans both choose the batch"):
         run(**SHORT, heuristic="entropy", then="kmeans", select="power")
@@ -120,10 +124,13 @@ MISTAKES = [
     ({"dataset": "chestmnist"}, "chestmnist gives each image 14 yes-or-no labels"),
     ({"dataset_options": {"n_pol": 5}}, "dataset 'phantom' has no option 'n_pol'. Did you mean 'n_pool'\\?"),
     ({"dataset_options": {"n_pool": "many"}}, "dataset 'phantom': n_pool='many' must be a whole number"),
-    ({"dataset_options": {"image_size": 32}}, "dataset_options.image_size is no option of a dataset; set dataset, data_root or the size"),
+    (
+        {"dataset_options": {"image_size": 32}},
+        "dataset_options.image_size is no option of a dataset; set dataset, data_root or the size",
+    ),
     ({"heuristic_options": {"metric": "l2"}}, "heuristic 'random' has no option 'metric'"),
     ({"image_size": -1}, "image_size=-1 must be between 0 and 4096"),
-    ({"image_size": 4}, "image_size=4 must be a whole number of pixels from 8"),
+    ({"image_size": 4}, "image_size=4 is too small for small_cnn, which needs at least 8 pixels a side"),
     ({"model": "resnet"}, "unknown model 'resnet'. Did you mean 'resnet"),
     ({"model": "densenet121"}, "image_size=16 is too small for densenet121, which needs at least 29"),
     ({"weights": "imagenet"}, "there are no ImageNet weights for 'small_cnn': use weights=random, or one of resnet18"),
@@ -148,7 +155,10 @@ def test_mistakes_in_options_are_refused_before_data_are_loaded(monkeypatch, opt
 
 LATER = [
     ({"n_cycles": 99}, "are 612 labels, but the pool has 90 images; n_cycles=12 is the most"),
-    ({"heuristic": "badge", "memory_limit": 1e-9}, "of 72 images is .* GB, above memory_limit=1e-09: use a streamed heuristic"),
+    (
+        {"heuristic": "badge", "memory_limit": 1e-9},
+        "of 72 images is .* GB, above memory_limit=1e-09: use a streamed heuristic",
+    ),
 ]
 
 
@@ -159,12 +169,20 @@ def test_mistakes_that_only_the_data_or_the_training_show(options, sentence):
 
 
 def test_deliverables(tmp_path, images):
-    options = {"heuristic": "bald", "save_maps": True, "eval_samples": 2, "results_dir": str(tmp_path / "out"), "metric": "macro_auroc"}
+    options = {
+        "heuristic": "bald",
+        "save_maps": True,
+        "eval_samples": 2,
+        "results_dir": str(tmp_path / "out"),
+        "metric": "macro_auroc",
+    }
     folder = run(**options)
     curve = np.load(folder / "curve.npy")
     assert curve["n_labelled"].tolist() == [18, 24, 30]
     measured = {*METRICS, "nll", "ece"}
-    assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(curve.dtype.names)
+    assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(
+        curve.dtype.names
+    )
     by_class = [np.stack([curve[f"{m}accuracy[{c}]"] for c in images.classes]) for m in ("", "mc_")]
     n_test = np.bincount(images.part("test").groups, minlength=9)
     for values, prefix in zip(by_class, ("", "mc_"), strict=True):
@@ -228,7 +246,7 @@ def test_supervised_trains_on_everything_and_evaluate_measures_the_saved_model()
 def test_evaluation_is_that_of_one_image_at_a_time(images):
     """Batches, their last short one and the order of the images leave all metrics as they are."""
     options = options_of("tiny")
-    task = classification.make_task({**options, "eval_batch_size": 7}, images)
+    task = classification.make_task({**options, "eval_batch_size": 7, "precision": "float32"}, images)
     torch.manual_seed(0)
     model, test = task.make_model().eval(), images.part("test")
     row = task.evaluate(model, test, 0)
@@ -246,13 +264,17 @@ def test_evaluation_is_that_of_one_image_at_a_time(images):
 def test_metrics_see_float64_and_heuristics_float32(images, precision, monkeypatch):
     seen = []
     measured = classification.classification_metrics
-    monkeypatch.setattr(classification, "classification_metrics", lambda *given: seen.append(given[0]) or measured(*given))
+    monkeypatch.setattr(
+        classification, "classification_metrics", lambda *given: seen.append(given[0]) or measured(*given)
+    )
     task = classification.make_task({**options_of("tiny"), "eval_samples": 2, "precision": precision}, images)
     model = task.make_model().eval()
     with torch.no_grad():
         task.evaluate(model, images.part("test"), 0)
         found = task.evidence(model, images.image(0)[None], frozenset({"probs", "mc_mean", "mc_entropy"}), 2, 0)
-    assert [probs.dtype for probs in seen] == [np.float64, np.float64] and all(e.dtype == torch.float32 for e in found.values())
+    assert [probs.dtype for probs in seen] == [np.float64, np.float64] and all(
+        e.dtype == torch.float32 for e in found.values()
+    )
     assert all(np.abs(probs.sum(1) - 1).max() < 1e-14 for probs in seen)
 
 
@@ -278,9 +300,13 @@ def test_loss_is_weighted_and_smoothed(images):
     loss = classification.make_task({**options_of("tiny"), "label_smoothing": 0.1}, images).loss
     smooth = torch.full((5, 9), 0.1 / 9).scatter_add(1, classes[:, None], torch.full((5, 1), 0.9))
     expected = -(smooth * weights * logits.log_softmax(1)).sum() / weights[classes].sum()
-    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, weights))) == pytest.approx(float(expected), rel=1e-5)
+    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, weights))) == pytest.approx(
+        float(expected), rel=1e-5
+    )
     plain = -(smooth * logits.log_softmax(1)).sum() / 5
-    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, None))) == pytest.approx(float(plain), rel=1e-5)
+    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, None))) == pytest.approx(
+        float(plain), rel=1e-5
+    )
 
 
 def options_of(preset):
@@ -305,7 +331,9 @@ def test_every_dataset_has_a_preset():
 def test_presets_train_as_long_as_they_say():
     published = [Recipe.of(options_of(p), n) for p, n in (("nct_low", 50), ("isic_low", 300), ("nct_high", 1000))]
     assert [recipe.steps for recipe in published] == [100, 600, 781]
-    assert all(isinstance(recipe, Recipe) and recipe.optimizer == "sgd" and recipe.weight_decay == 5e-4 for recipe in published)
+    assert all(
+        isinstance(recipe, Recipe) and recipe.optimizer == "sgd" and recipe.weight_decay == 5e-4 for recipe in published
+    )
 
 
 def test_own_folder_of_one_folder_per_class_in_grey(tmp_path):
@@ -318,10 +346,19 @@ def test_own_folder_of_one_folder_per_class_in_grey(tmp_path):
             for i in range(n):
                 picture = rng.integers(0, 120, (20, 24 + i)) + 120 * (name == "malignant")
                 Image.fromarray(picture.astype(np.uint8)).save(tmp_path / part / name / f"{part}{i}.png")
-    options = {"dataset": "folder", "data_root": str(tmp_path), "model": "small_cnn", "n_initial": 4, "n_query": 2, **SHORT}
+    options = {
+        "dataset": "folder",
+        "data_root": str(tmp_path),
+        "model": "small_cnn",
+        "n_initial": 4,
+        "n_query": 2,
+        **SHORT,
+    }
     folder = run(presets=("folder",), heuristic="badge", image_size=16, **options)
     assert curve_of(folder)["n_labelled"] == [4, 6]
-    with pytest.raises(Refused, match="the images of 'folder' have 8 sizes, from 20x24 to 20x31: bring them to one, for example"):
+    with pytest.raises(
+        Refused, match="the images of 'folder' have 8 sizes, from 20x24 to 20x31: bring them to one, for example"
+    ):
         run(presets=("folder",), image_size=0, **options)
 
 
@@ -336,7 +373,15 @@ def test_weights_from_a_file_are_where_training_starts(tmp_path, images):
 
 
 def test_options_of_datasets_and_heuristics_are_taken_from_the_command_line():
-    words = ["with", "tiny", "steps=1", "n_cycles=1", "heuristic=coreset", "heuristic_options.metric=cosine", "dataset_options.n_test=20"]
+    words = [
+        "with",
+        "tiny",
+        "steps=1",
+        "n_cycles=1",
+        "heuristic=coreset",
+        "heuristic_options.metric=cosine",
+        "dataset_options.n_test=20",
+    ]
     process = command_line(*words, script=CLASSIFY)
     assert process.returncode == 0 and "area under the curve of accuracy" in process.out, process.err
     assert "Added new config entry" not in process.err

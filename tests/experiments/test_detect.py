@@ -37,16 +37,20 @@ def first_round(tmp_path_factory, phantom_cache):
 
 
 def test_the_catalogue_has_the_strategies_of_detection():
-    wanted = "random prediction_uncertainty box_entropy box_margin localization_tightness localization_stability mc_localization"
-    assert {*wanted.split(), "consistency", "box_bald", "kmeans", "coreset"} <= set(FOR_BOXES)
+    wanted = "random prediction_uncertainty box_entropy box_margin localization_tightness localization_stability"
+    assert {*wanted.split(), "mc_localization", "consistency", "box_bald", "kmeans", "coreset"} <= set(FOR_BOXES)
 
 
 @pytest.mark.parametrize("heuristic", FOR_BOXES)
 def test_every_heuristic_runs_and_shares_round_0(heuristic, first_round):
     """Same run: the same initial set and the same first model, to the last digit."""
     folder = run(**SHORT, heuristic=heuristic)
-    assert {name: values[0] for name, values in curve_of(folder).items() if not name.startswith("score_")} == first_round[0]
-    assert picks_of(folder)[:6] == first_round[1] and len(set(picks_of(folder))) == 9 and status_of(folder) == "COMPLETED"
+    assert {
+        name: values[0] for name, values in curve_of(folder).items() if not name.startswith("score_")
+    } == first_round[0]
+    assert (
+        picks_of(folder)[:6] == first_round[1] and len(set(picks_of(folder))) == 9 and status_of(folder) == "COMPLETED"
+    )
 
 
 @pytest.mark.parametrize("heuristic", ["entropy", "bald", "badge", "bim"])
@@ -62,8 +66,14 @@ def test_heuristics_of_whole_images_are_refused(heuristic):
         ({"dataset": "deeplesions"}, "unknown dataset 'deeplesions'. Did you mean 'deeplesion'"),
         ({"aggregate": "foreground"}, "unknown aggregate 'foreground'"),
         ({"metric": "frock"}, "unknown metric 'frock'. Did you mean 'froc'"),
-        ({"model": "fcos_resnet50", "heuristic": "box_bald"}, "needs a box head with dropout, which fcos_resnet50 does not give"),
-        ({"model": "retinanet_resnet50", "heuristic": "localization_tightness"}, "needs region proposals, which retina"),
+        (
+            {"model": "fcos_resnet50", "heuristic": "box_bald"},
+            "needs a box head with dropout, which fcos_resnet50 does not give",
+        ),
+        (
+            {"model": "retinanet_resnet50", "heuristic": "localization_tightness"},
+            "needs region proposals, which retina",
+        ),
         ({"teacher": "ema"}, "pseudo_labels=False: set pseudo_labels=True"),
         ({"pseudo_thresholds": {"nodule": 0.5}}, "has no class 'nodule', but lesion"),
         ({"pseudo_thresholds": {"lesion": "high"}}, "pseudo_thresholds.lesion='high' must be a number"),
@@ -109,7 +119,7 @@ def test_the_convention_reaches_the_metrics(monkeypatch):
 
 @pytest.mark.parametrize("teacher", ["previous", "ema"])
 def test_pseudo_labels_join_training_and_a_killed_run_resumes_to_the_same(teacher, monkeypatch):
-    """Regenerated every cycle from the last model, never for labelled images, and with every score trusted so that there are some."""
+    """Regenerated every cycle from the last model, never for labelled images; all scores are trusted, to have some."""
     options = {**SHORT, "n_cycles": 2, "burn_in": 0, "score_threshold": 0.001}
     options |= {"pseudo_labels": True, "teacher": teacher, "pseudo_threshold": 0.0}
     calls, real_find, real_fit = [], detection.find, loop.fit
@@ -184,7 +194,10 @@ def test_second_stage_and_aggregation():
 
     first = picks(heuristic="box_entropy", n_query=6)
     assert set(picks(heuristic="box_entropy", then="coreset", candidates=2)) <= set(first)
-    mean = {how: curve_of(run(**SHORT, heuristic="box_entropy", aggregate=how))["score_mean"][0] for how in ("min", "mean", "max", "sum")}
+    mean = {
+        how: curve_of(run(**SHORT, heuristic="box_entropy", aggregate=how))["score_mean"][0]
+        for how in ("min", "mean", "max", "sum")
+    }
     assert mean["min"] < mean["mean"] < mean["max"] < mean["sum"]
 
 

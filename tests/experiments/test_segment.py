@@ -73,7 +73,9 @@ def test_deliverables(tmp_path):
     curve = np.load(folder / "curve.npy")
     assert curve["n_labelled"].tolist() == [4, 7, 10]
     measured = {"dice", "dice_pooled", "iou", "hd95", "object_f1", "object_dice", "object_hausdorff"}
-    assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(curve.dtype.names)
+    assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(
+        curve.dtype.names
+    )
     trivial = json.loads((folder / "info.json").read_text())["trivial"]
     assert set(trivial) == measured | {f"mc_{m}" for m in measured} and trivial["mc_dice"] == trivial["dice"] > 0.3
     picks = picks_of(folder)
@@ -120,7 +122,9 @@ def test_validation_images_are_spent_labels_outside_the_pool():
     folder = run(**{**SHORT, "dataset_options": {"n_pool": 20, "n_test": 4}}, n_val=4, val_every=1)
     assert curve_of(folder)["n_validation"] == [4.0, 4.0]
     rows = csv.DictReader((folder / "picks.csv").read_text().splitlines())
-    assert all(r["file"].startswith(f"train_{int(r['index']):04d}") for r in rows), "picks are indices of the whole dataset"
+    assert all(r["file"].startswith(f"train_{int(r['index']):04d}") for r in rows), (
+        "picks are indices of the whole dataset"
+    )
     assert max(picks_of(folder)) >= 16 or len(set(picks_of(folder))) == 7
 
 
@@ -136,7 +140,9 @@ def test_supervised_trains_on_everything_and_evaluate_measures_the_saved_model(c
     with pytest.raises(Refused, match="curve.npy is damaged, or no file of weights that this project saved$"):
         run("evaluate", **SHORT, checkpoint=str(folder / "curve.npy"))
     model = next((folder.parent / "resume").rglob("model-1.pt"))
-    with pytest.raises(Refused, match="model-1.pt holds no weights that fit this model .*use the options it was trained"):
+    with pytest.raises(
+        Refused, match="model-1.pt holds no weights that fit this model .*use the options it was trained"
+    ):
         run("evaluate", **SHORT, checkpoint=str(model), width=8)
 
 
@@ -169,9 +175,9 @@ def test_own_folder_of_images_and_masks(tmp_path):
             (tmp_path / "mine" / kind / part).mkdir(parents=True)
         for i in range(n):
             mask = (np.add.outer(np.arange(40), np.arange(48)) > rng.integers(20, 60)).astype(np.uint8)
-            Image.fromarray(np.repeat((mask * 120 + rng.integers(0, 99, mask.shape))[..., None], 3, 2).astype(np.uint8)).save(
-                tmp_path / "mine" / "images" / part / f"{part}{i}.jpg"
-            )
+            Image.fromarray(
+                np.repeat((mask * 120 + rng.integers(0, 99, mask.shape))[..., None], 3, 2).astype(np.uint8)
+            ).save(tmp_path / "mine" / "images" / part / f"{part}{i}.jpg")
             mask[30:, 30:] = 2
             Image.fromarray(mask).save(tmp_path / "mine" / "masks" / part / f"{part}{i}.png")
     options = {"data_root": str(tmp_path / "mine"), "crop": 32, "n_initial": 2, "n_query": 2}

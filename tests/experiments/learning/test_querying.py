@@ -63,7 +63,13 @@ def test_only_the_wanted_evidence_is_computed(pool, model):
 @pytest.mark.parametrize("name", ["bald", "entropy", "coreset", "mean_std"])
 def test_the_model_is_bit_identical_afterwards(pool, model, name):
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    ask(get(name), model, pool, options(n_query=2, mc_samples=3, query_batch_size=4), known={"labelled": pool.subset([0, 1])})
+    ask(
+        get(name),
+        model,
+        pool,
+        options(n_query=2, mc_samples=3, query_batch_size=4),
+        known={"labelled": pool.subset([0, 1])},
+    )
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert not any(m.training for m in model.modules())
 
@@ -98,14 +104,17 @@ def test_a_selector_must_return_distinct_picks(pool, model):
 
 def test_evidence_that_does_not_fit_is_refused_with_its_size(pool, model):
     heuristic = Heuristic("greedy", lambda mc_probs, n_query: np.arange(n_query), False)
-    sentence = "mc_probs at 2x3x128x128 of 10 images is 0.0 GB, above memory_limit=0.001: use a streamed heuristic like bald, or pool_s"
+    sentence = "mc_probs at 2x3x128x128 of 10 images is 0.0 GB, above memory_limit=0.001: "
+    sentence += "use a streamed heuristic like bald, or pool_s"
     with pytest.raises(ValueError, match=sentence):
         ask(heuristic, model, pool, options(n_query=1, mc_samples=3, memory_limit=1e-3))
 
 
 def test_pool_subset_scores_that_many(pool, model):
     selection = ask(get("entropy"), model, pool, options(n_query=2, pool_subset=5))
-    assert len(selection.considered) == len(selection.scores) == 5 and set(selection.chosen) <= set(selection.considered)
+    assert len(selection.considered) == len(selection.scores) == 5 and set(selection.chosen) <= set(
+        selection.considered
+    )
 
 
 def test_a_missing_validation_set_has_no_rows(pool, model):
@@ -127,7 +136,9 @@ def test_batches_hold_one_size_each_and_every_image_once():
 
 def test_masks_are_shared_across_batches_for_joint_evidence(pool, model):
     """mc_probs of an image does not depend on the batch that it came in."""
-    both = from_logits(model, torch.stack([pool.image(0), pool.image(1)]), frozenset({"mc_probs"}), 3, masks_seed=5)["mc_probs"]
+    both = from_logits(model, torch.stack([pool.image(0), pool.image(1)]), frozenset({"mc_probs"}), 3, masks_seed=5)[
+        "mc_probs"
+    ]
     alone = from_logits(model, pool.image(1)[None], frozenset({"mc_probs"}), 3, masks_seed=5)["mc_probs"]
     torch.testing.assert_close(both[1:], alone)
     assert not torch.allclose(both[:, :, 0], both[:, :, 1])

@@ -153,5 +153,7 @@ def test_a_file_of_weights_that_is_none_is_named_in_one_sentence(tmp_path, damag
 def test_weights_of_another_model_say_so(tmp_path):
     file = tmp_path / "model-0.pt"
     save_weights(nn.Linear(2, 2), file)
-    with pytest.raises(Refused, match="model-0.pt holds no weights that fit this model .*use the options it was trained with$"):
+    with pytest.raises(
+        Refused, match="model-0.pt holds no weights that fit this model .*use the options it was trained with$"
+    ):
         load_weights(network(), file)

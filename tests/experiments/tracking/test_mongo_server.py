@@ -144,7 +144,8 @@ def test_sigkill_is_dead_by_heartbeat(mongo, tmp_path, monkeypatch):  # noqa: F8
 def test_sigterm_leaves_interrupted(mongo, monkeypatch):  # noqa: F811
     """The script itself, as a batch system stops it."""
     monkeypatch.setenv("ALIQUOT_MONGO", mongo.url())
-    process = command_line("with", "tiny", "phantom_pool=14", "phantom_test=4", "n_cycles=1", "steps=100000", wait=False)
+    few = ("dataset_options.n_pool=14", "dataset_options.n_test=4", "n_cycles=1")
+    process = command_line("with", "tiny", *few, "steps=100000", wait=False)
     runs = Path(os.environ["ALIQUOT_RUNS"])
     until(lambda: list(runs.glob("resume/*/state.json")) or process.poll() is not None)
     process.send_signal(signal.SIGTERM)
