@@ -53,7 +53,7 @@ def test_what_is_imported_is_declared(room):
 
 def test_what_is_not_declared_is_found():
     """Late imports and parts of packages too; the name of a distribution may be another than that of its module."""
-    source = "import os, data.names, sklearn.svm\nimport pytest as p\ndef late():\n    from skimage.measure import label"
+    source = "import os, sklearn.svm\nimport pytest as p\ndef late():\n    from skimage.measure import label"
     assert undeclared(source, {"scikit-learn"}) == {"skimage", "pytest"}
     assert undeclared(source, {"scikit-learn", "scikit-image", "pytest"}) == set()
 

@@ -46,7 +46,7 @@ def main() -> None:
     print(f"{cores()} cores, load {load() or 0:.1f} at the start\n\n| what | median s | fastest s |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as runs:
         taken: dict[str, list[float]] = {name: [] for name in cases}
-        for turn in range(given.times + 1):
+        for _ in range(given.times + 1):
             for name, command in cases.items():
                 taken[name].append(seconds(command, runs))
     for name, (_, *warm) in taken.items():

@@ -39,6 +39,7 @@ def full_from(patch, first):
 
 def test_full_from_any_write_on(monkeypatch, capfd, caplog):
     """While Sacred copies sources, writes a heartbeat, keeps artifacts and completes the record, too."""
+    segment.SCRIPT.load_splits(segment.SCRIPT.values(["tiny", f"dataset_options={OPTIONS['dataset_options']}"]))  # cached
     with monkeypatch.context() as patch:
         calls = full_from(patch, 10**6)
         segment.SCRIPT.run(presets=("tiny",), **OPTIONS, run=1)
