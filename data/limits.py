@@ -79,7 +79,7 @@ def check_value(name: str, value: Any, default: Any, limit: Limit | None) -> Non
     if not fits.get(kind, isinstance(value, kind)):
         like = "" if default is None else f", like {default!r}"
         raise Refused(f"{name}={value!r} must be {WORDS[kind]}{like}")
-    for text in [value] if kind is str else value if kind is dict else []:
+    for text in [value] if kind is str else list(value) if isinstance(value, dict) else []:
         if not isinstance(text, str) or not text.isprintable():
             raise Refused(f"{name}={value!r} must be {WORDS[kind]}, and {text!r} is no text that can be printed")
         if kind is dict and (text.startswith(("$", "py/", "json://")) or set(text) & set(".=")):

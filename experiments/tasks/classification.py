@@ -168,7 +168,9 @@ def class_weights_of(train: Images, labelled: Int[ndarray, " l"]) -> Float[Tenso
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images with their prediction, and all scores."""
 
-    def watch(folder, cycle, model, pool, selection: Selection):
+    def watch(
+        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
+    ) -> Path:
         picks, names = pool[selection.chosen], train.names
         scores = selection.scores_of_chosen()
         drawn = picks[:MAX_THUMBNAILS]

@@ -196,7 +196,9 @@ def _labelled_by(
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images with truth, detections and proposals, and all scores."""
 
-    def watch(folder, cycle, model, pool, selection: Selection):
+    def watch(
+        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
+    ) -> Path:
         picks, scores = pool[selection.chosen], selection.scores_of_chosen()
         drawn = picks[:MAX_PICTURES]
         middle = [1] if options["dataset_options"].get("context") else slice(None)  # neighbouring slices are no colours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,9 @@ def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images, their truth, prediction and uncertainty, and all scores."""
     heuristic = get_heuristic(options["heuristic"], **options["heuristic_options"])
 
-    def watch(folder, cycle, model, pool, selection: Selection):
+    def watch(
+        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
+    ) -> Path:
         picks = pool[selection.chosen[:MAX_ROWS]]
         scores = selection.scores_of_chosen()
         sizes = options["mc_samples"], options["query_batch_size"], options["memory_limit"]
