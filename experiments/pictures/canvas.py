@@ -21,8 +21,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
+from data.files import atomic
 from data.names import Refused
-from experiments.tracking.checkpoints import atomic
 
 CHANGES_NO_RESULT = True
 

@@ -8,7 +8,7 @@ from data.limits import Between, Numbers, OneOf, check_options, check_value, opt
 from data.names import Refused
 
 NAN, INF = float("nan"), float("inf")
-ODD = [NAN, INF, -INF, 1j, b"1", "1", None, True, [1], (1,), {}, {"a": 1}, object()]
+ODD = [NAN, INF, -INF, 1j, b"1", "1", None, True, [1], (1,), {}, {"a": 1}, Ellipsis]
 
 
 @pytest.mark.parametrize("value", ODD, ids=repr)

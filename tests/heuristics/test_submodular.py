@@ -218,7 +218,7 @@ def test_a_sample_stands_in_where_similarities_are_too_many(name: str) -> None:
 
 def test_similarities_in_blocks(monkeypatch) -> None:
     a, b = features(30), features(20, seed=1)
-    monkeypatch.setattr("heuristics.submodular.CHUNK", 1)
+    monkeypatch.setattr("heuristics.core.covering.CHUNK", 1)
     assert cosines(a, b).numpy() == pytest.approx(similarity(a, b), abs=1e-6)
     assert nearest(a, b).numpy() == pytest.approx(similarity(a, b).max(1), abs=1e-6)
     assert nearest(a, b[:0]).tolist() == [0] * 30

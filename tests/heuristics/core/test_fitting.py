@@ -4,7 +4,17 @@ import pytest
 
 from data.names import Refused
 from heuristics import get, names
-from heuristics.core.fitting import EMBEDDINGS, OF_BOXES, OF_IMAGES, OF_MAPS, OF_PROPOSALS, Gives, fitting, of_what
+from heuristics.core.fitting import (
+    EMBEDDINGS,
+    IN_WORDS,
+    OF_BOXES,
+    OF_IMAGES,
+    OF_MAPS,
+    OF_PROPOSALS,
+    Gives,
+    fitting,
+    of_what,
+)
 from heuristics.core.fitting import require_given as require
 from heuristics.core.registry import EVIDENCE
 
@@ -33,7 +43,8 @@ def test_every_strategy_fits_or_is_refused_with_those_that_fit(gives):
         with pytest.raises(Refused) as caught:
             require(get(name), gives)
         sentence = str(caught.value)
-        assert sentence.startswith(f"heuristic {name!r} needs {', '.join(sorted(lacking))}, which {gives.what} does not give")
+        needs = ", ".join(IN_WORDS.get(evidence, evidence) for evidence in sorted(lacking))
+        assert sentence.startswith(f"heuristic {name!r} needs {needs}, which {gives.what} does not give")
         assert sentence.endswith(f"Those that fit: {', '.join(fit)}")
 
 
@@ -49,7 +60,7 @@ def test_what_a_strategy_is_for_agrees_with_what_fits():
 def test_a_detector_in_one_stage_has_neither_proposals_nor_passes():
     gone = set(fitting(TWO_STAGES)) - set(fitting(ONE_STAGE))
     assert gone == {"localization_tightness", "box_bald", "mc_localization"}
-    with pytest.raises(Refused, match="'localization_tightness' needs proposals, which fcos_resnet50 does not give"):
+    with pytest.raises(Refused, match="'localization_tightness' needs region proposals, which fcos_resnet50 does not give"):
         require(get("localization_tightness"), ONE_STAGE)
     with pytest.raises(Refused, match="to strategies that see the whole pool. "):
         require(get("badge"), SEGMENTER)
