@@ -74,6 +74,6 @@ def _from_csv(root: Path) -> tuple[list[Labelled], list[str]]:
             raise Missing(f"line {number} of {table} names {file}, which does not exist")
         if file in found:
             raise Refused(f"line {number} of {table} names {row['file']!r} for the second time")
-        require_one_of(f"line {number} of {table}: part", part, PARTS)
+        require_one_of("part", part, PARTS, f"line {number} of {table}")
         found[file] = Labelled(file, classes.index(row["label"]), part, row.get("patient", ""))
     return list(found.values()), classes

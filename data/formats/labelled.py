@@ -21,10 +21,8 @@ from data.formats import reading
 from data.names import Missing, Refused, suggestion
 from data.store import Images, Record, cached
 
-TEST_FRACTION, TEST_SEED = (
-    0.2,
-    1,
-)  # of sets without an official test part: every run and every experiment has the same one
+# Of sets without an official test part: every run and every experiment has the same one.
+TEST_FRACTION, TEST_SEED = (0.2, 1)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -45,8 +45,9 @@ def mask_folder(
     names the file that is missing or wrong.
     """
     scale = reading.require_scale(scale)
-    if num_classes == 1:
-        raise Refused(f"num_classes=1 must be from 2 (background and one class) to {MOST_CLASSES}, or 0 to find out")
+    if num_classes and not 2 <= num_classes <= MOST_CLASSES:
+        allowed = f"from 2 (background and one class) to {MOST_CLASSES}, or 0 to find out"
+        raise Refused(f"num_classes={num_classes} must be {allowed}")
     root = Path(data_root)
     for inner in ("images", "masks"):
         files.require_folder(root / inner, TREE)

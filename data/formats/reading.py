@@ -13,17 +13,12 @@ from numpy import ndarray
 from PIL import Image
 
 from data.names import Refused
-from data.store import source_fingerprint
+from data.sources import source_fingerprint
 
 COLOURED = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}  # Pillow modes that become RGB
 DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N"}  # Pillow modes of grey pictures with more than 8 bits
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    Image.DecompressionBombError,
-)  # what Pillow raises for broken files
+# What Pillow raises for broken files.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 def require_scale(scale: float) -> float:

@@ -37,7 +37,7 @@ TREE = """
 isic2020/
     trainval_split.csv   test_split.csv   (columns image_name, target, and patient_id where known)
     or train.csv, the original (columns image_name, patient_id, target); a fifth of its patients becomes the test part
-    train/ISIC_0015719.jpg ...   (or ISIC_2020_Training_JPEG/train/, jpeg/train/; smaller copies in train_256/ come first)
+    train/ISIC_0015719.jpg ...   (or ISIC_2020_Training_JPEG/train/, jpeg/train/; small copies in train_256/ come first)
 """
 
 
@@ -97,9 +97,8 @@ def _shrink(file: Path, target: Path, size: int) -> None:
         with Image.open(file) as picture:
             scale = min(1.0, size / min(picture.size))
             small = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-            picture.draft(
-                "RGB", (2 * small[0], 2 * small[1])
-            )  # the JPEG decoder halves for free; twice the size keeps the quality
+            # The JPEG decoder halves for free; twice the size keeps the quality.
+            picture.draft("RGB", (2 * small[0], 2 * small[1]))
             shrunk = picture.convert("RGB").resize(small, Image.Resampling.BILINEAR)
     except reading.UNREADABLE as error:
         raise Refused(f"{file} is corrupt or cut short: {error}") from error

@@ -133,10 +133,10 @@ def test_255_among_other_values_is_not_white(tmp_path):
     ("mask", "num_classes", "sentence"),
     [
         (thirds() * 2, 4, r"a\.png holds the value 4, expected 0 to 3 because num_classes=4"),
-        (thirds().astype(np.uint16) * 500, None, r"a\.png holds the value 1000, expected 0 to 255"),
-        (thirds() * 3, None, r"a\.png holds the value 6 but no mask holds 4, .*num_classes=7"),
-        (Image.new("RGB", (8, 6), (255, 0, 0)), None, r"a\.png is a colour picture"),
-        (Image.new("L", (8, 5)), None, r"a\.png is 8 x 5 pixels, expected 8 x 6 like .*a\.png"),
+        (thirds().astype(np.uint16) * 500, 0, r"a\.png holds the value 1000, expected 0 to 255"),
+        (thirds() * 3, 0, r"a\.png holds the value 6 but no mask holds 4, .*num_classes=7"),
+        (Image.new("RGB", (8, 6), (255, 0, 0)), 0, r"a\.png is a colour picture"),
+        (Image.new("L", (8, 5)), 0, r"a\.png is 8 x 5 pixels, expected 8 x 6 like .*a\.png"),
         (thirds(), 1, "num_classes=1 must be from 2"),
         (thirds(), 257, "num_classes=257 must be from 2"),
     ],
@@ -246,8 +246,8 @@ def test_reading_single_pictures(tmp_path):
 
 def test_default_data_root(monkeypatch):
     monkeypatch.delenv("ALIQUOT_DATA", raising=False)
-    assert files.default_data_root() == reading.ROOT / "data" / "raw"
+    assert files.default_data_root() == files.ROOT / "data" / "raw"
     monkeypatch.setenv("ALIQUOT_DATA", "elsewhere")
-    assert files.default_data_root() == reading.ROOT / "elsewhere"
+    assert files.default_data_root() == files.ROOT / "elsewhere"
     monkeypatch.setenv("ALIQUOT_DATA", "/abs/olute")
     assert files.default_data_root() == Path("/abs/olute")
