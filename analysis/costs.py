@@ -35,10 +35,11 @@ def read_costs(file: Path) -> dict[str, float]:
 
 
 def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float]) -> dict[str, pd.DataFrame]:
-    """The cumulative cost of the labels of every run at every budget: strategy -> runs x budgets, tables like those of `curves_of`.
+    """The cumulative cost of the labels of every run at every budget: strategy -> runs x budgets, as in
+    `curves_of`.
 
-    `frame` and `picks` are those of `analysis.runs.load` and `load_picks`. Raises ValueError for an image without a cost, or a run whose
-    picks are missing.
+    `frame` and `picks` are those of `analysis.runs.load` and `load_picks`. Refused for an image without a cost,
+    or a run whose picks are missing.
     """
     budgets = sorted(frame["n_labelled"].unique())
     picked = dict(iter(picks.groupby("run_id", sort=False)["file"]))
@@ -53,4 +54,7 @@ def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float
         each = np.array([costs[name] for name in files], dtype=np.float64)
         tables.setdefault(str(heuristic), {})[int(run)] = annotation_cost(np.arange(len(files)), each, budgets)
     columns = pd.Index(budgets, name="n_labelled")
-    return {name: pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("run") for name, rows in tables.items()}
+    return {
+        name: pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("run")
+        for name, rows in tables.items()
+    }
