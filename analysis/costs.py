@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,39 +13,27 @@ from numpy import ndarray
 from numpy.typing import ArrayLike
 
 from analysis.curves import Curves
+from data.formats.tables import read_table
 from data.names import Refused, suggestion
 
 
 def read_costs(file: Path) -> dict[str, float]:
     """Cost of every image, by its name in picks.csv, from a csv file with columns `file` and `cost` (any unit, >= 0).
 
-    Raises FileNotFoundError without the file, ValueError for missing columns, a cost that is no number >= 0, or no
-    text.
+    Raises Missing without the file, Refused for missing columns, a file named twice, a cost that is no
+    number >= 0, or no text.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Refused(
-            f"{file} is no text in UTF-8 ({error.reason}); expected a csv with columns file,cost"
-        ) from None
-    with io.StringIO(text, newline="") as lines:
-        table = csv.DictReader(lines)
-        missing = {"file", "cost"} - set(table.fieldnames or ())
-        if missing:
-            raise Refused(
-                f"{file} lacks column {' and '.join(sorted(missing))}; expected a csv with columns file,cost"
-            )
-        costs = {}
-        for row in table:
-            try:
-                costs[row["file"]] = float(row["cost"])
-            except (TypeError, ValueError):
-                costs[row["file"]] = math.nan
-            if not 0 <= costs[row["file"]] < math.inf:
-                raise Refused(
-                    f"{file}, line {table.line_num}: the cost of {row['file']} is {row['cost']!r}, "
-                    "expected a number >= 0"
-                )
+    costs: dict[str, float] = {}
+    for line, cells in read_table(file, ["file", "cost"]).rows:
+        name, written = cells["file"], cells["cost"]
+        if name in costs:
+            raise Refused(f"{file}, line {line}: {name!r} has a cost already, expected every file once")
+        try:
+            costs[name] = float(written)
+        except ValueError:
+            costs[name] = math.nan
+        if not 0 <= costs[name] < math.inf:
+            raise Refused(f"{file}, line {line}: the cost of {name} is {written!r}, expected a number >= 0")
     return costs
 
 

@@ -29,8 +29,18 @@ class DiskFull(Refused, OSError):
 
 
 def under_root(path: str | Path) -> Path:
-    """A path as users give it: `~` is their home, and relative ones start at the project, not where one typed."""
-    return ROOT / Path(path).expanduser()
+    """A path as users give it: `~` is their home, and relative ones start at the project, wherever the command was
+    typed.
+    """
+    return ROOT / at_home(path)
+
+
+def at_home(path: str | Path) -> Path:
+    """The path with `~` and `~name` as the folder of that user. Refused where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise Refused(f"{str(path)!r} begins with the home of a user that this computer does not have") from error
 
 
 def folder_from(variable: str, default: str) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int, Integer
 from numpy import ndarray
 
+from data.formats.tables import opened
 from data.names import Missing, Refused, suggestion
 from data.store import Images
 
@@ -218,7 +219,7 @@ def _names(file: Path, optional: bool) -> list[str]:
         if optional:
             return []
         raise Missing(f"{file} does not exist, expected a CSV with a column 'name'")
-    with file.open(newline="", encoding="utf-8-sig") as lines:
+    with opened(file) as lines:
         reader = csv.DictReader(lines)
         if "name" not in (reader.fieldnames or []):
             raise Refused(

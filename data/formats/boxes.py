@@ -121,9 +121,8 @@ def boxed_images(
     names = labelled.unique_names(pictures, root)
 
     def records() -> Iterator[Record]:
-        channels = 3 if any(reading.picture_mode(file) in reading.COLOURED for file in pictures) else 1
-        depth, checker = reading.bit_depth(pictures), BoxChecker(bad_boxes)
-        decoded = labelled.ordered_map(lambda file: reading.read_image(file, channels, depth), pictures)
+        reader, checker = reading.survey(pictures), BoxChecker(bad_boxes)
+        decoded = labelled.ordered_map(reader.read, reader.sources)
         for name, entry, part, image in zip(names, found, parts, decoded, strict=True):
             height, width = image.shape[:2]
             if entry.size not in (None, (width, height)):

@@ -1,24 +1,30 @@
-"""Your own images with one class each: a folder per class, or a csv of file, label, patient and part."""
+"""Your own images with one class each: a folder per class, or a table of file, label, patient and part."""
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from data import files
-from data.formats import reading
-from data.formats.labelled import TEST_FRACTION, Labelled, images_of, in_class_folders
-from data.limits import Between
-from data.names import Missing, Refused, require_one_of, suggestion
+from data.formats import class_table, class_tree, classes, endings, folders, patients, tables
+from data.formats.labelled import TEST_FRACTION, Labelled, images_of
+from data.formats.pictures import EXIF, FRAMES, SCALING, Options
+from data.limits import Between, Numbers, OneOf
+from data.names import Refused
+from data.notes import GUESSED, WARNING, note
 from data.store import Images
 
-PARTS = ("train", "val", "test")
 OWN_TREE = """
-benign/a.png ...   malignant/b.jpg ...   (one folder per class)
-or train/benign/a.png ...   test/benign/c.png ...   (val/ is optional)
+benign/a.png ...   malignant/b.jpg ...   (one folder per class; pictures may lie in folders below it)
+or train/benign/a.png ...   test/benign/c.png ...   (val/ is optional; Training/, valid/, testing/ ... are understood)
+or benign/train/a.png ...   benign/test/c.png ...
 or labels.csv with columns file, label and, where known, patient and part; files are relative to the csv
+beside them, where useful: patients.csv (columns file, patient), classes.txt (a class per line, or '0: benign')
 """
+ANY = 10**9
+MODULES = (class_table, class_tree, classes, endings, folders, patients, tables)
 
 
 def own(
@@ -26,54 +32,79 @@ def own(
     image_size: int | None,
     cache_root: Path | None = None,
     test_fraction: Annotated[float, Between(0, 0.9)] = TEST_FRACTION,
+    patient_pattern: str = "",
+    missing: Annotated[str, OneOf(class_table.MISSING)] = "refuse",
+    spellings: Annotated[str, OneOf(classes.SPELLINGS)] = "refuse",
+    class_names: Sequence[str] = (),
+    test_fold: Annotated[int, Between(-1, 10_000)] = -1,
+    exif: Annotated[str, OneOf(EXIF)] = "apply",
+    frames: Annotated[str, OneOf(FRAMES)] = "one",
+    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
+    scaling: Annotated[str, OneOf(SCALING)] = "set",
+    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
 ) -> Images:
-    """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without train/,
-    val/ and test/.
+    """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without parts.
 
     Images become grey or, if any is coloured, all RGB. Without an official test part, a fixed share `test_fraction` of
     every class is 'test', and all images of a patient go to the same side. Names are paths relative to `data_root`
     where file names repeat.
+
+    `patient_pattern` finds the patient in a name, see data.formats.patients. `missing` says what becomes of a row whose
+    label is empty or a word such as nan or NA: 'refuse', 'leave_out', or 'keep' such a word as a class. `spellings`
+    says what becomes of labels such as 'Benign' beside 'benign' or '1' beside '1.0': 'refuse', 'merge' or 'keep'.
+    `class_names` are the classes in order, or as in data.formats.classes.named. `test_fold` is the number in a column
+    of folds that is the test part. What `exif`, `frames`, `window`, `scaling` and `bands` do is said in
+    data.formats.pictures.Options.
     """
+    options = Options(exif, frames, window, scaling, bands).checked()
     root = files.require_folder(Path(data_root), OWN_TREE)
-    if (root / "labels.csv").is_file():
-        found, classes = _from_csv(root)
-    elif (root / "train").is_dir():
-        found, classes = in_class_folders(root / "train", "train", None, OWN_TREE)
-        for part in ("val", "test"):
-            if (root / part).is_dir():
-                found += in_class_folders(root / part, part, classes, OWN_TREE)[0]
-    else:
-        found, classes = in_class_folders(root, "train", None, OWN_TREE)
-    official = any(entry.part == "test" for entry in found)
-    fraction = 0.0 if official else float(test_fraction)
-    return images_of("folder", root, found, classes, image_size, None, [__file__], cache_root, test_fraction=fraction)
+    table = class_table.find(root)
+    found = class_table.read(root, table, missing, test_fold) if table else class_tree.read(root, OWN_TREE, class_names)
+    source = table.name if table else f"folder {root.name}"
+    counts = Counter(entry.label for entry in found)
+    spelt = classes.one_spelling(counts, source, spellings)
+    merged = Counter({label: 0 for label in spelt.values()})
+    for label, count in counts.items():
+        merged[spelt[label]] += count
+    classes.require_classes(merged, source)
+    class_of, names = classes.named(list(merged), class_names, root, source)
+    parts = _parts(found, float(test_fraction), root)
+    whose = _patients(found, root, patient_pattern)
+    listed = [
+        Labelled(entry.file, names.index(class_of[spelt[entry.label]]), part, patient)
+        for entry, part, patient in zip(found, parts, whose, strict=True)
+    ]
+    fraction = 0.0 if "test" in parts else float(test_fraction)
+    code = [__file__, *(str(module.__file__) for module in MODULES)]
+    images = images_of("folder", root, listed, names, image_size, None, code, cache_root, False, fraction, options)
+    patients.note_shared(images.patients.tolist(), images.parts.tolist())
+    return images
 
 
-def _from_csv(root: Path) -> tuple[list[Labelled], list[str]]:
-    table = root / "labels.csv"
-    with open(table, newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines, skipinitialspace=True)
-        columns = reader.fieldnames or []
-        for column in ("file", "label"):
-            if column not in columns:
-                raise Refused(
-                    f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}"
-                )
-        rows = [(reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader]
-    classes = sorted({row["label"] for _, row in rows}, key=reading.natural)
-    if len(classes) < 2:
-        raise Refused(
-            f"{table} has {len(rows)} rows with {len(classes)} different labels, expected at least two labels"
-        )
-    found: dict[Path, Labelled] = {}
-    for number, row in rows:
-        file, part = root / row["file"], row.get("part") or "train"
-        if not row["label"]:
-            raise Refused(f"line {number} of {table} has no label for {row['file']!r}")
-        if not file.is_file():
-            raise Missing(f"line {number} of {table} names {file}, which does not exist")
-        if file in found:
-            raise Refused(f"line {number} of {table} names {row['file']!r} for the second time")
-        require_one_of("part", part, PARTS, f"line {number} of {table}")
-        found[file] = Labelled(file, classes.index(row["label"]), part, row.get("patient", ""))
-    return list(found.values()), classes
+def _parts(found: Sequence[class_table.Entry], test_fraction: float, root: Path) -> list[str]:
+    """The part of every image; a note tells where the test part is drawn, and where an option has no effect."""
+    parts = [entry.part for entry in found]
+    if "test" in parts and test_fraction != TEST_FRACTION:
+        note(WARNING, f"test_fraction={test_fraction:g} is not used: the test part is given.")
+    if "test" not in parts and test_fraction:
+        note(GUESSED, f"{root.name} has no test part: a fixed {test_fraction:.0%} of the images of train becomes it.")
+    if "train" not in parts:
+        raise Refused(f"no image in {root} is of the part train, only of {', '.join(sorted(set(parts)))}")
+    absent = {entry.label for entry in found} - {entry.label for entry in found if entry.part == "test"}
+    if "test" in parts and absent:
+        note(WARNING, f"class {', '.join(map(repr, sorted(absent)))} has no image in the test part.")
+    untaught = {entry.label for entry in found} - {entry.label for entry in found if entry.part == "train"}
+    if untaught:
+        raise Refused(f"class {', '.join(map(repr, sorted(untaught)))} has no image in the part train of {root}")
+    return parts
+
+
+def _patients(found: Sequence[class_table.Entry], root: Path, pattern: str) -> list[str]:
+    """The patient of every image, from the table, patients.csv or the pattern."""
+    told = any(entry.patient for entry in found)
+    names = [entry.file.relative_to(root).as_posix() for entry in found]
+    others = patients.patients_of(names, root, pattern)
+    if told and any(others):
+        by = f"patient_pattern={pattern!r}" if pattern else patients.TABLE
+        raise Refused(f"the labels in {root} have a column of patients, and {by} tells them too; use one of them")
+    return [entry.patient for entry in found] if told else others

@@ -18,11 +18,13 @@ from PIL import Image, ImageOps
 
 from data import files, splits
 from data.formats import reading
+from data.formats.folders import is_junk
+from data.formats.pictures import AS_USUAL
 from data.names import Missing, Refused, suggestion
+from data.notes import GUESSED, note
 from data.store import Images, Record, cached
 
-# Of sets without an official test part: every run and every experiment has the same one.
-TEST_FRACTION, TEST_SEED = (0.2, 1)
+TEST_FRACTION, TEST_SEED = 0.2, 1  # of sets without an official test part: the same for all runs and experiments
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -47,44 +49,63 @@ def images_of(
     cache_root: Path | None = None,
     whole: bool = False,
     test_fraction: float = 0.0,
+    options: reading.Options = AS_USUAL,
 ) -> Images:
     """The listed pictures as kind 'class', group = label, in the order given.
 
     `channels` is 1 or 3, or None: RGB where any picture is coloured, else grey. `whole` is that of `resized`. `code`
     are the source files of the loader. Names are file names, or paths relative to `root` where two files have the same
-    name. With a `test_fraction`, that share of the images of part 'train' becomes 'test', see `held_out`.
+    name, with '#3' for the third picture of a file. With a `test_fraction`, that share of the images of part 'train'
+    becomes 'test', see `held_out`. `options` say how files are read where `channels` is None.
     """
     names = unique_names([entry.file for entry in found], root)
 
     def records() -> Iterator[Record]:
-        sources = [entry.file for entry in found]
-        planes, depth = (channels, 16) if channels else _planes_and_depth(sources)
-        pixels = ordered_map(lambda file: resized(reading.read_image(file, planes, depth), image_size, whole), sources)
-        parts = np.array([entry.part for entry in found], dtype="U8")
-        training = [entry for entry in found if entry.part == "train"]
+        files = [entry.file for entry in found]
+        if channels:
+            entries, called = found, names
+            decoded = ordered_map(lambda file: resized(reading.read_image(file, channels), image_size, whole), files)
+        else:
+            reader = reading.survey(files, options)
+            entries, called = _pictures_of(reader.sources, found, names)
+            decoded = ordered_map(lambda source: resized(reader.read(source), image_size, whole), reader.sources)
+        parts = np.array([entry.part for entry in entries], dtype="U8")
+        training = [entry for entry in entries if entry.part == "train"]
         held = held_out([entry.label for entry in training], [entry.patient for entry in training], test_fraction)
         parts[np.flatnonzero(parts == "train")[held]] = "test"
-        for name, image, entry, part in zip(names, pixels, found, parts, strict=True):
+        for name, image, entry, part in zip(called, decoded, entries, parts, strict=True):
             yield labelled_record(name, image, entry.label, classes, str(part), entry.patient)
 
-    decoding = (
-        image_size,
-        channels,
-        whole,
-        test_fraction,
-        tuple(classes),
-        [(e.label, e.part, e.patient) for e in found],
-        names,
-    )
+    said = [(entry.label, entry.part, entry.patient) for entry in found]
+    decoding = (image_size, channels, whole, test_fraction, tuple(classes), said, names, options)
     digest = reading.fingerprint(root, [entry.file for entry in found], [__file__, splits.__file__, *code], *decoding)
-    return cached(dataset, digest, "class", classes, records, len(found), cache_root)
-
-
-def _planes_and_depth(sources: Sequence[Path]) -> tuple[int, int]:
-    """3 planes where any picture is coloured, else 1; and the bits that the deepest needs."""
-    return 3 if any(reading.picture_mode(file) in reading.COLOURED for file in sources) else 1, reading.bit_depth(
-        sources
+    return cached(
+        dataset, digest, "class", classes, records, None if options.frames == "all" else len(found), cache_root
     )
+
+
+def _pictures_of(
+    sources: Sequence[reading.Source], found: Sequence[Labelled], names: Sequence[str]
+) -> tuple[list[Labelled], list[str]]:
+    """What is known of every picture, and its name: all pictures of a file have its label.
+
+    Where no patient is told at all they are those of DICOM headers, and the slices of a volume are of one patient.
+    """
+    entry_of = {entry.file: (entry, name) for entry, name in zip(found, names, strict=True)}
+    told = any(entry.patient for entry in found)
+    entries, called = [], []
+    for source in sources:
+        entry, name = entry_of[source.file]
+        if not told:
+            entry = entry._replace(
+                patient=source.known.patient or source.known.series or (name if source.number else "")
+            )
+        entries.append(entry)
+        called.append(source.named(name))
+    said = {entry.patient for entry in entries} - {""}
+    if said and not told:
+        note(GUESSED, f"{len(said)} patients are told by the files themselves (DICOM headers, pictures of one file).")
+    return entries, called
 
 
 def labelled_record(
@@ -162,7 +183,7 @@ def in_class_folders(
     without pictures.
     """
     files.require_folder(folder, tree)
-    present = sorted((f.name for f in folder.iterdir() if f.is_dir() and f.name[0] not in "._"), key=reading.natural)
+    present = sorted((f.name for f in folder.iterdir() if f.is_dir() and not is_junk(f.name)), key=reading.natural)
     expected = list(classes) if classes is not None else present
     for name in present:
         if name not in expected:

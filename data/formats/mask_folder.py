@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from data import files, splits
-from data.formats import reading
-from data.limits import Between
-from data.names import Missing, Refused, suggestion
+from data import notes, splits
+from data.formats import mask_pairs, mask_values, nifti, palettes, patients, pictures, reading, tables
+from data.formats.mask_pairs import Pair
+from data.formats.mask_values import IGNORED, MOST_CLASSES
+from data.formats.masks import Mask, decode_mask, require_equal_size
+from data.formats.pictures import EXIF, FRAMES, SCALING, Options, Reader, Source
+from data.limits import Between, Numbers, OneOf
+from data.names import Refused
 from data.store import Images, Record, cached
 
-PARTS = ("train", "val", "test")
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
-MOST_CLASSES = 256
-TREE = """
-images/a.jpg    masks/a.png    (any format that Pillow reads; masks hold class numbers 0, 1, ...
-                                as grey values or palette indices)
-images/b.tif    masks/b.png
-or, with an official division (val/ is optional):
-images/train/a.jpg    masks/train/a.png
-images/test/b.jpg     masks/test/b.png
-"""
+CLASS_NAMES = "classes.txt"
+MODULES = (__file__, splits.__file__, *(str(m.__file__) for m in (mask_pairs, mask_values, palettes, patients, tables)))
+ANY = 10**9
+
+
+class Found(NamedTuple):
+    """One image and its mask, before they are decoded."""
+
+    name: str
+    part: str
+    image: Source
+    mask: Source
+    patient: str
 
 
 def mask_folder(
@@ -34,135 +40,171 @@ def mask_folder(
     num_classes: Annotated[int, Between(0, MOST_CLASSES)] = 0,
     scale: float = 1.0,
     cache_root: Path | None = None,
+    instances: bool = False,
+    values: Annotated[list | None, Numbers(-ANY, ANY)] = None,
+    colours: list | None = None,
+    ignore: Annotated[int, Between(-1, 2**16 - 1)] = -1,
+    classes: list | None = None,
+    mask_pattern: str = "",
+    patient_pattern: str = "",
+    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
+    exif: Annotated[str, OneOf(EXIF)] = "apply",
+    frames: Annotated[str, OneOf(FRAMES)] = "one",
+    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
+    scaling: Annotated[str, OneOf(SCALING)] = "set",
+    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
 ) -> Images:
-    """The images under `data_root`/images in natural order with the class maps under `data_root`/masks, as 'class_map'.
+    """The images under `data_root`/images in natural order with the masks under `data_root`/masks.
 
-    Images become grey or, if any of them is coloured, all RGB; those of more than 8 bits are divided by one power of
-    two. Names are relative to images/. Without subfolders train/ and test/, a fixed fifth is the test part.
+    Masks are 'class_map', or with `instances` 'instance_map' (their values number objects). Images become grey or, if
+    any of them is coloured, all RGB; what `exif`, `frames`, `window`, `scaling` and `bands` do is said in
+    `data.formats.pictures.Options`. Names are relative to images/, with '#3' for the third picture of a file.
+
     `num_classes` counts the background; 0 finds out: then the masks must hold all the values 0, 1, ... up to the
-    largest. Masks of 0 and 255 alone are read as 0 and 1, with a warning. `scale` in (0, 1] shrinks images and masks; a
-    class that is lost from every mask by that is not counted where it is the last. FileNotFoundError or ValueError
-    names the file that is missing or wrong.
+    largest. Masks of 0 and white alone are read as 0 and 1, which is noted. Class k is `values`[k] or the colour
+    `colours`[k] ('#rrggbb') where these are given; pixels of the value `ignore` are 255 in class maps and count
+    nowhere. Classes are called as `classes` or the lines of classes.txt say. `mask_pattern` is told in
+    `mask_pairs._keys`, `patient_pattern` and patients.csv in `patients`; without either, DICOM files say their patient,
+    and the slices of a volume are of one. Without subfolders train/ and test/, `test_fraction` of the images, by whole
+    patients, is the test part: the same for all runs. `scale` in (0, 1] shrinks images and masks; a class that is lost
+    from every mask by that is not counted where it is the last. Missing or Refused names the file that is wrong.
     """
     scale = reading.require_scale(scale)
-    if num_classes and not 2 <= num_classes <= MOST_CLASSES:
-        allowed = f"from 2 (background and one class) to {MOST_CLASSES}, or 0 to find out"
-        raise Refused(f"num_classes={num_classes} must be {allowed}")
+    options = Options(exif, frames, window, scaling, bands).checked()
+    _require_together(num_classes, instances, values, colours, ignore)
     root = Path(data_root)
-    for inner in ("images", "masks"):
-        files.require_folder(root / inner, TREE)
-    found = _find(root)
+    pairs = mask_pairs.find(root, mask_pattern)
+    names = _class_names(root, classes)
+    n_classes = num_classes or len(values or colours or [])
+    ignored = None if ignore < 0 else ignore
 
     def records() -> Iterator[Record]:
-        values = _mask_values(found)
-        whitened = num_classes in (0, 2) and 255 in values and set(values) <= {0, 255}
-        if whitened:
-            warnings.warn(
-                f"the masks in {root / 'masks'} hold only 0 and 255: they are read as classes 0 and 1.", stacklevel=2
-            )
-        else:
-            _check_values(values, num_classes)
-        images = [image for _, image, _ in found]
-        channels = 3 if any(reading.picture_mode(image) in reading.COLOURED for image in images) else 1
-        depth = reading.bit_depth(images)
-        for part, image_file, mask_file in found:
-            image, mask = reading.read_image(image_file, channels, depth), reading.read_mask(mask_file)
-            reading.require_equal_size(image_file, image, mask_file, mask)
-            classes = (mask > 0 if whitened else mask).astype(np.uint8)
-            name = image_file.relative_to(root / "images").as_posix()
-            yield Record(name, reading.shrink(image, scale), reading.shrink_mask(classes, scale), 0, part)
+        reader = reading.survey([pair.image for pair in pairs], options)
+        found = _divided(_found(root, pairs, reader), root, patient_pattern, test_fraction)
+        seen = mask_values.look_at((entry.mask.file, _mask(entry.mask, exif)) for entry in found)
+        to_target = mask_values.meaning(seen, num_classes, values or [], colours or [], ignored, instances)
+        for entry in found:
+            image, mask = reader.read(entry.image), _mask(entry.mask, exif)
+            require_equal_size(entry.image.file, image, entry.mask.file, mask.values)
+            target = reading.shrink_mask(to_target(entry.mask.file, mask), scale)
+            yield Record(entry.name, reading.shrink(image, scale), target, 0, entry.part, entry.patient)
 
-    sources = [file for _, *pair in found for file in pair]
-    digest = reading.fingerprint(root, sources, [__file__, splits.__file__], scale, num_classes)
-    images = cached("folder", digest, "class_map", (), records, len(found), cache_root)
-    n_classes = num_classes or 1 + max(int(images.targets[i].max()) for i in images.rows.tolist())
-    return replace(images, classes=("background", *(f"class {c}" for c in range(1, n_classes))))
+    said = [root / patients.TABLE] if (root / patients.TABLE).is_file() else []
+    sources = [*(file for pair in pairs for file in (pair.image, pair.mask)), *said]
+    decoding = (num_classes, instances, values, colours, ignore, mask_pattern, patient_pattern, test_fraction, options)
+    digest = reading.fingerprint(root, sources, MODULES, scale, *decoding)
+    kind = "instance_map" if instances else "class_map"
+    images = cached("folder", digest, kind, (), records, None, cache_root)
+    if instances:
+        return replace(images, classes=_named(names, 2, ("background", "object")))
+    n_classes = n_classes or 1 + max(_largest(images.targets[i], ignored) for i in images.rows.tolist())
+    numbered = ("background", *(f"class {c}" for c in range(1, n_classes)))
+    return replace(images, classes=_named(names, n_classes, numbered))
 
 
-def _find(root: Path) -> list[tuple[str, Path, Path]]:
-    """Part, image and mask of every image. A folder without official division is divided here."""
-    if not any((root / "images" / part).is_dir() for part in PARTS):
-        pairs = _pairs(root / "images", root / "masks")
-        if len(pairs) < 2:
-            raise Refused(
-                f"{root / 'images'} holds one picture, expected at least 2: one to learn from and one to test with"
-            )
-        n_test = max(1, round(TEST_FRACTION * len(pairs)))
-        held = set(splits.divide(len(pairs), n_test, np.random.default_rng(TEST_SEED))[1].tolist())
-        return [("test" if i in held else "train", *pair) for i, pair in enumerate(pairs)]
-    loose = reading.picture_files(root / "images")
-    if loose:
-        raise Refused(f"{loose[0]} lies beside subfolders, expected it in one of {', '.join(PARTS)}")
+def _require_together(
+    num_classes: int, instances: bool, values: list | None, colours: list | None, ignore: int
+) -> None:
+    """Refused for options that contradict each other."""
+    if num_classes == 1:
+        raise Refused(f"num_classes=1 must be from 2 (background and one class) to {MOST_CLASSES}, or 0 to find out")
+    chosen = {"instances": instances, "values": values is not None, "colours": colours is not None}
+    told = [name for name, given in {**chosen, "num_classes": bool(num_classes)}.items() if given]
+    if len(told) > 1:
+        raise Refused(f"{' and '.join(told)} both say what the values of masks mean; use one of them")
+    if ignore >= 0 and (instances or colours is not None):
+        raise Refused(f"ignore={ignore} is a value of class numbers: it cannot be combined with {told[0]}")
+    if values is not None and (len(set(values)) < 2 or len(set(values)) < len(values) or ignore in values):
+        raise Refused(f"values={values} must be at least two different values, the background's first, without ignore")
+    if colours is not None:
+        palettes.codes_of(colours)
+
+
+def _found(root: Path, pairs: Sequence[Pair], reader: Reader) -> list[Found]:
+    """Every picture with its mask. Refused where a file holds another number of pictures than its mask."""
+    by_file: dict[Path, list[Source]] = {}
+    for source in reader.sources:
+        by_file.setdefault(source.file, []).append(source)
     found = []
-    for part in PARTS:
-        if part != "val" or (root / "images" / part).is_dir():
-            for inner in ("images", "masks"):
-                files.require_folder(root / inner / part, TREE)
-            found += [(part, *pair) for pair in _pairs(root / "images" / part, root / "masks" / part)]
+    for pair in pairs:
+        images, masks = by_file[pair.image], pictures.sources_of(pair.mask, reader.options)
+        if len(images) != len(masks):
+            raise Refused(f"mask {pair.mask} holds {len(masks)} pictures, expected {len(images)} like {pair.image}")
+        known = images[0].known
+        if known.format == masks[0].known.format == "NIfTI":
+            _require_one_place(pair)
+        name = pair.image.relative_to(root / "images").as_posix()
+        patient = known.patient or (name if len(images) > 1 else "")
+        found += [Found(i.named(name), pair.part, i, m, patient) for i, m in zip(images, masks, strict=True)]
     return found
 
 
-def _pairs(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
-    """Images with their masks, in natural order."""
-    images, masks = _by_stem(image_folder), _by_stem(mask_folder)
-    if not images:
-        raise Missing(f"{image_folder} holds no picture that can be read; expected this tree:\n{TREE.strip()}")
-    for stem, image in images.items():
-        if stem not in masks:
-            near = suggestion(stem, masks)
-            raise Missing(
-                f"{image} has no mask: expected a file {stem}.png, or with another ending, in {mask_folder}.{near}"
-            )
-    for stem, mask in masks.items():
-        if stem not in images:
-            raise Missing(f"{mask} has no image: expected a picture with the stem {stem} in {image_folder}")
-    return [(image, masks[stem]) for stem, image in images.items()]
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for file in reading.picture_files(folder):
-        if file.stem in found:
-            raise Refused(f"{found[file.stem]} and {file.name} have the same stem, expected one file for each image")
-        found[file.stem] = file
-    return found
-
-
-def _mask_values(found: list[tuple[str, Path, Path]]) -> dict[int, Path]:
-    """Every value that occurs in the masks, with the first file that holds it, in rising order."""
-    values: dict[int, Path] = {}
-    for _, _, mask_file in found:
-        for value in np.unique(reading.read_mask(mask_file)).tolist():
-            values.setdefault(value, mask_file)
-    return dict(sorted(values.items()))
-
-
-def _check_values(values: dict[int, Path], num_classes: int) -> None:
-    """Refused unless the values are class numbers below `num_classes`, or 0, 1, ... without a gap where that is 0."""
-    largest = max(values)
-    limit = num_classes or MOST_CLASSES
-    if largest >= limit or min(values) < 0:
-        value = largest if largest >= limit else min(values)
-        because = f"num_classes={num_classes}" if num_classes else f"class numbers go up to {MOST_CLASSES - 1}"
-        file = values[value]
+def _divided(found: list[Found], root: Path, patient_pattern: str, test_fraction: float) -> list[Found]:
+    """With patients, as the user or the files say, and parts: official, or a fixed share of whole patients for test."""
+    told = patients.patients_of([entry.name.partition("#")[0] for entry in found], root, patient_pattern)
+    if any(told):
+        found = [entry._replace(patient=patient) for entry, patient in zip(found, told, strict=True)]
+    of = [entry.patient for entry in found]
+    if found[0].part:
+        if test_fraction != TEST_FRACTION:
+            raise Refused(f"test_fraction={test_fraction:g} has nothing to divide: {root / 'images'} has its own parts")
+        patients.note_shared(of, [entry.part for entry in found])
+        return found
+    if len(found) < 2:
         raise Refused(
-            f"mask {file} holds the value {value}, expected 0 to {limit - 1} because {because}.{_lossy(file)}"
+            f"{root / 'images'} holds one picture, expected at least 2: one to learn from and one to test with"
         )
-    if not num_classes and largest == 0:
+    held: set[int] = set()
+    for count in range(max(1, round(test_fraction * len(found))), len(found)):  # a whole patient may be more
+        if not held:
+            rng = np.random.default_rng(TEST_SEED)
+            held = set(splits.divide(len(found), count, rng, of if any(of) else None)[1].tolist())
+    if len(held) in (0, len(found)):
+        raise Refused(f"{len(found)} pictures of {len(set(of))} patients cannot be divided: expected at least two")
+    if any(of):
+        many = f"{len(held)} of {len(found)} pictures, {len({of[i] for i in held})} of {len(set(of))} patients"
+        notes.note(notes.GUESSED, f"the test part is {many}: whole patients, none on both sides")
+    return [entry._replace(part="test" if i in held else "train") for i, entry in enumerate(found)]
+
+
+def _mask(source: Source, exif: str) -> Mask:
+    return decode_mask(source.file, source.frame, exif)
+
+
+def _require_one_place(pair: Pair) -> None:
+    """Refused where a volume and its mask do not lie alike in the body: one would be mirrored, turned or moved."""
+    image, mask = nifti.affine(pair.image), nifti.affine(pair.mask)
+    side = np.abs(image[:3, :3]).max()
+    if np.abs(image - mask).max() > 0.1 * side:
         raise Refused(
-            f"every mask holds only the value 0 (the first is {values[0]}), "
-            "expected background 0 and at least one class"
-        )
-    gap = next(c for c in range(largest + 2) if c not in values)
-    if not num_classes and gap < largest:
-        after = min(value for value in values if value > gap)
-        raise Refused(
-            f"mask {values[after]} holds the value {after} but no mask holds {gap}, "
-            "expected class numbers without a gap; "
-            f"say dataset_options.num_classes={largest + 1} if class "
-            f"{gap} exists and only does not occur.{_lossy(values[after])}"
+            f"mask {pair.mask} lies otherwise in the body than {pair.image} (their affines differ): "
+            "bring it to the grid of the image"
         )
 
 
-def _lossy(mask_file: Path) -> str:
-    return " JPEG changes class numbers: save masks as PNG." if mask_file.suffix.lower() in {".jpg", ".jpeg"} else ""
+def _class_names(root: Path, chosen: list | None) -> list[str]:
+    """The names that the option or classes.txt gives, [] without either."""
+    if chosen is not None:
+        names, source = [str(name).strip() for name in chosen], "classes"
+    elif (root / CLASS_NAMES).is_file():
+        source = str(root / CLASS_NAMES)
+        names = [line.strip() for line in tables.read_text(root / CLASS_NAMES).splitlines() if line.strip()]
+    else:
+        return []
+    if len(set(names)) < len(names) or not all(names):
+        raise Refused(f"{source} has the names {', '.join(names)}, expected each class once")
+    return names
+
+
+def _named(names: list[str], n_classes: int, numbered: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the classes; where there is one less than classes, they are those of the foreground."""
+    if not names or len(names) == n_classes:
+        return tuple(names) or numbered
+    if len(names) == n_classes - 1:
+        return ("background", *names)
+    raise Refused(f"{len(names)} names of classes ({', '.join(names)}) for {n_classes} classes, background included")
+
+
+def _largest(target: np.ndarray, ignored: int | None) -> int:
+    counted = target if ignored is None else target[target != IGNORED]
+    return int(counted.max(initial=0))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data.files import at_home
 from data.formats.labelled import (
     TEST_FRACTION,
     Labelled,
@@ -21,6 +22,7 @@ from data.formats.labelled import (
     images_of,
     in_class_folders,
 )
+from data.formats.tables import read_text
 from data.names import Missing, Refused, suggestion
 from data.store import Images
 
@@ -123,7 +125,7 @@ def oct_scans(data_root: Path, image_size: int | None, cache_root: Path | None =
             found += in_class_folders(root / part, part, OCT, OCT_TREE)[0]
     found = [entry._replace(patient=_oct_patient(entry.file)) for entry in found]
     if id_list:
-        found = _listed(found, root / Path(id_list).expanduser())
+        found = _listed(found, root / at_home(id_list))
     return images_of("oct", root, found, OCT, image_size, 1, [__file__], cache_root)
 
 
@@ -152,7 +154,7 @@ def _listed(found: list[Labelled], id_file: Path) -> list[Labelled]:
     if not id_file.is_file():
         raise Missing(f"the list of image ids {id_file} does not exist; give a text file with one image per line")
     known = {entry.file.stem for entry in found}
-    lines = [Path(line.strip()) for line in id_file.read_text().splitlines() if line.strip()]
+    lines = [Path(line.strip()) for line in read_text(id_file).splitlines() if line.strip()]
     wanted = {line.name if line.name in known else line.stem for line in lines}
     if missing := sorted(wanted - known):
         near = suggestion(missing[0], known)

@@ -21,6 +21,7 @@ from numpy import ndarray
 
 from data import files, splits
 from data.formats import boxes, labelled, reading
+from data.formats.tables import opened
 from data.limits import OneOf
 from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images, Record, cached
@@ -146,7 +147,7 @@ def _read(table: Path, lesion_type: str) -> dict[str, list[Lesion]]:
         raise Missing(f"{table} does not exist; expected this tree:\n{TREE.strip()}")
     wanted = {"all": None} | {name: number for number, name in enumerate(LESION_TYPES, 1)}
     slices: dict[str, list[Lesion]] = {}
-    with table.open(newline="", encoding="utf-8-sig") as lines:
+    with opened(table) as lines:
         reader = csv.DictReader(lines)
         columns = reader.fieldnames or []
         for column in COLUMNS:

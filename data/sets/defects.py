@@ -23,6 +23,7 @@ from numpy import ndarray
 from data import files
 from data.formats import reading
 from data.formats.labelled import TEST_FRACTION, Labelled, find_root, images_of, labelled_record, resized
+from data.formats.tables import opened
 from data.limits import Between, OneOf
 from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images, Record, cached
@@ -172,7 +173,7 @@ def _ksdd2_part(root: Path, part: str) -> list[Labelled]:
 
 def _surfaces(table: Path) -> Iterator[tuple[str, int]]:
     """File name and label of each row."""
-    with open(table, newline="", encoding="utf-8-sig") as lines:
+    with opened(table) as lines:
         reader = csv.DictReader(lines, skipinitialspace=True)
         columns = reader.fieldnames or []
         for column in ("file", "label"):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from data import files
 from data.formats import reading
+from data.formats.tables import opened
 from data.names import Missing, Refused
 from data.store import Images, Record, cached
 
@@ -87,7 +88,7 @@ def _read_grades(file: Path) -> dict[str, tuple[int, str]]:
     """
     if not file.is_file():
         raise Missing(f"{file} does not exist; expected this tree:\n{TREE.strip()}")
-    with file.open(encoding="utf-8-sig", newline=None) as lines:  # newline=None: CR, LF and CR LF all end a line
+    with opened(file) as lines:
         rows = [
             {(key or "").strip(): (value or "").strip() for key, value in row.items() if key}
             for row in csv.DictReader(lines)

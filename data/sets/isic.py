@@ -23,6 +23,7 @@ from tqdm import tqdm
 from data import files
 from data.formats import reading
 from data.formats.labelled import TEST_FRACTION, Labelled, find_root, images_of, ordered_map
+from data.formats.tables import opened
 from data.names import Missing, Refused, suggestion
 from data.store import Images
 
@@ -37,7 +38,7 @@ TREE = """
 isic2020/
     trainval_split.csv   test_split.csv   (columns image_name, target, and patient_id where known)
     or train.csv, the original (columns image_name, patient_id, target); a fifth of its patients becomes the test part
-    train/ISIC_0015719.jpg ...   (or ISIC_2020_Training_JPEG/train/, jpeg/train/; small copies in train_256/ come first)
+    train/ISIC_0015719.jpg ...   (or ISIC_2020_Training_JPEG/train/, jpeg/train/; copies in train_256/ come first)
 """
 
 
@@ -49,7 +50,7 @@ def isic2020(data_root: Path, image_size: int | None, cache_root: Path | None = 
     FOLDERS that exists.
     """
     root = find_root(data_root, ["isic2020", "ISIC2020"], [SPLITS[0][0], *ORIGINALS], TREE)
-    places = [root / Path(images).expanduser()] if images else [root / name for name in FOLDERS]
+    places = [root / files.at_home(images)] if images else [root / name for name in FOLDERS]
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
         raise Missing(f"{' and '.join(map(str, places))} do not exist; expected this tree:\n{TREE.strip()}")
@@ -97,8 +98,9 @@ def _shrink(file: Path, target: Path, size: int) -> None:
         with Image.open(file) as picture:
             scale = min(1.0, size / min(picture.size))
             small = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-            # The JPEG decoder halves for free; twice the size keeps the quality.
-            picture.draft("RGB", (2 * small[0], 2 * small[1]))
+            picture.draft(
+                "RGB", (2 * small[0], 2 * small[1])
+            )  # the JPEG decoder halves for free; twice the size keeps the quality
             shrunk = picture.convert("RGB").resize(small, Image.Resampling.BILINEAR)
     except reading.UNREADABLE as error:
         raise Refused(f"{file} is corrupt or cut short: {error}") from error
@@ -108,7 +110,7 @@ def _shrink(file: Path, target: Path, size: int) -> None:
 
 
 def _listed(table: Path, folder: Path, part: str, need_patient: bool = False) -> list[Labelled]:
-    with open(table, newline="", encoding="utf-8-sig") as lines:
+    with opened(table) as lines:
         reader = csv.DictReader(lines, skipinitialspace=True)
         columns = reader.fieldnames or []
         for column in ("image_name", "target", *(["patient_id"] * need_patient)):

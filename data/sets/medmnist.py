@@ -13,7 +13,7 @@ import importlib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -116,6 +116,7 @@ def medmnist(
     def records() -> Iterator[Record]:
         for part in PARTS:
             labels = _labels(file, part)
+            _require_length(file, part, len(labels))
             images = stream_rows(file, f"{part}_images", (size, size) if channels == 1 else (size, size, channels))
             for row, (image, label) in enumerate(zip(images, labels, strict=True)):
                 record_name = f"{name}_{part}_{row:06d}"
@@ -134,9 +135,7 @@ def stream_rows(file: Path, key: str, shape: tuple[int, ...]) -> Iterator[UInt8[
     """
     try:
         with zipfile.ZipFile(file) as archive, archive.open(f"{key}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            (rows, *rest), by_columns, dtype = header(member)
+            (rows, *rest), by_columns, dtype = _header(member)
             if tuple(rest) != shape or dtype != np.uint8 or by_columns:
                 raise Refused(
                     f"{key} holds {dtype} of shape {(rows, *rest)}, "
@@ -154,6 +153,24 @@ def stream_rows(file: Path, key: str, shape: tuple[int, ...]) -> Iterator[UInt8[
         ) from error
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise Refused(f"{file} is damaged or is another file: {error}") from error
+
+
+def _require_length(file: Path, part: str, labels: int) -> None:
+    """Refused where a part has not as many images as labels."""
+    with zipfile.ZipFile(file) as archive:
+        if f"{part}_images.npy" not in archive.namelist():
+            return  # reading them says so
+        with archive.open(f"{part}_images.npy") as member:
+            shape, _, _ = _header(member)
+    if shape[:1] != (labels,):
+        raise Refused(f"{file} has images of shape {shape} but {labels} labels in part {part!r}, expected as many")
+
+
+def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is stored by columns, and type of an array in a .npz."""
+    version = np.lib.format.read_magic(member)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return header(member)
 
 
 def _labels(file: Path, part: str) -> ndarray:

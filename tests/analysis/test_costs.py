@@ -10,6 +10,7 @@ from analysis.costs import annotation_cost, costs_of, over_cost, read_costs
 from analysis.curves import areas, aubc, curves_of
 from analysis.runs import load, load_picks
 from analysis.summary import main
+from data import notes
 from tests.analysis.stored_runs import store
 from tests.analysis.test_savings import table
 
@@ -52,10 +53,23 @@ def test_the_command_compares_over_costs(runs, prices, monkeypatch, capsys, tmp_
     assert (tmp_path / "costs.png").exists()
 
 
+@pytest.mark.parametrize("text", ["\ufefffile,cost\na.png,1\n", " File ; Cost\n\n a.png ; 1 \n;\n", "file\tcost\na.png\t1"])
+def test_tables_of_other_programs(prices, text):
+    prices.write_text(text, encoding="utf-8")
+    with notes.collecting():
+        assert read_costs(prices) == {"a.png": 1.0}
+    prices.write_text(text, encoding="utf-16")
+    with notes.collecting():
+        assert read_costs(prices) == {"a.png": 1.0}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name,cost\n", "lacks column file; expected a csv with columns file,cost"),
+        ("image,cost\n", "has a header (image,cost) but no row"),
+        ("scan,cost\na.png,1\n", "has no column 'file', only scan, cost"),
+        ("file,cost\na.png,1\na.png,2\n", "line 3: 'a.png' has a cost already, expected every file once"),
+        ("file,cost\na.png,1\n\nb, c.png,1\n", "line 4 has 3 cells, but the header has 2"),
         ("file,cost\na.png,much\n", "line 2: the cost of a.png is 'much', expected a number >= 0"),
         ("file,cost\na.png,-1\n", "the cost of a.png is '-1'"),
         ("file,cost\na.png,nan\n", "the cost of a.png is 'nan'"),

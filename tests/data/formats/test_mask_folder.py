@@ -22,8 +22,9 @@ def thirds() -> np.ndarray:
     return mask
 
 
-def write(root: Path, name: str, image: Image.Image | np.ndarray = RAMP, mask=None, ending=".png", mask_ending=".png", part="") -> None:
-    for inner, content, suffix in (("images", image, ending), ("masks", thirds() if mask is None else mask, mask_ending)):
+def write(root: Path, name: str, image=RAMP, mask=None, ending=".png", mask_ending=".png", part="") -> None:
+    mask = thirds() if mask is None else mask
+    for inner, content, suffix in (("images", image, ending), ("masks", mask, mask_ending)):
         file = root / inner / part / f"{name}{suffix}"
         file.parent.mkdir(parents=True, exist_ok=True)
         (content if isinstance(content, Image.Image) else Image.fromarray(content)).save(file)
@@ -99,14 +100,15 @@ def test_one_coloured_image_makes_all_rgb(tmp_path):
     assert images.raw(2)[0, 0].tolist() == [200, 100, 50]
 
 
-def test_deep_images_share_one_power_of_two(tmp_path):
+def test_deep_images_share_one_window(tmp_path):
     deep = RAMP.astype(np.uint16) * 80  # up to 3760: 12 bits in use
     write(tmp_path, "a", image=deep)
     write(tmp_path, "b", image=deep // 4)
-    images = load(tmp_path)
+    with pytest.warns(UserWarning, match="2 of 2 pictures have more than 8 bits: their values 0 to 3760 become 0 to"):
+        images = load(tmp_path)
     assert images.channels == 1
-    assert images.raw(0)[..., 0].tolist() == (deep // 16).tolist()
-    assert images.raw(1)[..., 0].tolist() == (deep // 4 // 16).tolist()
+    assert images.raw(0)[..., 0].tolist() == np.rint(deep / 3760 * 255).astype(int).tolist()
+    assert images.raw(1)[..., 0].tolist() == np.rint(deep // 4 / 3760 * 255).astype(int).tolist()
 
 
 def test_white_on_black_is_read_as_two_classes_with_one_warning(tmp_path):
@@ -124,8 +126,9 @@ def test_white_on_black_is_read_as_two_classes_with_one_warning(tmp_path):
 def test_255_among_other_values_is_not_white(tmp_path):
     write(tmp_path, "a", mask=thirds() // 2 * 255)
     write(tmp_path, "b")
-    with pytest.raises(ValueError, match=r"a\.png holds the value 255 but no mask holds 3.*num_classes=256"):
+    with pytest.raises(ValueError, match=r"a\.png holds the value 255 but no mask holds 3.*ignore=255") as refused:
         load(tmp_path)
+    assert "values=[0,1,2,255]" in str(refused.value) and "num_classes=256" not in str(refused.value)
     assert len(load(tmp_path, 256).classes) == 256
 
 
@@ -138,7 +141,6 @@ def test_255_among_other_values_is_not_white(tmp_path):
         (Image.new("RGB", (8, 6), (255, 0, 0)), 0, r"a\.png is a colour picture"),
         (Image.new("L", (8, 5)), 0, r"a\.png is 8 x 5 pixels, expected 8 x 6 like .*a\.png"),
         (thirds(), 1, "num_classes=1 must be from 2"),
-        (thirds(), 257, "num_classes=257 must be from 2"),
     ],
 )
 def test_wrong_masks_are_named(tmp_path, mask, num_classes, sentence):
@@ -191,12 +193,16 @@ def test_incomplete_division(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "error", "sentence"),
     [
-        (lambda root: (root / "masks/case2.png").rename(root / "masks/case_2.png"), FileNotFoundError, "case2.png has no mask.*'case_2'"),
+        (
+            lambda root: (root / "masks/case2.png").rename(root / "masks/case_2.png"),
+            FileNotFoundError,
+            "case2.png has no mask.*'case_2'",
+        ),
         (lambda root: (root / "images/case1.png").unlink(), FileNotFoundError, "case1.png has no image"),
         (lambda root: Image.new("L", (8, 6)).save(root / "images/case1.bmp"), ValueError, "case1.* have the same stem"),
         (lambda root: Image.new("L", (8, 6)).save(root / "masks/case1.bmp"), ValueError, "case1.* have the same stem"),
         (lambda root: (root / "images/case1.png").write_bytes(b"x"), ValueError, r"case1\.png cannot be read"),
-        (lambda root: (root / "masks").rename(root / "labels"), FileNotFoundError, "masks does not exist; expected this tree"),
+        (lambda root: (root / "masks").rename(root / "labels"), FileNotFoundError, "masks does not exist; expected"),
         (lambda root: [f.unlink() for f in (root / "images").iterdir()], FileNotFoundError, "holds no picture"),
         (lambda root: [(root / f / "case1.png").unlink() for f in ("images", "masks")], ValueError, "at least 2"),
     ],
@@ -220,7 +226,7 @@ def test_moving_an_image_between_parts_is_noticed(tmp_path):
 
 
 def test_reading_single_pictures(tmp_path):
-    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "float.tif")
     for read in (reading.read_image, reading.read_mask):
         with pytest.raises(ValueError, match=r"float\.tif holds floating-point values"):
             read(tmp_path / "float.tif")
@@ -231,8 +237,6 @@ def test_reading_single_pictures(tmp_path):
     Image.fromarray(np.array([[0, 256, 65535]], np.uint16)).save(tmp_path / "deep.png")
     assert reading.read_image(tmp_path / "deep.png")[0, :, 0].tolist() == [0, 1, 255]
     assert reading.read_image(tmp_path / "deep.png", channels=3).shape == (1, 3, 3)
-    with pytest.raises(ValueError, match="from 0 to 65535, expected 0 to 4095"):
-        reading.read_image(tmp_path / "deep.png", depth=12)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     for ending in ("png", "jpg", "tif", "bmp"):
         file = tmp_path / f"cut.{ending}"

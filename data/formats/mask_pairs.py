@@ -1,0 +1,150 @@
+"""Which mask belongs to which picture of a user's folder: by equal stems, or by a pattern on the names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from data import files
+from data.formats import endings
+from data.names import Missing, Refused, suggestion
+
+PARTS = {  # what people call the folders of a division
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+TREE = """
+images/a.jpg    masks/a.png    (any format that data.formats.endings lists; masks hold class numbers 0, 1, ...
+                                as grey values or palette indices)
+images/b.tif    masks/b.png
+or, with an official division (val/ is optional):
+images/train/a.jpg    masks/train/a.png
+images/test/b.jpg     masks/test/b.png
+"""
+
+
+class Pair(NamedTuple):
+    """An image file, its mask, and the official part, '' where there is no division."""
+
+    part: str
+    image: Path
+    mask: Path
+
+
+def find(root: Path, mask_pattern: str = "") -> list[Pair]:
+    """The pairs under `root`/images and `root`/masks in natural order, by official parts where there are any.
+
+    Refused or Missing names a file without partner, or a folder that is no part.
+    """
+    for inner in ("images", "masks"):
+        files.require_folder(root / inner, TREE)
+    parts = _parts(root / "images")
+    if not parts:
+        return [Pair("", *pair) for pair in _pairs(root / "images", root / "masks", mask_pattern)]
+    loose = endings.picture_files(root / "images")
+    if loose:
+        listed = ", ".join(folder.name for folder in parts.values())
+        raise Refused(f"{loose[0]} lies beside subfolders, expected it in one of {listed}")
+    masks = _parts(root / "masks")
+    found = []
+    for part in ("train", "val", "test"):
+        if part in parts or part != "val":
+            images = parts.get(part, root / "images" / part)
+            for folder in (images, masks.get(part, root / "masks" / images.name)):
+                files.require_folder(folder, TREE)
+            found += [Pair(part, *pair) for pair in _pairs(images, masks[part], mask_pattern)]
+    return found
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Part -> its folder; empty without subfolders. Refused for a folder that is no part, or two of one."""
+    found: dict[str, Path] = {}
+    for inner in sorted(file for file in folder.iterdir() if file.is_dir() and file.name[0] not in "._"):
+        part = PARTS.get(inner.name.casefold())
+        if part is None:
+            near = suggestion(inner.name, PARTS)
+            raise Refused(f"{inner} is none of the parts train, val, test.{near} Pictures in it would not be read")
+        if part in found:
+            raise Refused(f"{found[part]} and {inner.name} are both the part {part}, expected one folder")
+        found[part] = inner
+    return found
+
+
+def _pairs(image_folder: Path, mask_folder: Path, mask_pattern: str) -> list[tuple[Path, Path]]:
+    """Images with their masks, in natural order."""
+    key_of_image, key_of_mask = _keys(mask_pattern)
+    images = _by_key(image_folder, key_of_image)
+    if not images:
+        raise Missing(f"{image_folder} holds no picture that can be read; expected this tree:\n{TREE.strip()}")
+    masks = _by_key(mask_folder, key_of_mask)
+    for key, image in images.items():
+        if key not in masks:
+            expected = f"one with {key!r} in its name" if mask_pattern else f"a file {key}.png, or with another ending,"
+            raise Missing(
+                f"{image} has no mask: expected {expected} in {mask_folder}.{suggestion(key, masks)}"
+                f"{_other_names(images, masks) if not mask_pattern else ''}"
+            )
+    for key, mask in masks.items():
+        if key not in images:
+            raise Missing(f"{mask} has no image: expected a picture with the stem {key} in {image_folder}")
+    return [(image, masks[key]) for key, image in images.items()]
+
+
+def _keys(mask_pattern: str) -> tuple[Callable[[str], str], Callable[[str], str]]:
+    """What an image's and its mask's stem have in common.
+
+    Without pattern, all of it. A pattern with {} is the mask's stem, with that of the image in place of {}; any other
+    is a regular expression with one group, which is found in both.
+    """
+    if not mask_pattern:
+        return str, str
+    if "{}" in mask_pattern:
+        return mask_pattern.replace("{}", "{0}").format, str
+    try:
+        compiled = re.compile(mask_pattern)
+    except re.error as error:
+        raise Refused(f"mask_pattern={mask_pattern!r} is no regular expression: {error}") from error
+    if compiled.groups != 1:
+        example = "expected '{}_mask' (the image's name in place of {}) or one group, such as '^([0-9]+)_'"
+        raise Refused(f"mask_pattern={mask_pattern!r} has {compiled.groups} groups; {example}")
+
+    def key(stem: str) -> str:
+        match = compiled.search(stem)
+        if match is None or not match[1]:
+            raise Refused(f"mask_pattern={mask_pattern!r} finds nothing in the name {stem!r}")
+        return match[1]
+
+    return key, key
+
+
+def _by_key(folder: Path, key_of: Callable[[str], str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in endings.picture_files(folder):
+        key = unicodedata.normalize("NFC", key_of(endings.stem_of(file)))
+        if key in found:
+            raise Refused(f"{found[key]} and {file.name} have the same stem, expected one file for each image")
+        found[key] = file
+    return found
+
+
+def _other_names(images: dict[str, Path], masks: dict[str, Path]) -> str:
+    """The pattern that pairs most names, where equal stems pair none."""
+    if images.keys() & masks.keys():
+        return ""
+    affixes = Counter(
+        (mask[: mask.index(image)], mask[mask.index(image) + len(image) :])
+        for image in images
+        for mask in masks
+        if image in mask
+    )
+    if affixes:
+        (before, after), _ = affixes.most_common(1)[0]
+        return f" Masks are called otherwise: say dataset_options.mask_pattern='{before}{{}}{after}'"
+    if all(re.match(r"\d+(?!\d)", name) for name in [*images, *masks]):
+        return r" Masks are called otherwise: say dataset_options.mask_pattern='^(\d+)' where the number is common"
+    return r" Where masks are called otherwise, say dataset_options.mask_pattern, such as '{}_mask' or '^(\d+)_'"

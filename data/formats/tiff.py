@@ -1,0 +1,92 @@
+"""TIFF that Pillow cannot read, or reads wrongly: more than 8 bits and colours, floats, signs, many channels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from data.formats.decoded import Decoded, Known, require_frame, require_pixels, turn
+from data.names import Refused
+
+ENDINGS = (".tif", ".tiff")
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ORIENTATION, REDUCED = 274, 1
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2  # photometric interpretations that are read here
+
+
+def is_tiff(file: Path) -> bool:
+    """Whether the content is TIFF."""
+    with open(file, "rb") as opened:
+        return opened.read(4) in MAGIC
+
+
+def look(file: Path) -> Known:
+    """What the header says."""
+    with _opened(file) as tiff:
+        return _known(file, tiff)
+
+
+def decode(file: Path, frame: int | None = None, exif: str = "apply") -> Decoded:
+    """One page, with all its channels but alpha."""
+    with _opened(file) as tiff:
+        known = _known(file, tiff)
+        page = tiff.pages[require_frame(file, known, frame)]
+        if page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
+            name = getattr(page.photometric, "name", page.photometric)
+            raise Refused(f"{file} holds {name} values of {page.bitspersample} bits, expected grey or RGB")
+        require_pixels(file, page.imagelength, page.imagewidth)
+        try:
+            values = _rows_columns_channels(page)
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise Refused(f"{file} is corrupt or cut short: {error}") from error
+            packed = f"is compressed as {page.compression.name}, which needs `pip install imagecodecs`"
+            raise Refused(f"{file} {packed}; or save it without compression") from error
+        except Exception as error:  # tifffile raises what the damage leads to
+            raise Refused(f"{file} is corrupt or cut short: {error}") from error
+    if values.dtype.kind not in "uif" or values.dtype.itemsize > 8:
+        raise Refused(f"{file} holds {values.dtype} values, expected whole or floating-point numbers")
+    known = known._replace(coloured=values.shape[2] == 3, inverted=page.photometric == WHITE_IS_ZERO)
+    return Decoded(turn(values, known.orientation if exif == "apply" else 1), known)
+
+
+def _opened(file: Path) -> Any:
+    import tifffile  # late: few sets need it
+
+    try:
+        return tifffile.TiffFile(file)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise Refused(f"{file} cannot be read as a picture: {error}") from error
+
+
+def _known(file: Path, tiff: Any) -> Known:
+    try:
+        frames = tuple(i for i, page in enumerate(tiff.pages) if not page.subfiletype & REDUCED)
+        first = tiff.pages[frames[0] if frames else 0]
+        tag = first.tags.get(ORIENTATION)
+        orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
+        deep = first.dtype != np.uint8 or (first.bitspersample or 8) > 8
+        inverted, colours = first.photometric == WHITE_IS_ZERO, first.photometric == RGB
+    except Exception as error:
+        raise Refused(f"{file} is corrupt or cut short: {error}") from error
+    return Known("TIFF", colours, deep, frames or (0,), int(orientation), inverted)
+
+
+def _rows_columns_channels(page: Any) -> ndarray:
+    """The values as (H, W, channels), without alpha."""
+    values = page.asarray()
+    if values.ndim == 2:
+        return values[..., None]
+    if page.axes[:1] == "S":
+        values = np.moveaxis(values, 0, -1)
+    if values.ndim != 3:
+        raise ValueError(f"its axes are {page.axes}")
+    if page.photometric == RGB:
+        return values[..., :3]
+    alphas = sum(int(kind) in (1, 2) for kind in page.extrasamples)
+    return values[..., : values.shape[2] - alphas]
