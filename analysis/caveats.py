@@ -26,8 +26,9 @@ SHARED = frozenset("n_initial initial n_query n_cycles start".split())
 def caveats(
     frame: pd.DataFrame, curves: Curves, runs: Mapping[int, Document], yard: Yardsticks, higher_is_better: bool
 ) -> list[str]:
-    """Sentences: copies of runs, an oracle's start, curves that are no better than a yardstick, too few or unequal runs, unlike
-    starts and options, validation labels, short training, no result with all labels, unlike code or machines.
+    """Sentences: copies of runs, an oracle's start, curves that are no better than a yardstick, too few or unequal
+    runs, unlike starts and options, validation labels, short training, no result with all labels, unlike code or
+    machines.
 
     `frame` is that of `analysis.runs.load`, `runs` holds Sacred's records of its runs.
     """
@@ -36,12 +37,15 @@ def caveats(
     found += [*about_yardsticks(curves, yard, higher_is_better), *_about_runs(curves), *_about_options(frame, unlike)]
     found += _about_training(frame, curves, runs, yard, higher_is_better, bool(set(unlike) - CHOOSING))
     found += _about_origin(runs)
-    found.append("The spread is over splits, first labels and weights; all runs measure on the same test images of one dataset.")
+    found.append(
+        "The spread is over splits, first labels and weights; all runs measure on the same test images of one dataset."
+    )
     return found
 
 
 def about_yardsticks(curves: Curves, yard: Yardsticks, higher_is_better: bool) -> list[str]:
-    """What the start gave away, and where the curves show nothing: no better than trivial, or all labels no better than the start."""
+    """What the start gave away, and where the curves show nothing: no better than trivial, or all labels no better than
+    the start."""
     found = []
     if yard.oracle_runs:
         whose = "all runs" if yard.oracle_runs == yard.runs else f"{yard.oracle_runs} of {yard.runs} runs"
@@ -50,7 +54,10 @@ def about_yardsticks(curves: Curves, yard: Yardsticks, higher_is_better: bool) -
     start = float(np.mean([table.iloc[:, 0].mean() for table in curves.values()]))
     sign = 1 if higher_is_better else -1
     if yard.full is not None and sign * (yard.full - start) <= 0:
-        begin = f"All labels with the same training ({number(yard.full)}{_over(yard)}) are no better than the start ({number(start)})"
+        begin = (
+            f"All labels with the same training ({number(yard.full)}{_over(yard)}) are no better than "
+            f"the start ({number(start)})"
+        )
         found.append(f"{begin}: these runs cannot show anything about labels.")
     if yard.trivial is not None:
         ends = {name: table.iloc[:, -1].mean() for name, table in curves.items()}
@@ -70,8 +77,8 @@ def _over(yard: Yardsticks) -> str:
 def unlike_options(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Values of each option in which runs differ that should be alike.
 
-    An option that only some strategies use counts where runs of one strategy differ in it. Where, which run and which strategy are no
-    differences, nor are options that older records lack.
+    An option that only some strategies use counts where runs of one strategy differ in it. Where, which run and which
+    strategy are no differences, nor are options that older records lack.
     """
     options = frame.drop_duplicates("run_id")
     strategies = [runs for _, runs in options.groupby("heuristic")]
@@ -91,7 +98,10 @@ def _about_options(frame: pd.DataFrame, unlike: Mapping[str, list[str]]) -> list
     counts = frame["value"].to_numpy(np.float64)[frame["metric"] == "n_validation"]
     least, most = counts.min(initial=np.inf), counts.max(initial=0)
     if least < most:
-        found.append(f"The curves do not count validation labels, {least:g} to {most:g} a run: equal budgets did not cost the same.")
+        found.append(
+            f"The curves do not count validation labels, {least:g} to {most:g} a run: equal budgets did "
+            "not cost the same."
+        )
     elif most > 0:
         found.append(f"The curves do not count {most:g} validation labels, which must be paid for too.")
     return found
@@ -113,17 +123,25 @@ def _about_runs(curves: Curves) -> list[str]:
         against = f", comparing each with one baseline {least}" if least < needed else ""
         found.append(f"Comparing all pairs takes at least {needed} runs of each strategy{against}; there are {fewest}.")
     if 1 < fewest < STEADY:
-        found.append(f"Intervals of labels saved over {fewest} runs are too narrow: of 3 runs they held the truth 80 % of the time.")
+        found.append(
+            f"Intervals of labels saved over {fewest} runs are too narrow: of 3 runs they held the truth "
+            "80 % of the time."
+        )
     everything = set().union(*(table.index for table in curves.values()))
     for name, table in curves.items():
         if missing := sorted(everything - set(table.index)):
             lacking = f"{name} lacks run {', '.join(map(str, missing))}"
-            found.append(f"{lacking}: tables of means rest on unequal runs, pairs and ranks on the runs that all compared have.")
+            found.append(
+                f"{lacking}: tables of means rest on unequal runs, pairs and ranks on the runs that all compared have."
+            )
     starts = pd.DataFrame({name: table.iloc[:, 0] for name, table in curves.items()})
     unlike = [run for run, row in starts.iterrows() if np.ptp(row.dropna()) > 1e-9]
     if unlike:
         which = f"Run {', '.join(map(str, unlike))}"
-        found.append(f"{which}: strategies differ before anything was picked; as options, code or machines differ, pairs are loose.")
+        found.append(
+            f"{which}: strategies differ before anything was picked; as options, code or machines differ, "
+            "pairs are loose."
+        )
     return found
 
 
@@ -147,12 +165,17 @@ def _about_training(
         found.append("No completed run of supervised with this training: what all labels would give is unknown.")
         return found
     if trained_unlike:
-        found.append("The result with all labels has the training of some of these runs only, and is no measure for the others.")
+        found.append(
+            "The result with all labels has the training of some of these runs only, and is no measure for the others."
+        )
         return found
     ends = {name: table.iloc[:, -1].mean() for name, table in curves.items()}
     beyond = [name for name, end in ends.items() if (end >= full if higher_is_better else end <= full)]
     if beyond:
-        ended = f"At the last budget {', '.join(beyond)} did no worse than all labels with the same training ({full:.3f}{_over(yard)})"
+        ended = (
+            f"At the last budget {', '.join(beyond)} did no worse than all labels with the same "
+            f"training ({full:.3f}{_over(yard)})"
+        )
         found.append(f"{ended}: with this training more labels may bring nothing.")
     return found
 

@@ -1,7 +1,9 @@
-"""Is one strategy better than another, or was it luck? Tests paired by `run`, and ranks; `analysis.verdict` says it in words.
+"""Is one strategy better than another, or was it luck? Tests paired by `run`, and ranks; `analysis.verdict` says it in
+words.
 
-A table of scores has one row per run and one column per strategy, usually the AUBC (`analysis.curves.areas`), NaN where a strategy lacks
-a run: each pair is compared on the runs that both have. A study of R runs on one dataset speaks of that dataset, split and budget alone.
+A table of scores has one row per run and one column per strategy, usually the AUBC (`analysis.curves.areas`), NaN where
+a strategy lacks a run: each pair is compared on the runs that both have. A study of R runs on one dataset speaks of
+that dataset, split and budget alone.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ ROUNDING = 1e-12  # of the largest score: what differs by less is equal
 def signed_rank(differences: ArrayLike) -> float:
     """Two-sided p of Wilcoxon's signed-rank test for paired `differences` (n,), exact also with ties (Wilcoxon, 1945).
 
-    p = min(1, 2 P(W <= min(w+, w-))), with W the sum of those ranks of |d| whose signs fall on plus, all 2^n signs equally likely. Zeros
-    are dropped first (Wilcoxon's rule), ties share their mean rank, and the distribution is that of the very ranks seen; scipy's
-    method="exact" is the same where there are neither. Differences equal up to rounding (12 digits of the largest) count as tied. Without
-    a difference p is 1. Raises ValueError for numbers that are not finite.
+    p = min(1, 2 P(W <= min(w+, w-))), with W the sum of those ranks of |d| whose signs fall on plus, all 2^n signs
+    equally likely. Zeros are dropped first (Wilcoxon's rule), ties share their mean rank, and the distribution is that
+    of the very ranks seen; scipy's method="exact" is the same where there are neither. Differences equal up to rounding
+    (12 digits of the largest) count as tied. Without a difference p is 1. Raises ValueError for numbers that are not
+    finite.
     """
     ranks = signed_ranks(differences)
     ways = np.ones(1)  # ways[w] = number of signs with rank sum w
@@ -40,7 +43,8 @@ def signed_rank(differences: ArrayLike) -> float:
 
 
 def signed_ranks(differences: ArrayLike) -> Int[ndarray, " k"]:
-    """Twice the rank (mean ranks are halves) of each |d| with the sign of d, zeros left out; the sum says whom the ranks favour."""
+    """Twice the rank (mean ranks are halves) of each |d| with the sign of d, zeros left out; the sum says whom the
+    ranks favour."""
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim != 1 or not np.isfinite(d).all():
         raise Refused(f"paired differences must be a row of finite numbers, got {d}")
@@ -50,7 +54,8 @@ def signed_ranks(differences: ArrayLike) -> Int[ndarray, " k"]:
 
 
 def holm(p: ArrayLike) -> Float[ndarray, " m"]:
-    """P-values adjusted for m comparisons (Holm, 1979): of the sorted p, max over i <= j of (m - i + 1) p[i], at most 1."""
+    """P-values adjusted for m comparisons (Holm, 1979): of the sorted p, max over i <= j of (m - i + 1) p[i], at most
+    1."""
     raw = np.asarray(p, dtype=np.float64)
     order = np.argsort(raw)
     stepped = np.maximum.accumulate((len(raw) - np.arange(len(raw))) * raw[order])
@@ -62,8 +67,8 @@ def holm(p: ArrayLike) -> Float[ndarray, " m"]:
 def runs_needed(n_comparisons: int, alpha: float = 0.05) -> int:
     """Fewest runs with which the best of `n_comparisons` can pass Holm at all.
 
-    The smallest two-sided p of n pairs is 2 / 2^n and Holm's first step asks p <= alpha / m, so n = ceil(1 + log2(m / alpha)): 6 runs for
-    one comparison, 8 for four, 9 for ten. So many runs make a verdict possible, not likely.
+    The smallest two-sided p of n pairs is 2 / 2^n and Holm's first step asks p <= alpha / m, so n = ceil(1 + log2(m /
+    alpha)): 6 runs for one comparison, 8 for four, 9 for ten. So many runs make a verdict possible, not likely.
     """
     return ceil(1 + log2(n_comparisons / alpha))
 
@@ -88,7 +93,8 @@ def _largest(scores: Float[ndarray, "n t"]) -> float:
 
 
 def places_of(scores: pd.DataFrame, higher_is_better: bool, method: Literal["average", "min"]) -> pd.DataFrame:
-    """Ranks within each row, 1 the best; what differs by rounding alone is tied, and ties share their mean or their best rank."""
+    """Ranks within each row, 1 the best; what differs by rounding alone is tied, and ties share their mean or their
+    best rank."""
     relative = scores / (_largest(scores.to_numpy(np.float64)) or 1.0)
     return (relative / ROUNDING).round().rank(axis=1, method=method, ascending=not higher_is_better)
 
@@ -96,9 +102,10 @@ def places_of(scores: pd.DataFrame, higher_is_better: bool, method: Literal["ave
 def pairwise(scores: pd.DataFrame, baseline: str | None = None, higher_is_better: bool = True) -> pd.DataFrame:
     """Every pair that shares a run on one row: a, b, n, difference, std, wins, ties, losses, favoured, p, p_holm.
 
-    `n` common runs; `difference` is the mean of a - b over them and `std` its sample standard deviation; a wins, ties or loses so many
-    runs, and differences from rounding are ties; `favoured` is whom the signed ranks favour ("" for neither); `p` is `signed_rank`,
-    `p_holm` corrects it for all rows. Raises ValueError with fewer than two strategies or where no pair shares a run.
+    `n` common runs; `difference` is the mean of a - b over them and `std` its sample standard deviation; a wins, ties
+    or loses so many runs, and differences from rounding are ties; `favoured` is whom the signed ranks favour ("" for
+    neither); `p` is `signed_rank`, `p_holm` corrects it for all rows. Raises ValueError with fewer than two strategies
+    or where no pair shares a run.
     """
     pairs = pairs_of([str(name) for name in scores.columns], baseline)
     if not pairs:
@@ -121,7 +128,8 @@ def pairwise(scores: pd.DataFrame, baseline: str | None = None, higher_is_better
 
 
 def pairwise_per_budget(curves: Curves, baseline: str | None = None, higher_is_better: bool = True) -> pd.DataFrame:
-    """`pairwise` at each budget, named in the last column `n_labelled`. Holm corrects within a budget, not over budgets: for exploring."""
+    """`pairwise` at each budget, named in the last column `n_labelled`. Holm corrects within a budget, not over
+    budgets: for exploring."""
     budgets = next(iter(curves.values())).columns
     tables = {n: pd.DataFrame({name: table[n] for name, table in curves.items()}) for n in budgets}
     found = [pairwise(scores, baseline, higher_is_better).assign(n_labelled=n) for n, scores in tables.items()]
@@ -131,11 +139,12 @@ def pairwise_per_budget(curves: Curves, baseline: str | None = None, higher_is_b
 def penalty_matrix(curves: Curves, alpha: float = 0.05, higher_is_better: bool = True) -> pd.DataFrame:
     """Pairwise penalty matrix: how often the row beats the column (Ash et al., 2020, BADGE, section 4.2).
 
-    P[a, b] = (1 / T) sum_t [a is better than b at budget t, two-sided paired t-test p < alpha], t = sqrt(R) mean(d) / std(d) with R - 1
-    degrees of freedom over the R common runs; 0..1. The T budgets leave out those at which all strategies are equal in every run, as
-    before the first query, so that 1 can be reached. Differences without any spread count where they are not zero. Read a row for wins,
-    a column for losses: the lower the column's mean, the better the strategy. The T tests of a cell are neither corrected nor
-    independent: it describes and proves nothing. Raises ValueError where a pair has fewer than two runs in common.
+    P[a, b] = (1 / T) sum_t [a is better than b at budget t, two-sided paired t-test p < alpha], t = sqrt(R) mean(d) /
+    std(d) with R - 1 degrees of freedom over the R common runs; 0..1. The T budgets leave out those at which all
+    strategies are equal in every run, as before the first query, so that 1 can be reached. Differences without any
+    spread count where they are not zero. Read a row for wins, a column for losses: the lower the column's mean, the
+    better the strategy. The T tests of a cell are neither corrected nor independent: it describes and proves nothing.
+    Raises ValueError where a pair has fewer than two runs in common.
     """
     names = list(curves)
     matrix = pd.DataFrame(0.0, index=pd.Index(names, name="wins"), columns=pd.Index(names, name="loses"))
@@ -158,7 +167,8 @@ def penalty_matrix(curves: Curves, alpha: float = 0.05, higher_is_better: bool =
 
 
 def ranks(scores: pd.DataFrame, higher_is_better: bool = True) -> pd.DataFrame:
-    """Rank of each strategy in each run that all have, 1 the best, ties sharing their mean; differences from rounding are ties.
+    """Rank of each strategy in each run that all have, 1 the best, ties sharing their mean; differences from rounding
+    are ties.
 
     Raises ValueError without a run that all have.
     """
@@ -171,15 +181,16 @@ def ranks(scores: pd.DataFrame, higher_is_better: bool = True) -> pd.DataFrame:
 def critical_difference(n_strategies: int, n_runs: int, alpha: float = 0.05) -> float:
     """Nemenyi's difference of mean ranks beyond which two strategies differ (Demsar, 2006, section 3.2.2).
 
-    CD = q_alpha sqrt(k (k + 1) / (6 N)), q_alpha the studentized range of k means at infinite degrees of freedom over sqrt 2. It rests on
-    an approximation for many N; here the N blocks are runs on one dataset.
+    CD = q_alpha sqrt(k (k + 1) / (6 N)), q_alpha the studentized range of k means at infinite degrees of freedom over
+    sqrt 2. It rests on an approximation for many N; here the N blocks are runs on one dataset.
     """
     q = stats.studentized_range.ppf(1 - alpha, n_strategies, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(n_strategies * (n_strategies + 1) / (6 * n_runs)))
 
 
 def friedman(scores: pd.DataFrame) -> float:
-    """P of Friedman's test that all strategies rank alike, on the runs that all have (chi-square, corrected for ties; Demsar, 2006, 3.2.1).
+    """P of Friedman's test that all strategies rank alike, on the runs that all have (chi-square, corrected for ties;
+    Demsar, 2006, 3.2.1).
 
     1 where all scores tie; NaN for fewer than three strategies, which `signed_rank` compares.
     """
@@ -192,7 +203,8 @@ def friedman(scores: pd.DataFrame) -> float:
 
 
 def cliques(mean_ranks: pd.Series, difference: float) -> list[tuple[str, str]]:
-    """The bars of a critical-difference diagram: best and worst member of each largest group that differs by at most `difference`."""
+    """The bars of a critical-difference diagram: best and worst member of each largest group that differs by at most
+    `difference`."""
     ordered = mean_ranks.sort_values()
     last = [int(np.flatnonzero(ordered - ordered.iloc[i] <= difference)[-1]) for i in range(len(ordered))]
     kept = [(i, j) for i, j in enumerate(last) if j > i and (i == 0 or last[i - 1] < j)]

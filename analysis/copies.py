@@ -1,4 +1,5 @@
-"""Copies of a run: only `run` differs, and nothing follows from it. One experiment that was counted several times proves nothing more."""
+"""Copies of a run: only `run` differs, and nothing follows from it. One experiment that was counted several times
+proves nothing more."""
 
 from __future__ import annotations
 
@@ -14,21 +15,31 @@ Copies = Mapping[int, Sequence[int]]  # number of the run that counts -> of its 
 def without_copies(chosen: Sequence[Record]) -> tuple[list[Record], dict[int, list[int]]]:
     """The runs without copies of each other, and which were left out.
 
-    Runs of one task, dataset, strategy and equal options that matter, the seed, the split's seed and its folder among them, have the same
-    data division, start and weights: they are one run, whatever their `run`. Of copies a completed one counts, then the `run` that
-    most others have, so that strategies stay paired, then the lowest.
+    Runs of one task, dataset, strategy and equal options that matter, the seed, the split's seed and its folder among
+    them, have the same data division, start and weights: they are one run, whatever their `run`. Of copies a completed
+    one counts, then the `run` that most others have, so that strategies stay paired, then the lowest.
     """
-    alike: dict[str, list[Record]] = defaultdict(list)
-    for stored in chosen:
-        alike[run_key(f"{stored.task}-{stored.command}", {**stored.config, "run": 0})].append(stored)
+    alike: dict[object, list[Record]] = defaultdict(list)
+    seeds = Counter(map(_seed_of, chosen))
+    for stored in chosen:  # a digest of all options only where there may be copies
+        many = seeds[_seed_of(stored)] > 1
+        key = run_key(f"{stored.task}-{stored.command}", {**stored.config, "run": 0}) if many else stored.run_id
+        alike[key].append(stored)
     common = Counter(run for group in alike.values() for run in {stored.config["run"] for stored in group})
     kept, copies = [], {}
     for group in alike.values():
-        first, *others = sorted(group, key=lambda s: (s.status != "COMPLETED", -common[s.config["run"]], s.config["run"], s.run_id))
+        first, *others = sorted(
+            group, key=lambda s: (s.status != "COMPLETED", -common[s.config["run"]], s.config["run"], s.run_id)
+        )
         kept.append(first)
         if others:
             copies[first.run_id] = sorted(other.run_id for other in others)
     return sorted(kept, key=lambda s: s.run_id), copies
+
+
+def _seed_of(record: Record) -> tuple[str, ...]:
+    chosen_by = "" if record.command == "supervised" else str(record.config["heuristic"])
+    return record.task, record.command, record.dataset, chosen_by, str(record.config["seed"])
 
 
 def told(copies: Copies) -> str:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
+from numpy import ndarray
+from numpy.typing import ArrayLike
 
-from analysis.curves import annotation_cost
+from analysis.curves import Curves
 from data.formats.tables import read_table
 from data.names import Refused, suggestion
 
@@ -35,10 +38,11 @@ def read_costs(file: Path) -> dict[str, float]:
 
 
 def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float]) -> dict[str, pd.DataFrame]:
-    """The cumulative cost of the labels of every run at every budget: strategy -> runs x budgets, tables like those of `curves_of`.
+    """The cumulative cost of the labels of every run at every budget: strategy -> runs x budgets, tables like those of
+    `curves_of`.
 
-    `frame` and `picks` are those of `analysis.runs.load` and `load_picks`. Raises ValueError for an image without a cost, or a run whose
-    picks are missing.
+    `frame` and `picks` are those of `analysis.runs.load` and `load_picks`. Raises ValueError for an image without a
+    cost, or a run whose picks are missing.
     """
     budgets = sorted(frame["n_labelled"].unique())
     picked = dict(iter(picks.groupby("run_id", sort=False)["file"]))
@@ -49,8 +53,57 @@ def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float
         files = picked[run_id].tolist()
         for name in files:
             if name not in costs:
-                raise Refused(f"no cost is given for {name!r}, which run {run_id} labelled.{suggestion(name, costs)}")
+                raise Refused(
+                    f"no cost is given for {name!r}, which run {run_id} labelled.{suggestion(name, costs)}"
+                )
         each = np.array([costs[name] for name in files], dtype=np.float64)
         tables.setdefault(str(heuristic), {})[int(run)] = annotation_cost(np.arange(len(files)), each, budgets)
     columns = pd.Index(budgets, name="n_labelled")
-    return {name: pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("run") for name, rows in tables.items()}
+    return {
+        name: pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("run")
+        for name, rows in tables.items()
+    }
+
+
+def annotation_cost(
+    picks: Int[ndarray, " n"], cost_per_image: Float[ndarray, " images"], n_labelled: ArrayLike
+) -> Float[ndarray, " t"]:
+    """What the labels of one run cost at each of its budgets: cost[t] = sum of `cost_per_image` over the first
+    n_labelled[t] picks.
+
+    `picks` are dataset indices in the order of labelling, the initial set first; cost has any unit, >= 0. Raises
+    ValueError where a budget counts more images than were picked.
+    """
+    counts = np.asarray(n_labelled, dtype=np.int64)
+    if counts.max() > len(picks):
+        raise Refused(f"a budget of {counts.max()} labels needs as many picks, but the run has {len(picks)}")
+    return np.concatenate([[0.0], np.cumsum(cost_per_image[picks])])[counts]
+
+
+def over_cost(curves: Curves, costs: Curves, n_points: int = 200) -> dict[str, pd.DataFrame]:
+    """The curves over what the labels cost instead of how many they are, interpolated linearly to one grid of costs.
+
+    `costs` are tables like `curves` with the cumulative cost of each run at each budget, rising. The grid spans what
+    every run of every strategy covers, so that nothing is extrapolated; the tables that come back work wherever curves
+    do. Raises ValueError for costs that fall or are NaN, and where the runs have no cost in common.
+    """
+    paid = {name: costs[name].loc[table.index].to_numpy(np.float64) for name, table in curves.items()}
+    for name, table in curves.items():
+        wrong = np.argwhere(~(np.diff(paid[name], axis=1) >= 0))
+        if wrong.size:
+            r, t = wrong[0]
+            steps = f"{paid[name][r, t + 1]:g} follows {paid[name][r, t]:g}"
+            raise Refused(
+                f"costs must rise from budget to budget, but those of {name} run {table.index[r]} do not: {steps}"
+            )
+    low, high = max(c[:, 0].max() for c in paid.values()), min(c[:, -1].min() for c in paid.values())
+    if low >= high:
+        raise Refused(f"no range of costs is common to all runs: one starts at {low:g}, one ends at {high:g}")
+    grid = np.linspace(low, high, n_points)
+    columns = pd.Index(grid, name="cost")
+    return {
+        name: pd.DataFrame(
+            [np.interp(grid, c, v) for c, v in zip(paid[name], table.to_numpy(), strict=True)], table.index, columns
+        )
+        for name, table in curves.items()
+    }

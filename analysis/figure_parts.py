@@ -1,4 +1,5 @@
-"""Pieces of the figures of a study: how strategies look, one quiet panel, and names that stand apart from each other."""
+"""Pieces of the figures of a study: how strategies look, one quiet panel, and names that stand apart from each
+other."""
 
 from __future__ import annotations
 
@@ -15,11 +16,23 @@ from scipy.optimize import isotonic_regression
 
 from experiments.pictures.canvas import CLASS_COLOURS, DPI, GREY, INK, PALE, wrapped
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito (2008), without the yellow no line shows in
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)  # Okabe and Ito (2008), without the yellow no line shows in
 MARKERS = ("o", "s", "^", "D", "v", "P")
 BASELINE = "random"  # black in every figure
 LINES = ("-", "--", ":")
-WIDE, TALL, ROW, LINE = 4.75, 3.34, 0.185, 0.18  # inches: axes; from one name beside them, or one line of a title, to the next
+WIDE, TALL, ROW, LINE = (
+    4.75,
+    3.34,
+    0.185,
+    0.18,
+)  # inches: axes; from one name beside them, or one line of a title, to the next
 TILT = np.radians(50)  # of the names above the axes
 
 
@@ -33,7 +46,8 @@ def styles(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
 def panel(
     title: str, x: str, y: str, wide: float = WIDE, tall: float = TALL, beside: float = 0.3, above: float = 0.1
 ) -> tuple[Figure, Axes]:
-    """A figure with one quiet pair of axes, this `wide` and `tall`, and room for labels `beside` and `above`; inches."""
+    """A figure with one quiet pair of axes, this `wide` and `tall`, and room for labels `beside` and `above`;
+    inches."""
     width = 0.75 + wide + beside
     title = wrapped(title, width - 0.85, 11.0)
     height = 0.55 + tall + above + 0.3 + LINE * (title.count("\n") + 1)
@@ -51,7 +65,8 @@ def panel(
 
 
 def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each name beside the end (x, y, colour) of its line, moved as little as keeps the names apart, with a thin line to it.
+    """Write each name beside the end (x, y, colour) of its line, moved as little as keeps the names apart, with a thin
+    line to it.
 
     The name of a line without any value, whose end is NaN, stands at the bottom.
     """
@@ -65,26 +80,42 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None
 
 
 def label_above(axes: Axes, tips: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each name above the axes, with a thin line to its tip (x, y, colour); the names keep the order of the tips."""
+    """Write each name above the axes, with a thin line to its tip (x, y, colour); the names keep the order of the
+    tips."""
     names = sorted(tips, key=lambda name: tips[name][0])
     axes.set_ylim(axes.get_ylim())
     wide = axes.get_window_extent().width / DPI
     places = axes.transAxes.inverted().transform(axes.transData.transform([tips[name][:2] for name in names]))[:, 0]
     for name, place in zip(names, _apart(wide * places, ROW / np.sin(TILT), wide), strict=True):
         tilted = {"rotation": np.degrees(TILT), "rotation_mode": "anchor", "va": "center"}
-        _label(axes, name, tips[name], ((place + 0.05) / wide, 1.03), **tilted)  # half a letter on: the line begins at the lower left
+        _label(
+            axes, name, tips[name], ((place + 0.05) / wide, 1.03), **tilted
+        )  # half a letter on: the line begins at the lower left
 
 
-def _label(axes: Axes, name: str, end: tuple[float, float, str], place: tuple[float, float], **look: float | str) -> None:
-    """Write a name at a place, in shares of the axes, with a thin line to the end (x, y, colour), where there is one."""
+def _label(
+    axes: Axes, name: str, end: tuple[float, float, str], place: tuple[float, float], **look: float | str
+) -> None:
+    """Write a name at a place, in shares of the axes, with a thin line to the end (x, y, colour), where there is
+    one."""
     x, y, colour = end
-    link = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5 * ("rotation" not in look))}
+    link = {
+        "arrowstyle": "-",
+        "color": colour,
+        "linewidth": 0.7,
+        "shrinkA": 0,
+        "shrinkB": 4,
+        "relpos": (0, 0.5 * ("rotation" not in look)),
+    }
     written = {"color": _dark(colour), "fontsize": 9, "annotation_clip": False, "parse_math": False, **look}
-    axes.annotate(name, (x, y), place, textcoords="axes fraction", arrowprops=link if np.isfinite(y) else None, **written)
+    axes.annotate(
+        name, (x, y), place, textcoords="axes fraction", arrowprops=link if np.isfinite(y) else None, **written
+    )
 
 
 def _apart(places: Float[ndarray, " n"], gap: float, end: float) -> Float[ndarray, " n"]:
-    """The rising places in 0..end nearest to `places` (least squares) of which neighbours keep a gap; `end` has room for them."""
+    """The rising places in 0..end nearest to `places` (least squares) of which neighbours keep a gap; `end` has room
+    for them."""
     steps = gap * np.arange(len(places))
     return np.clip(isotonic_regression(places - steps).x, 0, end - steps[-1]) + steps
 

@@ -1,7 +1,9 @@
-"""Figures of a study, as one would put them in a paper: curves, penalty matrix, ranks, class balance of the picks, time against accuracy.
+"""Figures of a study, as one would put them in a paper: curves, penalty matrix, ranks, class balance of the picks, time
+against accuracy.
 
-Each `draw_*` returns a figure; `analysis.plots.write_figure` writes it as PNG or PDF. A strategy has the same colour in all figures that
-name the same strategies. Figures grow with the number of strategies and the length of names, so that no text covers or leaves anything.
+Each `draw_*` returns a figure; `analysis.plots.write_figure` writes it as PNG or PDF. A strategy has the same colour in
+all figures that name the same strategies. Figures grow with the number of strategies and the length of names, so that
+no text covers or leaves anything.
 """
 
 from __future__ import annotations
@@ -35,11 +37,12 @@ def draw_curves(
     x_label: str = "labelled images",
     trivial: tuple[str, float] | None = None,
 ) -> Figure:
-    """Mean curves over the runs, labelled at their last values; dashed lines for `full`, the value with all labels, and for
-    `trivial`, name and value of a prediction that looks at no image. The axis is never lower than `plots.least_height`.
+    """Mean curves over the runs, labelled at their last values; dashed lines for `full`, the value with all labels, and
+    for `trivial`, name and value of a prediction that looks at no image. The axis is never lower than
+    `plots.least_height`.
 
-    `bands` holds low and high (T,) by strategy, such as `analysis.curves.mean_interval`; without it they are mean ± one sample
-    standard deviation, and a strategy with a single run has none. Where the mean is NaN the line has a gap.
+    `bands` holds low and high (T,) by strategy, such as `analysis.curves.mean_interval`; without it they are mean ± one
+    sample standard deviation, and a strategy with a single run has none. Where the mean is NaN the line has a gap.
     """
     names = [*curves, *(["all labels"] if full is not None else []), *([trivial[0]] if trivial else [])]
     beside = max(1.73, 0.4 + 0.085 * max(map(len, names)))
@@ -58,7 +61,9 @@ def draw_curves(
     if full is not None:
         axes.axhline(full, color=GREY, linewidth=1, linestyle="--")
         ends["all labels"] = (axes.get_xlim()[1], full, GREY)
-    middle = pd.DataFrame({name: table.mean() for name, table in curves.items()}).mean(axis=1).dropna().tolist() or [0.0]
+    middle = pd.DataFrame({name: table.mean() for name, table in curves.items()}).mean(axis=1).dropna().tolist() or [
+        0.0
+    ]
     for name, value in heighten(axes, middle, dict([trivial] if trivial else [])).items():
         axes.axhline(value, color=GREY, linewidth=0.7, linestyle=(0, (2, 2)))
         ends[name] = (axes.get_xlim()[1], value, GREY)
@@ -67,7 +72,8 @@ def draw_curves(
 
 
 def draw_penalties(matrix: pd.DataFrame, title: str) -> Figure:
-    """Heat map of `analysis.comparisons.penalty_matrix`, best strategy first, with the mean of each column below it (lower is better)."""
+    """Heat map of `analysis.comparisons.penalty_matrix`, best strategy first, with the mean of each column below it
+    (lower is better)."""
     k = len(matrix)
     mean = matrix.to_numpy().sum(axis=0) / max(k - 1, 1)  # the diagonal is no comparison
     order = np.argsort(mean, kind="stable")
@@ -78,7 +84,9 @@ def draw_penalties(matrix: pd.DataFrame, title: str) -> Figure:
     longest = max(map(len, names))
     cell = 0.56 if k < 10 else 0.42
     side, left = cell * k, 0.3 + 0.078 * max(longest, 5)
-    beside = max(0.25, *(0.3 + 0.055 * len(name) - cell * (k - i - 0.5) for i, name in enumerate(names)))  # the names above are tilted
+    beside = max(
+        0.25, *(0.3 + 0.055 * len(name) - cell * (k - i - 0.5) for i, name in enumerate(names))
+    )  # the names above are tilted
     width = max(left + side + beside, 4.6)
     title = wrapped(title, width - 0.3, 11.0)
     top = 0.5 + LINE * title.count("\n") + 0.045 * longest + 0.2
@@ -100,12 +108,15 @@ def draw_penalties(matrix: pd.DataFrame, title: str) -> Figure:
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=9, labelcolor=INK)
     axes.spines[:].set_visible(False)
-    figure.text(0.15 / width, 0.12 / height, "share of budgets at which the row beats the column", fontsize=8, color=GREY)
+    figure.text(
+        0.15 / width, 0.12 / height, "share of budgets at which the row beats the column", fontsize=8, color=GREY
+    )
     return figure
 
 
 def draw_ranks(mean_ranks: pd.Series, difference: float, title: str) -> Figure:
-    """Critical-difference diagram: strategies on an axis of mean ranks, 1 the best on the left; bars join those that do not differ.
+    """Critical-difference diagram: strategies on an axis of mean ranks, 1 the best on the left; bars join those that do
+    not differ.
 
     `difference` is `analysis.comparisons.critical_difference`.
     """
@@ -132,7 +143,15 @@ def draw_ranks(mean_ranks: pd.Series, difference: float, title: str) -> Figure:
         axes.text(rank, top - 0.1, str(rank), ha="center", va="bottom", fontsize=8.5, color=GREY)
     right = max(k, 2)
     axes.hlines(top - 0.33, right - difference, right, color=GREY, linewidth=1.5, clip_on=False)
-    axes.text(right + 0.03 * k, top - 0.33, f"critical difference {difference:.2f}", ha="left", va="center", fontsize=8.5, color=GREY)
+    axes.text(
+        right + 0.03 * k,
+        top - 0.33,
+        f"critical difference {difference:.2f}",
+        ha="left",
+        va="center",
+        fontsize=8.5,
+        color=GREY,
+    )
     palette = styles([str(name) for name in ordered.index])
     for i, (name, rank) in enumerate(ordered.items()):
         on_left = i < half
@@ -141,25 +160,41 @@ def draw_ranks(mean_ranks: pd.Series, difference: float, title: str) -> Figure:
         colour = palette[str(name)][0]
         axes.plot([rank, rank, edge], [top, y, y], color=colour, linewidth=1.3, clip_on=False)
         text = f"{name}  {rank:.2f}" if on_left else f"{rank:.2f}  {name}"
-        axes.text(edge + 0.01 * sign * k, y, text, ha="right" if on_left else "left", va="center", fontsize=9, color=INK, parse_math=False)
+        axes.text(
+            edge + 0.01 * sign * k,
+            y,
+            text,
+            ha="right" if on_left else "left",
+            va="center",
+            fontsize=9,
+            color=INK,
+            parse_math=False,
+        )
     for i, (best, worst) in enumerate(groups):
         y = top + 0.16 + 0.14 * i
         axes.hlines(y, ordered[best] - 0.01 * k, ordered[worst] + 0.01 * k, color=INK, linewidth=3.5, clip_on=False)
     return figure
 
 
-def draw_balance(shares: Mapping[str, ArrayLike], class_names: Sequence[str], pool: ArrayLike | None, title: str) -> Figure:
+def draw_balance(
+    shares: Mapping[str, ArrayLike], class_names: Sequence[str], pool: ArrayLike | None, title: str
+) -> Figure:
     """What share of the picks of each cycle fell to each class: one panel per strategy, stacked bars, mean over runs.
 
-    `shares` holds (cycles, classes) by strategy, counts or shares; rows are scaled to 1, and a row without picks stays empty. `pool`
-    (classes,), where given, stands as a bar of its own on the right: what picking at random would tend to.
+    `shares` holds (cycles, classes) by strategy, counts or shares; rows are scaled to 1, and a row without picks stays
+    empty. `pool` (classes,), where given, stands as a bar of its own on the right: what picking at random would tend
+    to.
     """
     columns = min(len(shares), 3)
     lines = -(-len(shares) // columns)
     width = max(2.5 * columns + 0.7, 5.0)
-    abreast = int(np.clip((width - 0.2) / (0.5 + 0.068 * max(map(len, class_names))), 1, 5))  # class names beside each other
+    abreast = int(
+        np.clip((width - 0.2) / (0.5 + 0.068 * max(map(len, class_names))), 1, 5)
+    )  # class names beside each other
     height = 0.9 + 2.0 * lines + 0.25 * (-(-len(class_names) // abreast))
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    figure = Figure(
+        figsize=(width, height), dpi=DPI, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    )
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     colours = class_colours(len(class_names))
     for axes, name in zip(grid.flat, shares, strict=False):
@@ -177,7 +212,9 @@ def draw_balance(shares: Mapping[str, ArrayLike], class_names: Sequence[str], po
             ticks = {i: text for i, text in ticks.items() if x[-1] - i > 0.15 * len(x)} | {float(x[-1]): "pool"}
         axes.set_xticks(list(ticks), list(ticks.values()))
         axes.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
-        axes.set_title(wrapped(name, 2.2, 9.5), loc="left", fontsize=9.5, color=INK, fontweight="bold", parse_math=False)
+        axes.set_title(
+            wrapped(name, 2.2, 9.5), loc="left", fontsize=9.5, color=INK, fontweight="bold", parse_math=False
+        )
         axes.spines[:].set_visible(False)
         axes.tick_params(labelsize=8, colors=GREY, length=0)
         axes.margins(0.01)
@@ -193,11 +230,14 @@ def draw_balance(shares: Mapping[str, ArrayLike], class_names: Sequence[str], po
     return figure
 
 
-def draw_times(seconds: pd.Series, scores: pd.DataFrame, metric: str, title: str, x_label: str = "seconds per query") -> Figure:
-    """What a strategy takes against what it reaches: a point per strategy at its `seconds` (logarithmic) and its mean score ± sample std.
+def draw_times(
+    seconds: pd.Series, scores: pd.DataFrame, metric: str, title: str, x_label: str = "seconds per query"
+) -> Figure:
+    """What a strategy takes against what it reaches: a point per strategy at its `seconds` (logarithmic) and its mean
+    score ± sample std.
 
-    `scores` are runs x strategies (`analysis.curves.areas` or `finals`), `seconds` > 0 by strategy. Raises ValueError for seconds that a
-    logarithm does not take.
+    `scores` are runs x strategies (`analysis.curves.areas` or `finals`), `seconds` > 0 by strategy. Raises ValueError
+    for seconds that a logarithm does not take.
     """
     means = scores.mean()
     taken = {str(name): float(seconds.loc[name]) for name in means.index}

@@ -16,10 +16,10 @@ from analysis.provenance import Document
 from analysis.records import Record, read
 from analysis.study import Yardsticks, main_metric, without, yardsticks
 from analysis.summary import chosen_runs, refuse_empty
-from analysis.wording import higher_is_better
 from data.catalogue import OWN
 from data.files import folder_of
 from data.names import Refused
+from experiments.measures.table import higher_is_better
 from experiments.tracking.checkpoints import run_key
 
 
@@ -55,17 +55,26 @@ def gather(asked: argparse.Namespace) -> Study:
     measured = set(frame["run_id"]) - set(lacking := without(frame, metric))
     chosen = [record for record in records.records if record.run_id in set(frame["run_id"])]
     unfinished = _unfinished(records.records, chosen)
-    left_out = [f"Runs on this dataset that did not end well or are not over, and are left out: {unfinished}."] if unfinished else []
+    left_out = (
+        [f"Runs on this dataset that did not end well or are not over, and are left out: {unfinished}."]
+        if unfinished
+        else []
+    )
     left_out += [f"Run {run_id} did not measure {metric} and is left out." for run_id in lacking]
     left_out += [f"Run {name} is damaged and left out: {reason}." for name, reason in frame.attrs["damaged"].items()]
     try:
         balance = class_balance(records, frame) or "There is one class alone, or nothing was picked: no shares to show."
     except FileNotFoundError:  # its message holds paths, which are nobody's business
-        balance = f"The classes of the picks are not shown: the dataset {frame['dataset'].iloc[0]} was not found where this page was made."
+        balance = (
+            f"The classes of the picks are not shown: the dataset {frame['dataset'].iloc[0]} was not "
+            "found where this page was made."
+        )
     except ValueError as error:
         balance = f"The classes of the picks are not shown: {error}."
     runs = {record.run_id: record.document for record in chosen if record.run_id in measured}
-    return Study(frame, metric, runs, left_out, yardsticks(records, frame, metric), balance, _baseline(frame, asked.baseline))
+    return Study(
+        frame, metric, runs, left_out, yardsticks(records, frame, metric), balance, _baseline(frame, asked.baseline)
+    )
 
 
 def _unfinished(records: Sequence[Record], chosen: Sequence[Record]) -> int:

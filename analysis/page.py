@@ -1,4 +1,5 @@
-"""Pieces of a web page that needs nothing beside itself: no scripts, no links, pictures inside. All text is escaped here."""
+"""Pieces of a web page that needs nothing beside itself: no scripts, no links, pictures inside. All text is escaped
+here."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from matplotlib.figure import Figure
 
 STYLE = """
 :root { color-scheme: light; }
-body { margin: 0 auto; padding: 1rem; max-width: 60rem; background: #fff; color: #1a1a1a; font: 1rem/1.5 system-ui, sans-serif; }
+body { margin: 0 auto; padding: 1rem; max-width: 60rem; background: #fff; color: #1a1a1a; }
+body { font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0.5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 0.5rem; border-top: 1px solid #d9d9d9; padding-top: 1rem; }
 p, li { max-width: 46rem; overflow-wrap: anywhere; }
@@ -75,7 +77,13 @@ def section(title: str, *parts: str) -> str:
 
 def page(title: str, *parts: str) -> str:
     """The whole page."""
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, '
+        f'initial-scale=1"><title>{escape(title)}</title>'
+    )
     empty_icon = '<link rel="icon" href="data:,">'  # or browsers ask the server for one
     body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
-    return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}{empty_icon}\n<style>{STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n'
+    return (
+        "<!DOCTYPE html>\n<html "
+        f'lang="en">\n<head>{head}{empty_icon}\n<style>{STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n'
+    )

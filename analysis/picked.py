@@ -33,10 +33,11 @@ class Balance:
 
 
 def picks_and_images(source: Source, frame: pd.DataFrame) -> tuple[pd.DataFrame, Images]:
-    """What the runs of a frame (one task, one dataset) picked, by the frame's names of the strategies; and the whole dataset.
+    """What the runs of a frame (one task, one dataset) picked, by the frame's names of the strategies; and the whole
+    dataset.
 
-    Raises FileNotFoundError where the dataset does not lie here, and ValueError where it is not the one that the runs picked from, or
-    where the record of a run's picks is not whole.
+    Raises FileNotFoundError where the dataset does not lie here, and ValueError where it is not the one that the runs
+    picked from, or where the record of a run's picks is not whole.
     """
     names = dict(zip(frame["run_id"], frame["heuristic"], strict=True))
     records = read(source)
@@ -45,14 +46,18 @@ def picks_and_images(source: Source, frame: pd.DataFrame) -> tuple[pd.DataFrame,
     record = next(record for record in records.records if record.run_id in names)
     images = dataset_of(record.task, record.config, picks)
     for run_id in names:
-        labels, recorded = frame.loc[frame["run_id"] == run_id, "n_labelled"].max(), int((picks["run_id"] == run_id).sum())
+        labels, recorded = (
+            frame.loc[frame["run_id"] == run_id, "n_labelled"].max(),
+            int((picks["run_id"] == run_id).sum()),
+        )
         if labels != recorded:
             raise Refused(f"run {run_id} has {labels} labels, but a record of {recorded} picks")
     return picks, images
 
 
 def class_balance(source: Source, frame: pd.DataFrame) -> Balance | None:
-    """The classes of what the runs of a frame picked; None where there is one class alone, or no pick. Raises as `picks_and_images`."""
+    """The classes of what the runs of a frame picked; None where there is one class alone, or no pick. Raises as
+    `picks_and_images`."""
     picks, images = picks_and_images(source, frame)
     weighed = class_weights(images)
     if weighed is None or max(picks["cycle"], default=-1) < 0:
@@ -64,21 +69,33 @@ def class_balance(source: Source, frame: pd.DataFrame) -> Balance | None:
 def dataset_of(task: str, options: Mapping[str, Any], picks: pd.DataFrame) -> Images:
     """The whole dataset that runs with these options picked from; `picks` is `analysis.runs.load_picks`.
 
-    Raises FileNotFoundError where it does not lie here, and ValueError where the names of its images are not those of the picks.
+    Raises FileNotFoundError where it does not lie here, and ValueError where the names of its images are not those of
+    the picks.
     """
-    sizes = {"image_size": options["image_size"] or None} if task == "classify" else {"scale": options["scale"]}
-    images = load_images(task, options["dataset"], folder_of(options["data_root"]), **sizes, **options["dataset_options"])
+    try:
+        sizes = {"image_size": options["image_size"] or None} if task == "classify" else {"scale": options["scale"]}
+        chosen = {**sizes, **options.get("dataset_options", {})}
+    except KeyError as error:
+        raise Refused(
+            f"the runs were made before the option {error} was there, so that their dataset cannot be read again"
+        ) from None
+    images = load_images(task, options["dataset"], folder_of(options["data_root"]), **chosen)
     names = np.array(images.names)
     index = picks["index"].to_numpy()
     if len(index) and (index.max() >= len(names) or (names[index] != picks["file"].to_numpy(str)).any()):
-        raise Refused(f"the dataset {options['dataset']!r} that lies here is not the one that the runs picked from: its names differ")
+        raise Refused(
+            f"the dataset {options['dataset']!r} that lies here is not the one that the runs picked from: "
+            "its names differ"
+        )
     return images
 
 
 def class_weights(images: Images) -> tuple[Float[ndarray, "n c"], list[str]] | None:
-    """How much of each class an image holds, and the names of the classes: 1 of its own, or its number of boxes of each.
+    """How much of each class an image holds, and the names of the classes: 1 of its own, or its number of boxes of
+    each.
 
-    Segmented images count for their group (grade, kind) where the dataset names more than one. None where there is one class only.
+    Segmented images count for their group (grade, kind) where the dataset names more than one. None where there is one
+    class only.
     """
     if images.kind == "class":
         return np.eye(len(images.classes))[images.groups], list(images.classes)
@@ -92,7 +109,8 @@ def class_weights(images: Images) -> tuple[Float[ndarray, "n c"], list[str]] | N
 
 
 def balance(picks: pd.DataFrame, weights: Float[ndarray, "n c"]) -> dict[str, Float[ndarray, "cycles c"]]:
-    """Sum of the weights of what each strategy picked in each cycle, over all its runs; the initial set, which none chose, is left out."""
+    """Sum of the weights of what each strategy picked in each cycle, over all its runs; the initial set, which none
+    chose, is left out."""
     chosen = picks[picks["cycle"] >= 0]
     cycles = range(max(chosen["cycle"], default=-1) + 1)
     return {
@@ -114,7 +132,15 @@ def draw_picked(images: Images, picks: pd.DataFrame, title: str, run: int = 0, c
     row_height = name_height + CELL + CAPTION
     width, height = left * 2 + n * CELL + (n - 1) * gap, head + row_height * len(groups) + 0.05
     figure = Figure(figsize=(width, height), dpi=PHOTO_DPI, facecolor="white")
-    figure.text(left / width, 1 - 0.15 / height, f"{title} · run {run}, cycle {cycle}", va="top", fontsize=11, color=INK, parse_math=False)
+    figure.text(
+        left / width,
+        1 - 0.15 / height,
+        f"{title} · run {run}, cycle {cycle}",
+        va="top",
+        fontsize=11,
+        color=INK,
+        parse_math=False,
+    )
     for r, (name, rows) in enumerate(groups.items()):
         top = head + r * row_height
         look = {"va": "top", "color": INK, "fontweight": "bold", "parse_math": False}

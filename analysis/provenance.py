@@ -16,18 +16,22 @@ PACKAGES = ("torch", "torchvision", "numpy", "sacred")
 
 
 def documents(source: Source) -> dict[int, Document]:
-    """Sacred's record of every readable run by its number; `analysis.runs.load` names the others. Raises as `analysis.records.read`."""
+    """Sacred's record of every readable run by its number; `analysis.runs.load` names the others. Raises as
+    `analysis.records.read`."""
     return {record.run_id: record.document for record in read(source).records}
 
 
 def command_line(document: Document) -> str:
     """The command that made a run, to be typed in the project's folder.
 
-    The words are those that were typed; a run that another program started is described by its presets and changed options.
+    The words are those that were typed; a run that another program started is described by its presets and changed
+    options.
     """
     experiment, meta = document["experiment"], document.get("meta") or {}
     typed = (meta.get("options") or {}).get("UPDATE")
-    words = list(typed) if typed else [*(meta.get("named_configs") or ()), *_assignments(meta.get("config_updates") or {})]
+    words = (
+        list(typed) if typed else [*(meta.get("named_configs") or ()), *_assignments(meta.get("config_updates") or {})]
+    )
     command = [document["command"]] if document["command"] != "main" else []
     script = experiment.get("mainfile") or f"experiments/{experiment['name']}.py"
     return shlex.join(["python", script, *command, *(["with", *map(str, words)] if words else [])])
@@ -54,12 +58,14 @@ def _literal(value: Any) -> str:
 
 def presets(documents: Iterable[Document]) -> list[str]:
     """The presets that were named, in alphabetical order."""
-    return sorted({str(name) for document in documents for name in (document.get("meta") or {}).get("named_configs") or ()})
+    return sorted(
+        {str(name) for document in documents for name in (document.get("meta") or {}).get("named_configs") or ()}
+    )
 
 
 def environments(documents: Iterable[Document]) -> list[tuple[dict[str, str], int]]:
-    """The different surroundings of the runs, each with the number of runs, most first: software, system, processor, threads,
-    accelerators, code."""
+    """The different surroundings of the runs, each with the number of runs, most first: software, system, processor,
+    threads, accelerators, code."""
     counted = Counter(tuple(_environment(document).items()) for document in documents)
     return [(dict(items), count) for items, count in counted.most_common()]
 
@@ -69,7 +75,9 @@ def _environment(document: Document) -> dict[str, str]:
     split = [str(package).partition("==") for package in experiment.get("dependencies") or ()]
     versions = {name: version for name, _, version in split}
     cards = [str(card.get("model", "unknown")) for card in (host.get("gpus") or {}).get("gpus", ())]
-    code = {(str(r["commit"])[:10], bool(r["dirty"])) for r in experiment.get("repositories") or ()}
+    known = host.get("code") or {}
+    places = [known] if known.get("commit") else experiment.get("repositories") or ()  # as earlier versions kept it
+    code = {(str(r["commit"])[:10], bool(r["dirty"])) for r in places}
     return {
         "python": str(host.get("python_version", "unknown")),
         **{name: versions.get(name, "unknown") for name in PACKAGES},
@@ -82,7 +90,8 @@ def _environment(document: Document) -> dict[str, str]:
 
 
 def same_recipe(supervised: Mapping[str, Any], runs: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a run on all labels has the data and training of one of `runs`: all options that choose no images, have the same values."""
+    """Whether a run on all labels has the data and training of one of `runs`: all options that choose no images, have
+    the same values."""
     ours = _recipe(supervised)
     return any(_recipe(config) == ours for config in runs)
 

@@ -1,4 +1,4 @@
-"""The records of runs where they are stored: the files that the scripts leave, or what the mirror wrote into MongoDB."""
+"""The records of runs where they are stored: the files of the scripts, or what the mirror wrote into MongoDB."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,15 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from data.catalogue import OWN
-from data.names import Missing, Refused, Unreachable
+from data.names import Refused, Unreachable
 from experiments.tracking.mongo import open_database, plain
+from experiments.tracking.options import RENAMED
+from experiments.tracking.records import BROKEN, PATIENCE, is_mongo, reason_of, run_folders, status_of, time_of
 
-DEAD_AFTER = 120.0  # s without a heartbeat, which comes every 10 s, after which a run that says RUNNING is taken for dead
 STATUSES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "DEAD")
-FIELDS = ("status", "command", "experiment", "host", "meta", "start_time", "heartbeat", "stop_time")
-RENAMED: dict[str, str] = {}  # options that were called otherwise in older runs, by their old names
+FIELDS = ("status", "command", "host", "meta", "start_time", "heartbeat", "stop_time")  # of Sacred's record, and
+OF_EXPERIMENT = ("name", "mainfile", "dependencies", "repositories")  # of its part "experiment"
 CLASSES_ARE_STRATA = ("classify", "detect")  # tasks whose images are in the groups of their classes
-PATIENCE = 5000  # ms to wait for MongoDB
-BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading a damaged record raises
 
 Curves = dict[str, tuple[list[int], list[float]]]  # metric -> numbers of labelled images, values
 
@@ -42,11 +41,12 @@ class Record:
     config: dict[str, Any]
     picks: Any  # where picks.csv is: a file, or the id of one in GridFS; None where there is none
     info: Mapping[str, Any]  # what the run noted: trivial values of its metrics, an oracle's start
-    document: Mapping[str, Any]  # FIELDS of Sacred's record, and the options as "config"
+    document: Mapping[str, Any]  # FIELDS and OF_EXPERIMENT of Sacred's record, and the options as "config"
 
     @property
     def dataset(self) -> str:
-        """The name of the dataset for people: one's own are named by `dataset_title` or, in older runs, by their folder."""
+        """The name of the dataset for people: one's own are named by `dataset_title` or, in older runs, by their
+        folder."""
         title = self.config.get("dataset_title") or ""
         if not title and self.config["dataset"] in OWN:
             title = Path(str(self.config.get("data_root") or "")).name
@@ -60,14 +60,16 @@ class Record:
 
     @property
     def oracle_start(self) -> bool:
-        """Whether the first labels were chosen by the true classes of the pool. Older runs did not note it: their strata say it."""
+        """Whether the first labels were chosen by the true classes of the pool. Older runs did not note it: their
+        strata say it."""
         if self.command != "main" or not self.info.keys().isdisjoint(("oracle_start", "trivial")):
             return self.command == "main" and bool(self.info.get("oracle_start"))
         return self.task in CLASSES_ARE_STRATA and self.config.get("initial", "stratified") == "stratified"
 
 
 class FolderRecords:
-    """The runs that the scripts left in a folder; each file is read once. `damaged` names the others, with the reason."""
+    """The runs that the scripts left in a folder; each file is read once. `damaged` names the others, with the
+    reason."""
 
     def __init__(self, runs: Path):
         self.runs, self.records, self.damaged = runs, list[Record](), dict[str, str]()
@@ -82,7 +84,9 @@ class FolderRecords:
             except BROKEN as error:
                 self.damaged[folder.name] = reason_of(error)
 
-    def curves(self, chosen: Sequence[Record], names: Collection[str] | None, damaged: dict[str, str]) -> dict[int, Curves]:
+    def curves(
+        self, chosen: Sequence[Record], names: Collection[str] | None, damaged: dict[str, str]
+    ) -> dict[int, Curves]:
         """Of metrics.json, which unlike curve.npy is there for unfinished runs too."""
         found = {}
         for record in chosen:
@@ -118,16 +122,23 @@ class DatabaseRecords:
 
     def __init__(self, database: Database):
         self.database, self.records, self.damaged = database, list[Record](), dict[str, str]()
-        for run in database["runs"].find({}, dict.fromkeys((*FIELDS, "config", "artifacts", "info"), 1)).sort("_id", 1):
+        wanted = (*FIELDS, *(f"experiment.{name}" for name in OF_EXPERIMENT), "config", "artifacts", "info")
+        for run in database["runs"].find({}, dict.fromkeys(wanted, 1)).sort("_id", 1):
             try:
                 files = {artifact["name"]: artifact["file_id"] for artifact in run.get("artifacts", [])}
-                self.records.append(_record(int(run["_id"]), run, run["config"], run.get("info") or {}, files.get("picks.csv")))
+                self.records.append(
+                    _record(int(run["_id"]), run, run["config"], run.get("info") or {}, files.get("picks.csv"))
+                )
             except BROKEN as error:
                 self.damaged[str(run["_id"])] = reason_of(error)
 
-    def curves(self, chosen: Sequence[Record], names: Collection[str] | None, damaged: dict[str, str]) -> dict[int, Curves]:
+    def curves(
+        self, chosen: Sequence[Record], names: Collection[str] | None, damaged: dict[str, str]
+    ) -> dict[int, Curves]:
         found: dict[int, Curves] = {record.run_id: {} for record in chosen}
-        query: dict[str, Any] = {"run_id": {"$in": list(found)}} | ({"name": {"$in": list(names)}} if names is not None else {})
+        query: dict[str, Any] = {"run_id": {"$in": list(found)}} | (
+            {"name": {"$in": list(names)}} if names is not None else {}
+        )
         for metric in self.database["metrics"].find(query, {"_id": 0, "run_id": 1, "name": 1, "steps": 1, "values": 1}):
             try:
                 found[metric["run_id"]][metric["name"]] = _curve(metric)
@@ -157,14 +168,18 @@ Source = str | Path | Records
 
 
 def read(source: Source) -> Records:
-    """The records of a runs folder or of a `mongodb://` address, each read once; records that were read already are given back.
+    """The records of a runs folder or of a `mongodb://` address, each read once; records that were read already are
+    given back.
 
-    Raises FileNotFoundError without the folder, ConnectionError where MongoDB does not answer, ValueError for no address of one.
+    Raises FileNotFoundError without the folder, ConnectionError where MongoDB does not answer, ValueError for no
+    address of one.
     """
     if isinstance(source, FolderRecords | DatabaseRecords):
         return source
     with answering():
-        return DatabaseRecords(open_database(str(source), PATIENCE)) if is_mongo(source) else FolderRecords(Path(source))
+        return (
+            DatabaseRecords(open_database(str(source), PATIENCE)) if is_mongo(source) else FolderRecords(Path(source))
+        )
 
 
 @contextmanager
@@ -176,33 +191,27 @@ def answering() -> Iterator[None]:
         raise Unreachable(f"MongoDB does not answer, or refuses: {str(error)[:120]}") from error
 
 
-def is_mongo(source: str | Path) -> bool:
-    """Whether a source is the address of a MongoDB server."""
-    return str(source).startswith(("mongodb://", "mongodb+srv://"))
-
-
-def run_folders(runs: Path) -> list[Path]:
-    """The folders of runs, by number. Raises FileNotFoundError where there is no such folder."""
-    if not runs.is_dir():
-        raise Missing(f"no folder of runs at {runs}; give one, or an address that starts with mongodb://")
-    return sorted((f for f in runs.iterdir() if f.name.isdecimal() and f.name.isascii()), key=lambda f: int(f.name))
-
-
-def status_of(status: str, heartbeat: datetime | None, started: datetime) -> str:
-    """The status, or DEAD for a run that says RUNNING and has given no sign of life for two minutes. Times are UTC, without zone."""
-    silent = datetime.now(UTC).replace(tzinfo=None) - (heartbeat or started)
-    return "DEAD" if status == "RUNNING" and silent.total_seconds() > DEAD_AFTER else status
+def _by_todays_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run, those of earlier versions by the names that they have now."""
+    options = {name: value for name, value in config.items() if name not in RENAMED}
+    for name in config.keys() & RENAMED.keys():
+        whole, _, entry = RENAMED[name].partition(".")
+        options[whole] = {**options.get(whole, {}), entry: config[name]} if entry else config[name]
+    return options
 
 
 def _record(run_id: int, run: Mapping[str, Any], config: Mapping[str, Any], info: Any, picks: Any) -> Record:
     started = run["start_time"]
     started = started.replace(microsecond=started.microsecond // 1000 * 1000)  # what MongoDB keeps
-    options: dict[str, Any] = {str(RENAMED.get(name, name)): value for name, value in plain(config).items()}
+    options = _by_todays_names(plain(config))
     missing = [name for name in ("dataset", "heuristic", "run", "seed") if name not in options]
     if missing:
         raise Refused(f"no option {', '.join(missing)}")
     status = status_of(run["status"], run.get("heartbeat"), started)
-    document = {name: run.get(name) for name in FIELDS} | {"config": options}
+    experiment = {name: run["experiment"].get(name) for name in OF_EXPERIMENT}
+    code = {(r["commit"], r["dirty"]): r for r in experiment["repositories"] or ()}  # Sacred names one for each source
+    experiment["repositories"] = list(code.values())
+    document = {name: run.get(name) for name in FIELDS} | {"experiment": experiment, "config": options}
     noted = info if isinstance(info, Mapping) else {}
     return Record(run_id, status, run["experiment"]["name"], run["command"], started, options, picks, noted, document)
 
@@ -216,12 +225,3 @@ def _curve(columns: Mapping[str, Any]) -> tuple[list[int], list[float]]:
     if len(steps) != len(values):
         raise Refused(f"{len(steps)} steps, but {len(values)} values")
     return steps, values
-
-
-def time_of(text: str | None) -> datetime | None:
-    """A time as Sacred's files hold it."""
-    return datetime.fromisoformat(text) if text else None
-
-
-def reason_of(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -19,7 +19,15 @@ from data.names import Refused, suggestion
 from experiments.tracking.checkpoints import run_key
 
 FIRST = ["run_id", "status", "task", "dataset", "heuristic", "run", "seed"]
-TAKEN = ("run_id", "status", "task", "dataset", "n_labelled", "metric", "value")  # by columns; an option of this name becomes option_<name>
+TAKEN = (
+    "run_id",
+    "status",
+    "task",
+    "dataset",
+    "n_labelled",
+    "metric",
+    "value",
+)  # by columns; an option of this name becomes option_<name>
 INITIAL = -1  # the cycle of the images that were labelled before the first training
 
 
@@ -37,16 +45,18 @@ def load(
 ) -> pd.DataFrame:
     """All measurements of the chosen runs, one row for each run, number of labelled images and metric.
 
-    `source` is a runs folder, a `mongodb://` address, or what `analysis.records.read` made of one. Columns: run_id, status, task, dataset,
-    heuristic, run, seed, all other options (nested ones as JSON; the options `metric` and `dataset` as option_metric, option_dataset),
-    n_labelled, metric, value; rows are sorted by run and metric. One's own data are named by their folder. Options
-    choose runs: `load("runs", task="segment", heuristic=["bald", "random"], lr=0.01)`, as do `ids`. `statuses=None` takes runs of any
-    status; one that says RUNNING without a heartbeat for two minutes is DEAD. `newest` takes the newest of equal runs. Copies of a
-    run (`analysis.copies`) count once; they are one warning, and `frame.attrs["copies"]` maps the run that counts to them. Records that
-    cannot be read are one warning each, and stand in `frame.attrs["damaged"]`.
+    `source` is a runs folder, a `mongodb://` address, or what `analysis.records.read` made of one. Columns: run_id,
+    status, task, dataset, heuristic, run, seed, all other options (nested ones as JSON; the options `metric` and
+    `dataset` as option_metric, option_dataset), n_labelled, metric, value; rows are sorted by run and metric. One's own
+    data are named by their folder. Options choose runs: `load("runs", task="segment", heuristic=["bald", "random"],
+    lr=0.01)`, as do `ids`. `statuses=None` takes runs of any status; one that says RUNNING without a heartbeat for two
+    minutes is DEAD. `newest` takes the newest of equal runs. Copies of a run (`analysis.copies`) count once; they are
+    one warning, and `frame.attrs["copies"]` maps the run that counts to them. Records that cannot be read are one
+    warning each, and stand in `frame.attrs["damaged"]`.
 
-    Raises ValueError where nothing is found, where equal runs or completed runs with different budgets would be mixed, or for an unknown
-    option, status or metric; FileNotFoundError without the folder; ConnectionError where MongoDB does not answer.
+    Raises ValueError where nothing is found, where equal runs or completed runs with different budgets would be mixed,
+    or for an unknown option, status or metric; FileNotFoundError without the folder; ConnectionError where MongoDB does
+    not answer.
     """
     with answering():
         chosen, copies, damaged, reader = _choose(source, task, dataset, command, statuses, ids, newest, options)
@@ -58,7 +68,9 @@ def load(
     chosen = [stored for stored in chosen if stored.run_id in curves]
     if not chosen:
         _report(damaged)
-        raise Refused(f"all runs that match are damaged: {', '.join(sorted(damaged, key=lambda name: (len(name), name)))}")
+        raise Refused(
+            f"all runs that match are damaged: {', '.join(sorted(damaged, key=lambda name: (len(name), name)))}"
+        )
     _refuse_mixed_budgets(chosen, curves)
     _report(damaged, copies)
     frame = _long(chosen, curves)
@@ -79,8 +91,8 @@ def load_picks(
 ) -> pd.DataFrame:
     """All images that the chosen runs labelled, in order: run_id, heuristic, run, cycle, index, file, score.
 
-    `cycle` is the one after whose training an image was picked, -1 for the initial set; `index` counts in the whole dataset; `score` is NaN
-    where there is none. Chooses, reports and raises as `load` does.
+    `cycle` is the one after whose training an image was picked, -1 for the initial set; `index` counts in the whole
+    dataset; `score` is NaN where there is none. Chooses, reports and raises as `load` does.
     """
     with answering():
         chosen, copies, damaged, reader = _choose(source, task, dataset, command, statuses, ids, newest, options)
@@ -91,7 +103,13 @@ def load_picks(
             picked = list(csv.DictReader(io.StringIO(text)))
             head = (stored.run_id, str(stored.config["heuristic"]), int(stored.config["run"]))
             rows += [
-                (*head, INITIAL if p["cycle"] == "initial" else int(p["cycle"]), int(p["index"]), p["file"], float(p["score"] or "nan"))
+                (
+                    *head,
+                    INITIAL if p["cycle"] == "initial" else int(p["cycle"]),
+                    int(p["index"]),
+                    p["file"],
+                    float(p["score"] or "nan"),
+                )
                 for p in picked
             ]
         except BROKEN as error:
@@ -122,7 +140,9 @@ def _choose(
         if records and name not in known:
             raise Refused(f"no run has option {name!r}.{suggestion(name, known)}")
     for name, wanted in options.items():
-        _refuse_unknown_values(name, wanted, [s.config[name] for s in records if name in s.config and task in (None, s.task)])
+        _refuse_unknown_values(
+            name, wanted, [s.config[name] for s in records if name in s.config and task in (None, s.task)]
+        )
     named = [s for s in records if dataset in (None, s.dataset, s.config["dataset"])]
     of_kind = [s for s in named if s.command == command and task in (None, s.task) and _matches(s.config, options)]
     chosen = [s for s in of_kind if (statuses is None or s.status in statuses) and (ids is None or s.run_id in ids)]
@@ -134,7 +154,9 @@ def _choose(
         _report(damaged)
         others = ", ".join(f"{n} {status}" for status, n in sorted(Counter(s.status for s in of_kind).items()))
         tasks, datasets = {s.task for s in records}, {s.dataset for s in records}
-        hint = suggestion(task, tasks) if task and task not in tasks else suggestion(dataset, datasets) if dataset else ""
+        hint = (
+            suggestion(task, tasks) if task and task not in tasks else suggestion(dataset, datasets) if dataset else ""
+        )
         asked = {"task": task} | dict(options) | {"dataset": dataset}
         wanted = "".join(f", {name}={value!r}" for name, value in asked.items() if value is not None)
         told = f"{wanted}{f'; there are {others}' if others else ''}{hint and f'.{hint}'}"
@@ -159,7 +181,8 @@ def _without_duplicates(chosen: Sequence[Record], newest: bool) -> list[Record]:
 
 
 def _refuse_mixed_budgets(chosen: Sequence[Record], curves: Mapping[int, Curves]) -> None:
-    """Completed runs on one dataset must have been measured at the same numbers of labels; unfinished ones stop early."""
+    """Completed runs on one dataset must have been measured at the same numbers of labels; unfinished ones stop
+    early."""
     groups: dict[tuple[str, str], dict[tuple[int, ...], list[Record]]] = defaultdict(lambda: defaultdict(list))
     for stored in chosen:
         if stored.status == "COMPLETED":
@@ -167,9 +190,13 @@ def _refuse_mixed_budgets(chosen: Sequence[Record], curves: Mapping[int, Curves]
             groups[stored.task, stored.dataset][budgets].append(stored)
     for (task, dataset), by_budget in groups.items():
         if len(by_budget) > 1:
-            listed = "; ".join(f"runs {[s.run_id for s in group]} at {_shortened(budgets)}" for budgets, group in by_budget.items())
+            listed = "; ".join(
+                f"runs {[s.run_id for s in group]} at {_shortened(budgets)}" for budgets, group in by_budget.items()
+            )
             all_runs = [s.config for group in by_budget.values() for s in group]
-            differ = [n for n in ("n_initial", "n_query", "n_cycles", "n_val") if len({str(c.get(n)) for c in all_runs}) > 1]
+            differ = [
+                n for n in ("n_initial", "n_query", "n_cycles", "n_val") if len({str(c.get(n)) for c in all_runs}) > 1
+            ]
             filters = f"an option ({', '.join(differ)})" if differ else "an option"
             raise Refused(f"{task} on {dataset} mixes budgets: {listed}. Choose with {filters} or ids=[...]")
 
@@ -213,7 +240,10 @@ def _refuse_unknown_values(name: str, wanted: Any, there: Sequence[Any]) -> None
 
 
 def _matches(config: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-    return all(config.get(n) in v if isinstance(v, list | tuple | set | range) else config.get(n) == v for n, v in asked.items())
+    return all(
+        config.get(n) in v if isinstance(v, list | tuple | set | range) else config.get(n) == v
+        for n, v in asked.items()
+    )
 
 
 def _report(damaged: Mapping[str, str], copies: Mapping[int, Sequence[int]] | None = None) -> None:

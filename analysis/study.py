@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,11 +13,15 @@ from analysis.records import Source, read
 from analysis.runs import FIRST, TAKEN, load
 from data.catalogue import OWN
 from data.names import Refused, suggestion
+from experiments.measures.table import is_of_class
 from experiments.tracking.options import CHOOSING, WHERE
 
 # accuracy_melanoma, dice_axon, ap_RBC; what follows is no class in dice_pooled, dice_testB and sensitivity_small
-PER_CLASS = re.compile(r"(accuracy|sensitivity|dice|iou|ap|auroc|f1)_(?!(?:pooled|test[A-Z]?|small|medium|large)$)(.+)")
-TRIVIAL = {"segment": "all foreground", "classify": "majority class", "detect": "one mean box"}  # predictions without a look at an image
+TRIVIAL = {
+    "segment": "all foreground",
+    "classify": "majority class",
+    "detect": "one mean box",
+}  # predictions without a look at an image
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,20 @@ class Yardsticks:
     def titled(self, title: str) -> str:
         """The title of a figure, which says what was given away at the start."""
         some = "" if self.oracle_runs == self.runs else f" in {self.oracle_runs} of {self.runs} runs"
-        return f"{title} · oracle's start{some}: the first labels are balanced by true class" if self.oracle_runs else title
+        return (
+            f"{title} · oracle's start{some}: the first labels are balanced by true class"
+            if self.oracle_runs
+            else title
+        )
 
 
 def only_study(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
-    """The frame of `analysis.runs.load`, if its runs are one study; strategies are divided by the values of the options in `by`.
+    """The frame of `analysis.runs.load`, if its runs are one study; strategies are divided by the values of the options
+    in `by`.
 
-    Else a ValueError names what is mixed: tasks, datasets, options of one strategy, or options of data and training between strategies,
-    which must be equal unless `by` divides them. Options that a run was made before are not held against it.
+    Else a ValueError names what is mixed: tasks, datasets, options of one strategy, or options of data and training
+    between strategies, which must be equal unless `by` divides them. Options that a run was made before are not held
+    against it.
     """
     for column in ("task", "dataset"):
         found = sorted(set(frame[column]))
@@ -62,8 +71,12 @@ def only_study(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     split = split_by(frame, by)
     runs = split.drop_duplicates("run_id")
     where = {"dataset_title", *WHERE} - ({"data_root"} if runs["option_dataset"].iloc[0] in OWN else set())
-    options = {str(column): str(column).removeprefix("option_") for column in runs.columns if column not in (*FIRST, *TAKEN)}
-    decisive = {column: name for column, name in options.items() if name not in where and name != "metric" and column not in by}
+    options = {
+        str(column): str(column).removeprefix("option_") for column in runs.columns if column not in (*FIRST, *TAKEN)
+    }
+    decisive = {
+        column: name for column, name in options.items() if name not in where and name != "metric" and column not in by
+    }
     for name, group in runs.groupby("heuristic"):
         _refuse_mixed(group, decisive, f"the runs of {name}")
     _refuse_mixed(runs, {column: name for column, name in decisive.items() if name not in CHOOSING}, "these runs")
@@ -78,7 +91,9 @@ def _refuse_mixed(runs: pd.DataFrame, options: dict[str, str], whose: str) -> No
                 by_value.setdefault(str(value), []).append(run_id)
         if len(by_value) > 1:
             listed = "; ".join(f"{value} (runs {_some(ids)})" for value, ids in by_value.items())
-            raise Refused(f"{whose} mix values of {name}: {listed}. Choose with --where {name}=..., or divide with --by {name}")
+            raise Refused(
+                f"{whose} mix values of {name}: {listed}. Choose with --where {name}=..., or divide with --by {name}"
+            )
 
 
 def _some(ids: Sequence[int]) -> str:
@@ -97,7 +112,9 @@ def split_by(frame: pd.DataFrame, options: Sequence[str]) -> pd.DataFrame:
             raise Refused(f"no run has option {name!r} to divide by.{suggestion(name, known)}")
     names = frame["heuristic"].astype(str)
     for option in options:
-        names = names + frame[option].map(lambda v, name=option: "" if v is False else f", {name}" if v is True else f", {name}={v}")
+        names = names + frame[option].map(
+            lambda v, name=option: "" if v is False else f", {name}" if v is True else f", {name}={v}"
+        )
     split = frame.assign(heuristic=names)
     split.attrs = frame.attrs
     return split
@@ -121,7 +138,11 @@ def full_runs(source: Source, frame: pd.DataFrame) -> set[int]:
     """The numbers of the completed runs of `supervised` with the data and the training of the frame's runs."""
     stored = {record.run_id: record for record in read(source).records}
     ours = [stored[i].config for i in set(frame["run_id"]) if i in stored]
-    same = [r for r in stored.values() if (r.command, r.status) == ("supervised", "COMPLETED") and r.task in set(frame["task"])]
+    same = [
+        r
+        for r in stored.values()
+        if (r.command, r.status) == ("supervised", "COMPLETED") and r.task in set(frame["task"])
+    ]
     return {record.run_id for record in same if same_recipe(record.config, ours)}
 
 
@@ -153,7 +174,7 @@ def yardsticks(source: Source, frame: pd.DataFrame, metric: str) -> Yardsticks:
 def per_class(names: Iterable[str]) -> dict[str, dict[str, str]]:
     """The metrics of single classes among the names: measure -> class -> name of the metric."""
     found: dict[str, dict[str, str]] = {}
-    for name in sorted(names):
-        if match := PER_CLASS.fullmatch(name):
-            found.setdefault(match[1], {})[match[2]] = name
+    for name in filter(is_of_class, sorted(names)):
+        measure, _, of_class = name.removesuffix("]").partition("[")
+        found.setdefault(measure, {})[of_class] = name
     return found

@@ -1,10 +1,11 @@
-"""python -m analysis.summary [SOURCE] --dataset NAME [--metric NAME] [--out FILE.png]: completed runs as a table and a figure.
+"""python -m analysis.summary [SOURCE] --dataset NAME [--metric NAME] [--out FILE.png]: completed runs as a table and a
+figure.
 
-SOURCE is a runs folder (runs by default) or a mongodb:// address. The table is Markdown: one row per strategy, best area first, mean ±
-sample standard deviation over its runs at every budget, and the area under the budget curve. With --target also the labels that a run
-needs for it; runs that never reach it count with the last budget and make the mean a lower bound, runs that begin there make it an
-upper one. With
---baseline random every other strategy is compared with that one, paired by run, and a verdict says what the runs allow to say.
+SOURCE is a runs folder (runs by default) or a mongodb:// address. The table is Markdown: one row per strategy, best
+area first, mean ± sample standard deviation over its runs at every budget, and the area under the budget curve. With
+--target also the labels that a run needs for it; runs that never reach it count with the last budget and make the mean
+a lower bound, runs that begin there make it an upper one. With --baseline random every other strategy is compared with
+that one, paired by run, and a verdict says what the runs allow to say.
 """
 
 from __future__ import annotations
@@ -25,22 +26,25 @@ from numpy import ndarray
 from analysis.caveats import about_yardsticks
 from analysis.comparisons import pairwise
 from analysis.copies import told
-from analysis.costs import costs_of, read_costs
-from analysis.curves import Curves, areas, curves_of, label_saving, labels_needed, over_cost
+from analysis.costs import costs_of, over_cost, read_costs
+from analysis.curves import Curves, areas, curves_of
 from analysis.figures import draw_curves
 from analysis.records import Records, read
 from analysis.runs import load, load_picks
+from analysis.savings import label_saving, labels_needed
 from analysis.study import Yardsticks, main_metric, only_study, without, yardsticks
 from analysis.verdict import verdict
-from analysis.wording import higher_is_better, interval, number, saved, say
+from analysis.wording import interval, number, saved, say
 from data.names import Refused
+from experiments.measures.table import higher_is_better
 from experiments.pictures.canvas import kind_of_figure, write_figure
 
 MOST = 8  # budgets in a table of curves that have more than twice as many, as those over costs have
 
 
 def chosen_options(words: Sequence[str]) -> dict[str, Any]:
-    """`--where steps=200 heuristic=random,bald` as options of `load`. ValueError for a word without a name and a value."""
+    """`--where steps=200 heuristic=random,bald` as options of `load`. ValueError for a word without a name and a
+    value."""
     found: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -77,8 +81,11 @@ def refuse_empty(asked: argparse.Namespace) -> None:
             raise Refused(f"{name} is an empty word: give a value, or leave it out")
 
 
-def table(curves: Curves, target: float | None = None, more_is_better: bool = True, yard: Yardsticks | None = None) -> str:
-    """Mean ± standard deviation at every budget as Markdown, best area first; below them what a trivial prediction reaches."""
+def table(
+    curves: Curves, target: float | None = None, more_is_better: bool = True, yard: Yardsticks | None = None
+) -> str:
+    """Mean ± standard deviation at every budget as Markdown, best area first; below them what a trivial prediction
+    reaches."""
     area = areas(curves)
     order = [str(name) for name in area.mean().sort_values(ascending=not more_is_better, kind="stable").index]
     columns = curves[order[0]].columns
@@ -104,28 +111,39 @@ def spread(values: Float[ndarray, " runs"], write: Callable[[float], str] = "{:.
 
 
 def _needed(runs: pd.DataFrame, target: float, more_is_better: bool) -> str:
-    """Mean ± standard deviation of the labels that runs need, as a bound where some begin at the target or never get there."""
+    """Mean ± standard deviation of the labels that runs need, as a bound where some begin at the target or never get
+    there."""
     needed = np.array([labels_needed(runs.columns, row, target, more_is_better) for row in runs.to_numpy(np.float64)])
     early, never = int((needed <= runs.columns[0]).sum()), int(np.isinf(needed).sum())
     mean = np.minimum(needed, runs.columns[-1]).mean()
     if early and never:
         return f"unknown ({early} at once and {never} never, of {len(needed)})"
     if early or never:
-        return f"≤ {mean:.1f} ({early} of {len(needed)} at once)" if early else f"> {mean:.1f} ({never} of {len(needed)} never)"
+        return (
+            f"≤ {mean:.1f} ({early} of {len(needed)} at once)"
+            if early
+            else f"> {mean:.1f} ({never} of {len(needed)} never)"
+        )
     return spread(needed, "{:.1f}".format)
 
 
 def versus(curves: Curves, baseline: str, more_is_better: bool = True) -> str:
-    """Each strategy against the baseline as Markdown, then the verdict: areas paired by run, labels saved on the way to what the
-    baseline reaches with the last budget (95 % paired bootstrap)."""
+    """Each strategy against the baseline as Markdown, then the verdict: areas paired by run, labels saved on the way to
+    what the baseline reaches with the last budget (95 % paired bootstrap)."""
     area = areas(curves)
-    found = pairwise(area, baseline, more_is_better).sort_values("difference", ascending=not more_is_better, kind="stable")
+    found = pairwise(area, baseline, more_is_better).sort_values(
+        "difference", ascending=not more_is_better, kind="stable"
+    )
     head = [f"against `{baseline}`", "runs", "difference of area", "better / equal / worse"]
     head += ["p", "p, Holm", "labels saved", "95 % interval"]
     lines = [head, ["---"] * len(head)]
     for r in found.to_dict("records"):
         s = label_saving(curves, str(r["a"]), baseline, np.random.default_rng(0), higher_is_better=more_is_better)
-        cells = [str(r["n"]), f"{r['difference']:+.3f} ± {number(r['std'])}", f"{r['wins']} / {r['ties']} / {r['losses']}"]
+        cells = [
+            str(r["n"]),
+            f"{r['difference']:+.3f} ± {number(r['std'])}",
+            f"{r['wins']} / {r['ties']} / {r['losses']}",
+        ]
         cells += [f"{r['p']:.3g}", f"{r['p_holm']:.3g}", saved(s["saving"]), interval(s["low"], s["high"], saved)]
         lines.append([f"`{r['a']}`".replace("|", "\\|"), *cells])
     return f"{markdown(lines)}\n\n{verdict(area, baseline, higher_is_better=more_is_better)}"
@@ -142,18 +160,29 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="classify, segment or detect")
     parser.add_argument("--dataset")
     parser.add_argument("--metric", help="the runs' own main metric by default")
-    parser.add_argument("--where", nargs="+", action="extend", default=[], metavar="OPTION=VALUE", help="only runs with these options")
-    parser.add_argument("--by", nargs="+", action="extend", default=[], metavar="OPTION", help="divide strategies by an option's values")
+    parser.add_argument(
+        "--where", nargs="+", action="extend", default=[], metavar="OPTION=VALUE", help="only runs with these options"
+    )
+    parser.add_argument(
+        "--by", nargs="+", action="extend", default=[], metavar="OPTION", help="divide strategies by an option's values"
+    )
     parser.add_argument("--newest", action="store_true", help="of equal runs take the newest, instead of refusing them")
 
 
 def chosen_runs(asked: argparse.Namespace, records: Records) -> pd.DataFrame:
     """The frame of those of the records that the arguments choose, strategies divided as asked."""
     where = chosen_options(asked.where)
-    clash = [name for name in where if name in ("source", "task", "dataset", "command", "statuses", "ids", "newest", "metrics")]
+    clash = [
+        name
+        for name in where
+        if name in ("source", "task", "dataset", "command", "statuses", "ids", "newest", "metrics")
+    ]
     if clash:
         raise Refused(f"--where {clash[0]}=...: this is no option of a run; use --task, --dataset or --newest")
-    return only_study(load(records, task=asked.task, dataset=asked.dataset, newest=asked.newest, **where), list(dict.fromkeys(asked.by)))
+    return only_study(
+        load(records, task=asked.task, dataset=asked.dataset, newest=asked.newest, **where),
+        list(dict.fromkeys(asked.by)),
+    )
 
 
 def main() -> None:
@@ -177,7 +206,10 @@ def main() -> None:
         curves, what = curves_of(frame, metric), "labelled images"
         if asked.costs:
             picks = load_picks(records, ids=frame["run_id"].unique().tolist())
-            curves, what = over_cost(curves, costs_of(frame, picks, read_costs(Path(asked.costs)))), "cost of the labels"
+            curves, what = (
+                over_cost(curves, costs_of(frame, picks, read_costs(Path(asked.costs)))),
+                "cost of the labels",
+            )
         more, yard = higher_is_better(metric), yardsticks(records, frame, metric)
         full = "" if yard.full is None else f"All labels with the same training: {yard.full:.3f} ({yard.full_count})."
         said = [full, told(frame.attrs["copies"]), *about_yardsticks(curves, yard, more)]

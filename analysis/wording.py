@@ -8,32 +8,25 @@ from collections.abc import Callable
 
 import numpy as np
 
-LOWER_IS_BETTER = frozenset(
-    "hd95 object_hausdorff nll ece train_loss train_seconds test_seconds query_seconds loader_share".split()
-)
-UNITS = {"hd95": "px", "object_hausdorff": "px", "nll": "nats", "train_seconds": "s", "test_seconds": "s", "query_seconds": "s"}
+from experiments.measures.table import unit_of
+
 PLAIN = {"±": "+-", "–": "-", "−": "-", "≤": "<=", "≥": ">=", "“": '"', "”": '"', "’": "'", "…": "..."}
-
-
-def direction_and_unit(metric: str) -> tuple[bool, str]:
-    """Whether more of a metric is better, and its unit, '' for shares: all that `analysis` knows of a metric is asked here."""
-    name = metric.removeprefix("mc_")
-    return name not in LOWER_IS_BETTER, UNITS.get(name, "")
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is better; distances, losses and times are the others."""
-    return direction_and_unit(metric)[0]
 
 
 def with_unit(metric: str) -> str:
     """The name of a metric as an axis or a sentence has it."""
-    unit = direction_and_unit(metric)[1]
-    return metric.replace("_", " ") + (f", {unit}" if unit else "")
+    unit = unit_of(metric)
+    return metric.replace("_", " ") + (f" ({unit})" if unit else "")
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def say(text: str) -> None:
-    """Print, with plainer signs where the terminal has no others (Latin-1, ASCII), and quietly where nobody reads on (`| head`)."""
+    """Print, with plainer signs where the terminal has no others (Latin-1, ASCII), and quietly where nobody reads on
+    (`| head`)."""
     encoding = sys.stdout.encoding or "utf-8"
     shown = "".join(sign if _has(encoding, sign) else PLAIN.get(sign, "?") for sign in text)
     try:
@@ -67,7 +60,8 @@ def interval(low: float, high: float, write: Callable[[float], str] = number) ->
 
 
 def labels(value: float, first: float, last: float) -> str:
-    """A number of labels; inf is more than the last budget, and where a curve begins at its target nobody knows how few would do."""
+    """A number of labels; inf is more than the last budget, and where a curve begins at its target nobody knows how few
+    would do."""
     return f"> {last:g}" if np.isinf(value) else f"≤ {first:g}" if value <= first else f"{value:.0f}"
 
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import errno
+import glob
+import json
 import os
-from collections.abc import Iterator
+import re
+import tempfile
+import time
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from data.names import Missing, Refused
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what a file system without room answers, for blocks and for inodes alike
+AGAIN = "free some space and start the same command again to continue"
+LEFT = re.compile(r"\..+\.\d+")  # names of the temporary files of `atomic`
+STALE = 3600.0  # s after which a temporary file belongs to a process that was killed
 
 
 class DiskFull(Refused, OSError):
@@ -61,22 +71,93 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Raises DiskFull with one sentence where there is no room; what was there before is kept.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent.glob(f".{glob.escape(path.name)}.*"))
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            yield temporary
+            to_disk(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """DiskFull names `path` where the block finds no room to write it, or what it consists of."""
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        if getattr(error, "errno", None) in FULL or _no_space(path.parent):
-            again = "free some space and start the same command again to continue"
-            raise DiskFull(f"the disk is full while saving {path}; {again}") from error
+        yield
+    except (OSError, RuntimeError) as error:  # torch reports every failed write as RuntimeError
+        unnamed = isinstance(error, RuntimeError)
+        if not isinstance(error, DiskFull) and (_is_full(path.parent) if unnamed else error.errno in FULL):
+            raise DiskFull(f"the disk is full while saving {path}; {AGAIN}") from error
         raise
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on the disk and not only in memory."""
+    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+        return
+    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(opened)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(opened)
 
 
-def _no_space(folder: Path) -> bool:
-    space = os.statvfs(folder)
-    return space.f_bavail * space.f_frsize < 2**16
+def write_sealed(path: Path, content: Any) -> None:
+    """Write plain content as JSON beside its checksum."""
+    crc32 = zlib.crc32(json.dumps(content).encode())
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps({"crc32": crc32, "content": content}))
+
+
+def read_sealed(path: Path) -> Any:
+    """What `write_sealed` wrote; ValueError where the file is damaged."""
+    try:
+        sealed = json.loads(path.read_text())
+        crc32, content = sealed["crc32"], sealed["content"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged") from error
+    if zlib.crc32(json.dumps(content).encode()) != crc32:
+        raise ValueError(f"{path} is damaged")
+    return content
+
+
+def require_writable(option: str, folder: Path) -> None:
+    """Refused where no file can be written into a folder, which need not exist yet; leaves nothing behind."""
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        _write_probe(nearest)
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(f"the disk is full: {option}={str(folder)!r} cannot be written; {AGAIN}") from None
+        reason = "it is a file" if nearest.is_file() else f"{nearest}: {error.strerror}"
+        raise Refused(f"{option}={str(folder)!r} is no folder that can be written ({reason}); name another") from None
+
+
+def sweep(files: Iterable[Path], older_than: float = STALE) -> None:
+    """Remove those of the files that `atomic` left in a process that was killed."""
+    for file in files:
+        try:
+            if LEFT.fullmatch(file.name) and time.time() - file.lstat().st_mtime >= older_than:
+                file.unlink()
+        except OSError:  # gone, or not ours
+            continue
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether the next file has no room, be it for want of blocks, of inodes or of a quota."""
+    try:
+        _write_probe(folder)
+    except OSError as error:
+        return error.errno in FULL
+    return False
+
+
+def _write_probe(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(bytes(2**16))
+        probe.flush()
+        os.fsync(probe.fileno())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from data.names import Refused, require_one_of, suggestion
@@ -33,36 +33,43 @@ class OneOf:
     """One of some names; a function gives them where their table is expensive to import."""
 
     names: Iterable[object] | Callable[[], Iterable[object]]
+    but: Mapping[str, str] = field(default_factory=dict)  # names that people know and that cannot be had, and why
 
     def check(self, name: str, value: Any) -> None:
-        require_one_of(name, value, self.names() if callable(self.names) else self.names)
+        if value in self.but:
+            raise Refused(self.but[value])
+        where, _, option = name.rpartition(": ")
+        require_one_of(option, value, self.names() if callable(self.names) else self.names, where)
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A list of numbers from `low` to `high`: of any length, or of `count`; in any order, or `rising`."""
+    """A list of numbers from `low` to `high`: of any length or `count`, in any order or `rising`, `whole` or not."""
 
     low: float | int
     high: float | int
     count: int = 0
     rising: bool = False
+    whole: bool = False
 
     def check(self, name: str, value: Any) -> None:
-        numbers = [
-            v for v in value if isinstance(v, int | float) and not isinstance(v, bool) and self.low <= v <= self.high
-        ]
+        kind = int if self.whole else int | float
+        numbers = [v for v in value if isinstance(v, kind) and not isinstance(v, bool) and self.low <= v <= self.high]
         ordered = not self.rising or all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
         if len(numbers) < len(value) or not ordered or (self.count and len(numbers) != self.count):
             many = f"{self.count} " if self.count else ""
-            kind = "rising numbers" if self.rising else "numbers"
-            raise Refused(f"{name}={value!r} must be a list of {many}{kind} between {self.low:g} and {self.high:g}")
+            sort = f"{'rising ' if self.rising else ''}{'whole ' if self.whole else ''}numbers"
+            raise Refused(f"{name}={value!r} must be a list of {many}{sort} between {self.low:g} and {self.high:g}")
 
 
 Limit = Between | OneOf | Numbers
 
 
 def check_value(name: str, value: Any, default: Any, limit: Limit | None) -> None:
-    """Refused where the value has not the type of its default or is outside its limit. Where the default is None, so may it be."""
+    """Refused where the value has not the type of its default or is outside its limit.
+
+    A default of None stands for a list that may be left out.
+    """
     kind = list if default is None else type(default)
     if default is None and value is None:
         return
@@ -70,7 +77,14 @@ def check_value(name: str, value: Any, default: Any, limit: Limit | None) -> Non
     number = whole or (isinstance(value, float) and value == value)
     fits = {int: whole, float: number, list: isinstance(value, list | tuple), tuple: isinstance(value, list | tuple)}
     if not fits.get(kind, isinstance(value, kind)):
-        raise Refused(f"{name}={value!r} must be {WORDS[kind]}, like {default!r}")
+        like = "" if default is None else f", like {default!r}"
+        raise Refused(f"{name}={value!r} must be {WORDS[kind]}{like}")
+    for text in [value] if kind is str else list(value) if isinstance(value, dict) else []:
+        if not isinstance(text, str) or not text.isprintable():
+            raise Refused(f"{name}={value!r} must be {WORDS[kind]}, and {text!r} is no text that can be printed")
+        if kind is dict and (text.startswith(("$", "py/", "json://")) or set(text) & set(".=")):
+            rule = "a name of an entry has no '.' or '=', and does not start with '$', 'py/' or 'json://'"
+            raise Refused(f"{name}.{text}: {rule}")
     if limit is not None:
         limit.check(name, value)
 

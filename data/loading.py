@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from data.catalogue import check, loader
-from data.limits import check_value
+from data.limits import Between, check_value
 from data.store import Images
+
+SIZE = Between(8, 4096)  # pixels a side
 
 
 def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None = None, **chosen: Any) -> Images:
@@ -24,7 +26,7 @@ def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None
     size = {option: chosen.pop(option) for option in ("image_size", "scale") if option in chosen}
     check(task, name, chosen)
     if size.get("image_size") is not None:
-        check_value("image_size", size["image_size"], 0, None)
+        check_value("image_size", size["image_size"], 0, SIZE)
     reader = loader(task, name)
     taken = inspect.signature(reader).parameters
     given = {"data_root": Path(data_root), "cache_root": cache_root, **size}

@@ -12,6 +12,8 @@ class Refused(ValueError):
     Scripts show the sentence without a traceback; every other error is a fault of the project and keeps its traceback.
     """
 
+    exit_code = 1  # of a script that ends with it
+
 
 class Missing(Refused, FileNotFoundError):
     """A file or folder that is not there."""
@@ -19,6 +21,12 @@ class Missing(Refused, FileNotFoundError):
 
 class NotFinite(Refused, FloatingPointError):
     """A loss or a score that is no number."""
+
+
+class InProgress(Refused):
+    """A run that another process works on."""
+
+    exit_code = 75  # EX_TEMPFAIL of <sysexits.h>: try again later
 
 
 class Unreachable(Refused, ConnectionError):
@@ -31,9 +39,10 @@ def suggestion(word: object, known: Iterable[object]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def require_one_of(option: str, value: object, known: Iterable[object]) -> None:
-    """Refused with the nearest known name, and all of them, where `value` is none of `known`."""
+def require_one_of(option: str, value: object, known: Iterable[object], where: str = "") -> None:
+    """Refused with the nearest known name, and all of them, where `value` is none of them; `where` may name a line."""
     names = list(known)
     if value not in names:
         listed = ", ".join(map(str, names))
-        raise Refused(f"unknown {option} {value!r}.{suggestion(value, names)} Known: {listed}")
+        before = f"{where}: " if where else ""
+        raise Refused(f"{before}unknown {option} {value!r}.{suggestion(value, names)} Known: {listed}")

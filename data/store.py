@@ -1,15 +1,11 @@
 """One image dataset for all tasks: decoded once into memory-mapped files, shared by every view of it.
 
-A loader yields one `Record` per image; `cached` writes them to `data/cache/` on the first use and maps them on later
-ones.
+A loader yields one `Record` per image; `cached` writes them to `data/cache/` on the first use and maps them later.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +19,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from data.cache import whole_folder
 from data.files import folder_from
 from data.names import Refused
 
 TARGETS = ("class", "class_map", "instance_map", "boxes")
+LAYOUT = 2  # version of the files that `_write` makes: raise it with every change of them
 
 
 class Record(NamedTuple):
@@ -34,8 +32,8 @@ class Record(NamedTuple):
 
     name: str  # unique, as users know it: the file name without folder
     image: ndarray  # (H, W, channels) uint8, channels 1 or 3
-    # "class": () int64 | "class_map", "instance_map": (H, W) uint8 or uint16 | "boxes": (M, 5) xyxy + class, float32
-    target: ndarray
+    target: ndarray  # "class": () int64 | "class_map", "instance_map": (H, W) uint8 or uint16
+    #                  | "boxes": (M, 5) xyxy + class, float32
     group: int = 0  # stratum for splits and the initial set: grade, class; known before labelling
     part: str = "train"  # official part: train, val, test, testA, ...
     patient: str = ""  # images of one patient never fall on both sides of a split made here
@@ -140,15 +138,6 @@ class Images(Dataset):
         return self._patients[self.rows]
 
 
-def source_fingerprint(files: Iterable[Path], *decoding: object) -> str:
-    """Digest of the names, sizes and times of the source files and of whatever else decides the decoded content."""
-    digest = hashlib.sha256(repr(decoding).encode())
-    for file in sorted(files):
-        stat = file.stat()
-        digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
-
-
 def cached(
     dataset: str,
     fingerprint: str,
@@ -158,25 +147,13 @@ def cached(
     total: int | None = None,
     cache_root: Path | None = None,
 ) -> Images:
-    """The dataset from its cache; built from `records()` on the first use.
+    """The dataset from its cache; built from `records()` on the first use, and again where it is damaged.
 
-    The cache is written beside and renamed into place, so that a killed or concurrent build leaves no half of one.
+    `data.cache` says how it is kept whole and how damage is noticed.
     """
     cache_root = cache_root or folder_from("ALIQUOT_CACHE", "data/cache")
-    folder = cache_root / f"{dataset}-{fingerprint}"
-    if not folder.exists():
-        cache_root.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{dataset}-", dir=cache_root))
-        try:
-            _write(building, dataset, records(), total)
-            building.chmod(0o755)  # mkdtemp made it private
-            try:
-                building.rename(folder)
-            except OSError:
-                if not folder.exists():  # else another process finished first: use its files
-                    raise
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+    name = f"{dataset}-{fingerprint}-v{LAYOUT}"
+    folder = whole_folder(cache_root / name, lambda building: _write(building, dataset, records(), total))
     table = json.loads((folder / "table.json").read_text())
     return Images(
         dataset=dataset,

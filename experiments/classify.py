@@ -5,10 +5,13 @@ python experiments/classify.py with pneumonia_quick heuristic=badge run=3  # rea
 python experiments/classify.py print_named_configs                       # what else there is
 """
 
+import signal
 import sys
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that `data` is ours wherever this is started from
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback; later `launch` listens
 
 from sacred import Experiment
 
@@ -20,7 +23,9 @@ from experiments.tracking.options import CLASSIFY
 
 
 def _task():
-    from experiments.tasks.classification import TASK  # torch and all that hangs on it: a refused option need not wait for it
+    from experiments.tasks.classification import (
+        TASK,  # torch and all that hangs on it: a refused option need not wait for it
+    )
 
     return TASK
 

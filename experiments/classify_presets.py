@@ -42,8 +42,8 @@ PRESETS: dict[str, Preset] = {
         },
     ),
     "repeated_digits": (
-        "The redundancy study of BatchBALD (Kirsch et al., 2019, section 4.1) on the built-in digits: every digit four times, the copies "
-        "with a little noise; 20 labels, two of each digit as in the paper (an oracle's start), then 10 at a time, the paper's network and "
+        "The redundancy study of BatchBALD (Kirsch et al., 2019, section 4.1) on the built-in digits: each digit four times, copies "
+        "with a little noise; 20 labels, two of each digit as in the paper (an oracle's start), then 10 at a time, its network and "
         "dropout. For batchbald, bald and random; not MNIST.",
         {
             **{"dataset": "digits", "dataset_options": {"repeat": 4, "noise": 0.1}, "image_size": 16, "dropout": 0.5, "augment": "none"},
@@ -53,7 +53,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "retina_quick": (
         "Grades of diabetic retinopathy, few and imbalanced (RetinaMNIST, 28 pixels), a small network, weighted classes. "
-        "About half a minute on one core; the README has the figures.",
+        "About half a minute on one core; docs/studies.md has the figures.",
         {
             **{"dataset": "retinamnist", "metric": "macro_auroc", "class_weighting": "balanced", "augment": "hflip"},
             **{"n_initial": 30, "n_query": 40, "n_cycles": 6, "steps": 300, "mc_samples": 10, "precision": "float32"},
@@ -61,7 +61,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "pneumonia_quick": (
         "Pneumonia or not in chest radiographs of children (PneumoniaMNIST, 28 pixels), a small network, picks from a random 1000 of the "
-        "pool. About half a minute on one core; the README has the figures.",
+        "pool. About half a minute on one core; docs/studies.md has the figures.",
         {
             **{"dataset": "pneumoniamnist", "metric": "macro_auroc", "augment": "none", "pool_subset": 1000},
             **{"n_initial": 10, "n_query": 20, "n_cycles": 6, "steps": 300, "mc_samples": 10, "precision": "float32"},
@@ -69,7 +69,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "brain_quick": (
         "Three kinds of brain tumour or none in MRI slices at 32 pixels, a small network, picks from a random 1000 of the pool. "
-        "About a minute on one core; the README has the figures.",
+        "About a minute on one core; docs/studies.md has the figures.",
         {
             **{"dataset": "brain_tumor_mri", "image_size": 32, "augment": "hflip", "pool_subset": 1000},
             **{"n_initial": 40, "n_query": 60, "n_cycles": 5, "steps": 500, "mc_samples": 10, "precision": "float32"},

@@ -13,7 +13,8 @@ from sacred.config import ConfigDict
 from sacred.utils import apply_backspaces_and_linefeeds
 
 from data.catalogue import OWN, module_of
-from data.files import folder_from, folder_of
+from data.catalogue import check as check_dataset
+from data.files import folder_from, folder_of, require_writable, under_root
 from data.names import Refused
 from experiments.tracking import declare, launch
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
 SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})  # type: ignore[union-attr]
+NOT_SAID = ("Added new config entry", "Aborted after", "Failed after")  # by Sacred: scripts say what matters themselves
 CONTINUED = ("main", "supervised")  # commands whose runs are continued where they stopped
 
 
@@ -56,12 +58,13 @@ class Script:
         ex.captured_out_filter = apply_backspaces_and_linefeeds  # type: ignore[assignment]
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logger = logging.getLogger(self.name)
-        logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
+        for said_by in (logger, logger.getChild(self.name)):  # the experiment, and its runs
+            said_by.addFilter(lambda record: not record.getMessage().startswith(NOT_SAID))
         ex.logger = logger  # type: ignore[assignment]
         # Sacred lets dictionaries grow only where a function takes them.
         ex.capture(lambda heuristic_options, dataset_options=None, pseudo_thresholds=None: None)
 
-        @ex.main  # type: ignore[reportOptionalCall] - Sacred's decorator is typed as None
+        @ex.main  # type: ignore
         def main(_run):
             """Active learning: label a few images in each cycle, train, test (the default)."""
             return self._simulate(_run)
@@ -76,7 +79,7 @@ class Script:
             """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
             return self._evaluate(_run)
 
-        @ex.command(unobserved=True)
+        @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
         def splits():
             """Write the division of this run as CSV files, to be edited and given back as splits_dir."""
             self._write_splits()
@@ -93,7 +96,7 @@ class Script:
 
     def run(self, command: str = "main", presets: Sequence[str] = (), **typed: Any) -> Run | None:
         """Run a command from Python, with presets and options as on a command line; None where that run was finished before."""
-        chosen = [item for name in presets for item in declare.preset(self.presets, name).items()]
+        chosen = [item for name in presets for item in declare.preset(self.options, self.presets, name).items()]
         values = declare.settle(self.options, chosen, typed)
         return self.start(command, self.titled(values), presets)
 
@@ -109,7 +112,6 @@ class Script:
         meta = {"named_configs": list(presets)}
         sacred: dict[str, Any] = {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
         if command not in (*CONTINUED, "evaluate", "splits"):
-            declare.check(self.options, options)
             return self.ex.run(command, **sacred)
         heuristic = self.check(options)
         checkpoint = self.checkpoint_of(command if command in CONTINUED else "main", options)
@@ -120,26 +122,36 @@ class Script:
             return self._observed(command, sacred)
         with checkpoint.lock():
             state, code = checkpoint.open(options["resume"]), self.code_of(options)
-            if state is not None and checkpoint.is_completed(state):
-                self._name_finished(checkpoint, state, options, code)
-                return None
-            if state is not None:
-                checkpoint.require_same_code(state, code, options["resume"])
-            self.begun = Begun(options, heuristic, checkpoint, state, code)
-            return self._observed(command, sacred)
+            if state is None or not checkpoint.is_completed(state):
+                if state is not None and state.finished_by:
+                    reason = checkpoint.damage_of_record(state)
+                    print(f"The record of run {state.finished_by} is not whole ({reason}); it is made again, untrained.")
+                elif state is not None:
+                    checkpoint.require_same_code(state, code, options["resume"])
+                self.begun = Begun(options, heuristic, checkpoint, state, code)
+                return self._observed(command, sacred)
+        finished = Begun(options, heuristic, checkpoint, state, code)
+        self._name_finished(finished, state, command == "supervised")  # held no longer: others may ask the same
+        return None
 
     def check(self, options: declare.Values) -> Heuristic:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
         declare.check(self.options, options)
         from experiments.tracking.combinations import check_together  # late: needs torch
+        from heuristics.core.fitting import require_given
 
+        check_dataset(self.name, options["dataset"], options["dataset_options"])
+        heuristic = check_together(options)
         definition = self.definition()
-        heuristic = check_together(options, definition.gives(options))
+        require_given(heuristic, definition.gives(options))
+        if options["results_dir"]:
+            require_writable("results_dir", under_root(options["results_dir"]))
         definition.check(options)
         return heuristic
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """The options with the name that figures give the dataset: its own, or that of the user's folder."""
+        """The options, each checked, with the name that figures give the dataset: its own, or that of the user's folder."""
+        declare.check(self.options, options)
         own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
         return {**options, "dataset_title": options["dataset_title"] or own}
 
@@ -173,26 +185,36 @@ class Script:
     def _observed(self, command: str, sacred: Mapping[str, Any]) -> Run:
         from experiments.tracking.recording import observe
 
-        observe(self.ex, runs_folder())
+        files = observe(self.ex, runs_folder())
         try:
-            return self.ex.run(command, **sacred)
+            run = self.ex.run(command, **sacred)
         finally:
             self.begun = None
+        files.require_recorded()
+        return run
 
-    def _name_finished(self, checkpoint: Checkpoint, state: State, options: declare.Values, code: str) -> None:
-        """End quietly where this very run was completed, so that a grid can be started again blindly."""
+    def _name_finished(self, begun: Begun, state: State, supervised: bool) -> None:
+        """End quietly where this very run was completed, so that a grid can be started again blindly.
+
+        Files of it that were lost are written again.
+        """
+        from experiments.finish import write_again
         from experiments.simulation import identity
 
-        checkpoint.require_same_data(state, identity(self.load_splits(options)))
-        curve = checkpoint.runs / state.finished_by / "curve.png"
+        splits = self.load_splits(begun.options)
+        begun.checkpoint.require_same_data(state, identity(splits))
+        curve = begun.checkpoint.record_of(state) / "curve.png"
         print(f"This run was finished before as run {state.finished_by}: {os.path.relpath(curve)}")
-        if state.code != code:
-            print(f"The code has changed since (then {state.code}, now {code}); resume=fresh runs it again.")
+        write_again(begun, self.definition(), splits, state, supervised)
+        if state.code != begun.code:
+            print(f"The code has changed since (then {state.code}, now {begun.code}); resume=fresh runs it again.")
 
     def _simulate(self, run: Run, supervised: bool = False) -> float:
         from experiments.finish import finish, record_row
         from experiments.simulation import identity, simulate
+        from experiments.tracking.processes import warn_of_shared_cores
 
+        warn_of_shared_cores()
         begun, definition = self._require_begun(), self.definition()
         splits = self.load_splits(begun.options)
         if begun.state is not None:
@@ -214,7 +236,6 @@ class Script:
         return row[options["metric"]]
 
     def _write_splits(self) -> None:
-        from data.files import under_root
         from data.splits import table, write_splits
 
         options = self._require_begun().options

@@ -5,10 +5,13 @@ python experiments/detect.py with bccd_quick heuristic=box_entropy run=3  # real
 python experiments/detect.py print_named_configs                        # what else there is
 """
 
+import signal
 import sys
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that `data` is ours wherever this is started from
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback; later `launch` listens
 
 from sacred import Experiment
 
@@ -19,7 +22,9 @@ from experiments.tracking.options import DETECT
 
 
 def _task():
-    from experiments.tasks.detection import TASK  # torch and all that hangs on it: a refused option need not wait for it
+    from experiments.tasks.detection import (
+        TASK,  # torch and all that hangs on it: a refused option need not wait for it
+    )
 
     return TASK
 
@@ -46,7 +51,7 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
     ),
     "bccd_quick": (
         "Red cells, white cells and platelets at a quarter of the size, a small detector from scratch: 10 images, then 3 x 15, "
-        "100 steps each. One to two minutes on one core; the README has the figures. bfloat16 wants a processor that has it "
+        "100 steps each. One to two minutes on one core; docs/studies.md has the figures. bfloat16 wants a processor that has it "
         "(else precision=float32).",
         {
             "dataset": "bccd", "scale": 0.25, "metric": "ap50", "n_initial": 10, "n_query": 15, "n_cycles": 3, "steps": 100,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sacred.run import Run
 
-from data.files import under_root
+from data.files import atomic, under_root
 from data.splits import Splits
 from experiments.learning.devices import precision_of
 from experiments.measures.area import aubc
 from experiments.simulation import Begun
 from experiments.tasks.task import Definition, Trivial
-from experiments.tracking.checkpoints import State
+from experiments.tracking.checkpoints import State, crc32_of, holds
 from experiments.tracking.deliver import (
     CONTENT_TYPES,
     beside_trivial,
@@ -42,15 +44,13 @@ def finish(
     oracle = definition.oracle(options) and not supervised
     noted = {"trivial": {name: value for name, (value, _) in trivial.items()}, "oracle_start": oracle}
     run.info.update(noted | {"precision": precision_of(options)})
-    title = title_of(options, oracle)
-    files = deliver(state, splits, checkpoint.outputs, title, metric, noted["trivial"])
-    files += definition.more_files(state, checkpoint.outputs, options, splits.test)
+    files = write_files(begun, definition, splits, state, trivial, supervised)
     for file in files:
         run.add_artifact(str(file), content_type=CONTENT_TYPES[file.suffix])
-    if options["results_dir"]:
-        stem = f"{'supervised' if supervised else options['heuristic']}_{options['run']}"
-        print(save_result(under_root(options["results_dir"]), stem, column(state, metric)[1]))
+    save_beside(options, state, supervised)
     state.finished_by = str(run._id)
+    state.finished_start = run.start_time.isoformat()  # type: ignore[union-attr] - it has started
+    state.delivered = {file.name: crc32_of(file) for file in files}
     checkpoint.save(state)
     result = aubc(*column(state, metric))
     print_table(state, metric)
@@ -58,6 +58,46 @@ def finish(
     print(beside_trivial(metric, state.curve[-1][metric], trivial))
     print("\n".join(os.path.relpath(stored_folder(run) / file.name) for file in files))
     return result
+
+
+def write_files(
+    begun: Begun, definition: Definition, splits: Splits, state: State, trivial: Trivial, supervised: bool
+) -> list[Path]:
+    """Write what a run delivers into the outputs of its checkpoint; returns all files there, also older pictures."""
+    options, folder = begun.options, begun.checkpoint.outputs
+    title = title_of(options, definition.oracle(options) and not supervised)
+    least = {name: value for name, (value, _) in trivial.items()}
+    files = deliver(state, splits, folder, title, options["metric"], least)
+    return files + definition.more_files(state, folder, options, splits.test)
+
+
+def save_beside(options: Mapping[str, Any], state: State, supervised: bool) -> None:
+    """Keep the main curve in `results_dir` too, where that is asked for."""
+    if options["results_dir"]:
+        stem = f"{'supervised' if supervised else options['heuristic']}_{options['run']}"
+        print(save_result(under_root(options["results_dir"]), stem, column(state, options["metric"])[1]))
+
+
+def write_again(begun: Begun, definition: Definition, splits: Splits, state: State, supervised: bool) -> None:
+    """Write what a finished run delivered and what has been lost or damaged since again, from its state."""
+    checkpoint, folder = begun.checkpoint, begun.checkpoint.record_of(state)
+    lost = checkpoint.lost(state)
+    if lost:
+        trivial = definition.make_task(begun.options, splits.train).trivial(splits.test)
+        made = {file.name: file for file in write_files(begun, definition, splits, state, trivial, supervised)}
+        drawn_once = {n for n, file in made.items() if file.parent != checkpoint.outputs}
+        made = {n: f for n, f in made.items() if n not in drawn_once or holds(f, state.delivered.get(n, crc32_of(f)))}
+        back = [name for name in lost if name in made]
+        for name in back:
+            with atomic(folder / name) as temporary:
+                shutil.copyfile(made[name], temporary)
+            state.delivered[name] = crc32_of(made[name])
+        checkpoint.save(state)
+        if back:
+            print(f"Lost or damaged in {os.path.relpath(folder)} and written again: {', '.join(back)}")
+        if gone := sorted(set(lost) - set(back)):
+            print(f"Lost, and drawn only while a run is going on (resume=fresh runs it again): {', '.join(gone)}")
+    save_beside(begun.options, state, supervised)
 
 
 def print_measured(row: Mapping[str, Any], trivial: Trivial, metric: str) -> None:

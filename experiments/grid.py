@@ -1,14 +1,15 @@
 """A grid of runs: every combination of the values given, each as a process and a command line of its own.
 
-python experiments/grid.py segment with glas_quick heuristic=random,entropy,bald run=0..4            # one after another, here
-python experiments/grid.py segment with glas_quick heuristic=random,entropy,bald run=0..4 --jobs 4   # four at a time
-python experiments/grid.py segment with glas_quick heuristic=random,entropy,bald run=0..4 --print    # only print the command lines
+python experiments/grid.py segment with glas_quick heuristic=random,bald run=0..4            # one after another, here
+python experiments/grid.py segment with glas_quick heuristic=random,bald run=0..4 --jobs 4   # four at a time
+python experiments/grid.py segment with glas_quick heuristic=random,bald run=0..4 --print    # only the command lines
 python experiments/grid.py segment with glas heuristic=random,bald run=0..4 --slurm --gpus 1 --time 240
 
-`a,b,c` and `0..4` (4 included) stand for several values; commas within brackets or quotes do not separate. Names, values and
-combinations of options are checked before anything starts; what depends on the data (that the files are there, that the pool is large
-enough) each run finds out when it has loaded them. Finished runs are named and left alone, what another process works on is left to
-it, and stopped runs continue, so that the same grid can be started again at any time.
+`a,b,c` and `0..4` (4 included) stand for several values; commas within brackets or quotes do not separate. Names,
+values and combinations of options are checked before anything starts; what depends on the data (that the files are
+there, that the pool is large enough) each run finds out when it has loaded them. Finished runs are named and left
+alone, what another process works on is left to it, and stopped runs continue, so that the same grid can be started
+again at any time, and twice at once.
 """
 
 from __future__ import annotations
@@ -24,8 +25,20 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, wherev
 
 from tqdm import tqdm
 
+from data.names import Refused
 from experiments.grids.examining import examined
-from experiments.grids.jobs import Job, Outcome, noting_stops, recorded, require_address, require_storable, run_here, send_rest, table
+from experiments.grids.jobs import (
+    Job,
+    Outcome,
+    noting_stops,
+    recorded,
+    require_address,
+    require_storable,
+    run_here,
+    send_rest,
+    sharing,
+    table,
+)
 from experiments.grids.words import expand, parse
 
 tqdm.monitor_interval = 0  # no thread beside the processes that are started
@@ -51,14 +64,9 @@ def run_grid(jobs: Sequence[Job], options: argparse.Namespace) -> dict[Job, Outc
             resources = Resources(options.partition, options.gpus, options.time, options.cpus, options.jobs or 0)
             run_on_slurm(left, resources, stops, done)
         else:
-            slots = options.jobs or 1
-            threads = int(os.environ.get("OMP_NUM_THREADS", max(1, _cores() // slots)))
-            run_here(left, slots, threads, stops, done)
+            slots = min(options.jobs or 1, len(left) or 1)
+            run_here(left, slots, sharing(slots), stops, done)
     return {job: outcomes[job] or Outcome("finished before") for job in jobs}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _whole(least: int):
@@ -73,17 +81,23 @@ def _whole(least: int):
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line of the grid itself."""
     parser = argparse.ArgumentParser(
-        prog="grid.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-        usage="grid.py SCRIPT [supervised] with [PRESET ...] [OPTION=VALUE,VALUE] [OPTION=FIRST..LAST] [--jobs N] [--print | --slurm]",
-    )  # fmt: skip
-    parser.add_argument("words", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--jobs", type=_whole(1), metavar="N", help="runs at a time: 1 here unless given, all of them on Slurm")
-    parser.add_argument("--print", action="store_true", help="print the command lines of the runs that are not finished, and do no more")
-    parser.add_argument("--slurm", action="store_true", help="submit the runs to Slurm and wait for them")
-    parser.add_argument("--partition", default="", help="with --slurm: partition, else the cluster's default")
-    parser.add_argument("--gpus", type=_whole(0), default=0, metavar="N", help="with --slurm: GPUs of each run (0)")
-    parser.add_argument("--cpus", type=_whole(1), default=2, metavar="N", help="with --slurm: cores of each run (2)")
-    parser.add_argument("--time", type=_whole(1), default=60, metavar="MINUTES", help="with --slurm: until a run is queued again (60)")
+        prog="grid.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        usage="grid.py SCRIPT [supervised] with [PRESET ...] [OPTION=VALUE,VALUE] [OPTION=FIRST..LAST] "
+        "[--jobs N] [--print | --slurm]",
+    )
+    add = parser.add_argument
+    add("words", nargs="+", help=argparse.SUPPRESS)
+    add("--jobs", type=_whole(1), metavar="N", help="runs at a time: 1 here unless given, all of them on Slurm")
+    add("--print", action="store_true", help="print the command lines of the runs that are not finished, and no more")
+    add("--slurm", action="store_true", help="submit the runs to Slurm and wait for them")
+    add("--partition", default="", help="with --slurm: partition, else the cluster's default")
+    add("--gpus", type=_whole(0), default=0, metavar="N", help="with --slurm: GPUs of each run (0)")
+    add("--cpus", type=_whole(1), default=2, metavar="N", help="with --slurm: cores of each run (2)")
+    minutes = "with --slurm: until a run is queued again (60)"
+    add("--time", type=_whole(1), default=60, metavar="MINUTES", help=minutes)
     options = parser.parse_intermixed_args(words)
     for name in ("partition", "gpus", "cpus", "time"):
         if not options.slurm and getattr(options, name) != parser.get_default(name):
@@ -92,7 +106,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a grid; returns 0 if all is finished, 1 if something failed or was refused, 130 if it was stopped or others hold some of it."""
+    """Run a grid; 0 if all is finished, 1 if something failed or was refused, 130 if it was stopped or is shared."""
     options = arguments(words)
     try:
         script, command, described = parse(options.words)
@@ -110,7 +124,7 @@ def main(words: Sequence[str] | None = None) -> int:
                     print(shlex.join(["python", os.path.relpath(job.command[1]), *job.command[2:]]))
             return 0
         outcomes = run_grid(jobs, options)
-    except (ValueError, OSError) as error:
+    except (Refused, OSError) as error:
         print("\n".join(f"Refused: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # while the options are checked; nothing has started

@@ -14,10 +14,11 @@ from numpy import ndarray
 from torch import nn
 from tqdm import tqdm
 
+from data.names import Refused
 from data.splits import Splits
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
-from experiments.learning.labels import FromDataset
+from experiments.learning.labels import Labels
 from experiments.learning.querying import QueryOptions, Selection, query
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.training import fit
@@ -38,7 +39,7 @@ class Study:
     splits: Splits
     heuristic: Heuristic
     query: QueryOptions
-    labels: FromDataset  # who answers
+    labels: Labels  # who answers
     n_cycles: int
     start: str  # cold: from new weights each cycle | warm: from the weights of the cycle before
     metric: str  # what validation maximises
@@ -57,7 +58,7 @@ def active_learning(study: Study, state: State, record: Callable[[Row], None]) -
         record(row)  # a resumed run is complete in itself
     images = WithoutTargets(study.splits.train)
     active = ActiveLearningDataset(images, labelled=state.labelled_map)  # type: ignore[arg-type]
-    model = _model_of(study, state.cycle - 1)
+    model = _model_of(study, state.cycle - 1) if state.cycle <= study.n_cycles else None
     cycles = range(state.cycle, study.n_cycles + 1)
     for cycle in tqdm(cycles, "cycle", study.n_cycles + 1, initial=state.cycle, dynamic_ncols=True):
         labelled, pool = np.flatnonzero(active.labelled), np.flatnonzero(~active.labelled)
@@ -69,9 +70,10 @@ def active_learning(study: Study, state: State, record: Callable[[Row], None]) -
             if answered is None:
                 return state
             row |= asked
+            positions = np.searchsorted(pool, answered)
             state.picks.append(answered)
-            state.scores.append(selection.scores_of_chosen())
-            active.label(np.searchsorted(pool, answered).tolist())  # pool-relative, as baal expects
+            state.scores.append(selection.scores_of(positions))
+            active.label(positions.tolist())  # pool-relative, as baal expects
         record(row)
         state.curve.append(row)
         state.labelled_map = active.labelled_map.copy()
@@ -136,4 +138,7 @@ def _model_of(study: Study, cycle: int) -> nn.Module | None:
     """The model that a finished cycle left, or None before the first."""
     if cycle < 0:
         return None
-    return load_weights(study.task.make_model(), study.checkpoint.model_file(cycle)).eval()
+    try:
+        return load_weights(study.task.make_model(), study.checkpoint.model_file(cycle)).eval()
+    except Refused as error:
+        raise Refused(f"{error}; resume=fresh starts this run again") from None

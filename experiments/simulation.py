@@ -84,7 +84,8 @@ def simulate(
     task = definition.make_task(options, splits.train)
     if state is None:
         state = State(cycle=0, labelled_map=first_labels(task, splits, options, supervised), data=identity(splits))
-    state.code = begun.code
+    if not state.finished_by:  # else nothing is trained: only its record is made again
+        state.code = begun.code
     checkpoint.save(state)  # what an unfinished training belongs to
     watch = definition.draw_picks(options, task, splits.train)
 

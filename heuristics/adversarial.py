@@ -45,9 +45,8 @@ def bim(
     with attacking(model):
         original = images.detach().clone()
         size = original.new_full((len(images),), step * max_steps)
-        active = torch.arange(
-            len(images), device=images.device
-        )  # images still on their way; all below are of these alone
+        # Images still on their way; all below are of these alone.
+        active = torch.arange(len(images), device=images.device)
         before, now = original, original.clone()
         predicted, margin_before = None, original.new_empty(0)
         for turn in range(max_steps + 1):

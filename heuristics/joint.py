@@ -17,10 +17,10 @@ from torch import Tensor
 
 from data.limits import Between
 from data.names import Refused
+from heuristics.core.covering import CHUNK, lazy_greedy
 from heuristics.core.evidence import entropy_of
 from heuristics.core.registry import selector
 from heuristics.core.selecting import select
-from heuristics.submodular import CHUNK, lazy_greedy
 
 # Information below this is rounding of float32 entropies: gains that agree to it are equal.
 TOLERANCE = 1e-6

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from data.limits import Between
 from data.names import Refused
-from heuristics.core.clustering import agglomerate, blocks, check_pool, completed, frame
+from heuristics.core.agglomerating import agglomerate
+from heuristics.core.clustering import blocks, check_pool, completed, frame
 from heuristics.core.evidence import entropy_of
 from heuristics.core.registry import selector
 from heuristics.uncertainty import margin
@@ -102,9 +103,8 @@ def cluster_margin(
     n = len(embeddings)
     if n_query == 0:
         return completed([], n, 0, rng)
-    uncertain = _lowest(
-        -_per_image(margin(probs)), math.ceil(candidates * n_query), rng
-    )  # `margin` is negated: high is uncertain
+    # `margin` is negated: high is uncertain.
+    uncertain = _lowest(-_per_image(margin(probs)), math.ceil(candidates * n_query), rng)
     labels = agglomerate(embeddings, max(round(n / cluster_size), 1), rng, max_exact)[uncertain]
     return uncertain[in_turn(labels, rng)[:n_query]]
 

@@ -7,8 +7,7 @@ stands in for all of them.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -19,92 +18,13 @@ from torch import Tensor
 
 from data.limits import Between, Numbers, OneOf
 from data.names import Refused, suggestion
+from heuristics.core.covering import LAST_BLOCK, cosines, facility_location, nearest, rows_of, sample
 from heuristics.core.evidence import entropy_of
-from heuristics.core.registry import selector
+from heuristics.core.registry import check_for, selector
 from heuristics.core.selecting import select
 
-FIRST_BLOCK, LAST_BLOCK = 8, 256
 MODES = ("rare", "ood", "redundancy")
-# Numbers in one intermediate array: small enough for the cache of a processor core, large enough to hide the cost of a
-# call.
-CHUNK = 2**18
-
-
-def lazy_greedy(
-    bounds: Float[ndarray, " n"],
-    gains_of: Callable[[list[int], float], tuple[Sequence[float], float]],
-    take: Callable[[int], None],
-    n_query: int,
-    rng: np.random.Generator,
-    tolerance: float,
-) -> Int[ndarray, " q"]:
-    """The picks of plain greedy, looking only at candidates whose stale gain could still win (Minoux, 1978).
-
-    The gain of a candidate of a submodular function only falls as the batch grows, so its gain for an earlier, smaller
-    batch is an upper bound. `bounds` are such bounds for the empty batch; `gains_of(candidates, best)` gives the gains
-    for the current batch (or, where they are below `best`, bounds below it) and a slack, the amount by which a gain may
-    exceed a bound (0 where gains are exact); `take(pick)` extends the batch. Gains that agree after rounding to
-    `tolerance` are equal and drawn among at random. Raises ValueError if there are fewer than `n_query` candidates.
-    """
-    if not 0 <= n_query <= len(bounds):
-        raise Refused(f"cannot pick {n_query} images from a pool of {len(bounds)}")
-    ranks = rng.permutation(len(bounds)).tolist()
-    heap = list(zip((-np.round(bounds / tolerance)).tolist(), ranks, range(len(bounds)), strict=True))
-    heapq.heapify(heap)
-    picks: list[int] = []
-    while len(picks) < n_query:
-        fresh: list[tuple[float, int, int]] = []
-        best, slack, block = (
-            np.inf,
-            0.0,
-            FIRST_BLOCK,
-        )  # keys are minus gains in units of the tolerance: smaller is better
-        while heap and heap[0][0] - slack < best:
-            stale = [heapq.heappop(heap) for _ in range(min(block, len(heap)))]
-            gains, slack = gains_of([candidate for _, _, candidate in stale], -best * tolerance)
-            slack = slack / tolerance
-            fresh += [(-round(gain / tolerance), rank, i) for gain, (_, rank, i) in zip(gains, stale, strict=True)]
-            best, block = min(fresh)[0], min(2 * block, LAST_BLOCK)
-        chosen = min(fresh)
-        for entry in fresh:
-            if entry is not chosen:
-                heapq.heappush(heap, entry)
-        picks.append(chosen[2])
-        if len(picks) < n_query:
-            take(chosen[2])
-    return np.array(picks, dtype=np.int64)
-
-
-def facility_location(
-    similarities: Float[Tensor, "n r"],
-    cover: Float[Tensor, " r"],
-    n_query: int,
-    rng: np.random.Generator,
-    bonus: Float[Tensor, " n"] | None = None,
-) -> Int[ndarray, " q"]:
-    """Greedy maximum of sum_r max(cover_r, max_{a in A} s_ar) + sum_{a in A} bonus_a over batches A of `n_query`
-    candidates.
-
-    Every represented image r counts by its similarity to its nearest pick; `cover` is what it has before the first one.
-    Lazy greedy: at worst O(N R) per pick, in practice a few hundred rows of R.
-    """
-    cover = cover.clone()
-    bonus = similarities.new_zeros(len(similarities)) if bonus is None else bonus
-
-    def gains(rows: Tensor, extra: Tensor) -> Tensor:
-        return (rows - cover).clamp_min_(0).sum(1) + extra
-
-    def gains_of(candidates: list[int], best: float) -> tuple[list[float], float]:
-        index = torch.tensor(candidates, device=similarities.device)
-        return gains(similarities[index], bonus[index]).tolist(), 0.0
-
-    def take(pick: int) -> None:
-        torch.maximum(cover, similarities[pick], out=cover)
-
-    block = _rows_of(similarities.shape[1])
-    pairs = zip(similarities.split(block), bonus.split(block), strict=True)
-    bounds = torch.cat([gains(rows, extra) for rows, extra in pairs]).cpu().numpy()
-    return lazy_greedy(bounds, gains_of, take, n_query, rng, tolerance=1e-7 * max(similarities.shape[1], 1))
+NO_QUERY = "similar with mode='ood' needs query_classes, the classes in distribution"
 
 
 @selector
@@ -132,7 +52,7 @@ def fass(
         return np.empty(0, dtype=np.int64)
     kept = select(uncertainty.double().cpu().numpy(), n_candidates, rng)
     candidates = embeddings[torch.from_numpy(kept).to(embeddings.device)]
-    represented = candidates[_sample(n_candidates, n_candidates, max_similarities, rng, embeddings)]
+    represented = candidates[sample(n_candidates, n_candidates, max_similarities, rng, embeddings)]
     similarities = cosines(candidates, represented)
     return kept[facility_location(similarities, similarities.new_zeros(len(represented)), n_query, rng)]
 
@@ -145,7 +65,7 @@ def similar(
     n_query: int,
     rng: np.random.Generator,
     mode: Annotated[str, OneOf(MODES)] = "rare",
-    query_classes: Annotated[Sequence[int] | None, Numbers(0, 10**6)] = None,
+    query_classes: Annotated[Sequence[int] | None, Numbers(0, 10**6, whole=True)] = None,
     eta: Annotated[float, Between(0, 1e9)] = 1.0,
     max_similarities: Annotated[int, Between(1, 2**40)] = 2**24,
 ) -> Int[ndarray, " q"]:
@@ -155,7 +75,7 @@ def similar(
     With s the similarity, A the batch, V the pool, Q the labelled images of `query_classes` and P other labelled
     images:
 
-        rare        information shared with Q (FLQMI): sum_{q in Q} max_{a in A} s_qa + eta sum_{a in A} max_{q in Q} s_aq;
+        rare        what is shared with Q (FLQMI): sum_{q in Q} max_{a in A} s_qa + eta sum_{a in A} max_{q in Q} s_aq;
                     `query_classes` is by default the rarest labelled class
         redundancy  gain given all labelled images (FLCG): sum_{i in V} max(max_{a in A} s_ia - max_{p in P} s_ip, 0)
         ood         conditional mutual information with Q given P, the labelled images of all other classes (FLCMI):
@@ -168,20 +88,29 @@ def similar(
     if mode not in MODES:
         raise Refused(f"unknown mode {mode!r} of similar.{suggestion(mode, MODES)} Known: {', '.join(MODES)}")
     if mode == "redundancy":
-        pool = embeddings[_sample(len(embeddings), len(embeddings), max_similarities, rng, embeddings)]
+        pool = embeddings[sample(len(embeddings), len(embeddings), max_similarities, rng, embeddings)]
         return facility_location(cosines(embeddings, pool), nearest(pool, labelled_embeddings), n_query, rng)
     asked = _query_mask(labelled_targets, query_classes, mode)
     query = labelled_embeddings[asked]
     if mode == "rare":
-        query = query[_sample(len(query), len(embeddings), max_similarities, rng, embeddings)]
+        query = query[sample(len(query), len(embeddings), max_similarities, rng, embeddings)]
         similarities = cosines(embeddings, query)
         return facility_location(
             similarities, similarities.new_zeros(len(query)), n_query, rng, eta * similarities.amax(1)
         )
-    pool = embeddings[_sample(len(embeddings), len(embeddings), max_similarities, rng, embeddings)]
+    pool = embeddings[sample(len(embeddings), len(embeddings), max_similarities, rng, embeddings)]
     similarities = cosines(embeddings, pool)
     torch.minimum(similarities, nearest(pool, query), out=similarities)
     return facility_location(similarities, nearest(pool, labelled_embeddings[~asked]), n_query, rng)
+
+
+@check_for(similar)
+def _check_similar(mode: str, query_classes: Sequence[int] | None, **others: object) -> None:
+    if mode == "ood" and query_classes is None:
+        raise Refused(f"{NO_QUERY}, like heuristic_options.query_classes=[0]")
+    if query_classes is not None and (mode == "redundancy" or not len(query_classes)):
+        means = "means nothing with mode='redundancy'" if mode == "redundancy" else "must name at least one class"
+        raise Refused(f"query_classes={query_classes!r} of similar {means}")
 
 
 @selector
@@ -220,7 +149,7 @@ def glister(
     else:
         raise Refused("glister needs a validation set or, in its place, labelled images; both are empty")
     residuals = probs.scatter_add(1, probs.argmax(1, keepdim=True), probs.new_full((len(probs), 1), -1.0))
-    pool = embeddings[_sample(len(embeddings), len(embeddings), max_similarities, rng, embeddings)]
+    pool = embeddings[sample(len(embeddings), len(embeddings), max_similarities, rng, embeddings)]
     similarities = cosines(embeddings, pool) if diversity else embeddings.new_zeros(len(embeddings), 0)
     cover = similarities.new_zeros(similarities.shape[1])
     covering = similarities.sum(1)  # stale gains of facility location bound the gains for a larger batch from above
@@ -269,7 +198,7 @@ class HeldOut:
         errors /= len(errors)
         weight_gradient, bias_gradient = self.embeddings.T @ errors, errors.sum(0)
         pairs = zip(
-            embeddings.split(_rows_of(embeddings.shape[1])), residuals.split(_rows_of(embeddings.shape[1])), strict=True
+            embeddings.split(rows_of(embeddings.shape[1])), residuals.split(rows_of(embeddings.shape[1])), strict=True
         )
         gains = [(r * (x.to(errors.dtype) @ weight_gradient + bias_gradient)).sum(1) for x, r in pairs]
         return learning_rate * torch.cat(gains)
@@ -280,55 +209,13 @@ class HeldOut:
         self.logits -= learning_rate * kernel[:, None] * residual.to(self.logits.dtype)
 
 
-def cosines(embeddings: Float[Tensor, "n d"], others: Float[Tensor, "r d"]) -> Float[Tensor, "n r"]:
-    """Cosines between all pairs in 0..1, negative ones taken as 0; 0 with an embedding of zeros. Block by block: no
-    copy of either.
-    """
-    dtype = torch.promote_types(embeddings.dtype, torch.float32)
-    found = torch.empty(len(embeddings), len(others), dtype=dtype, device=embeddings.device)
-    directions = _unit(others.to(dtype)).T
-    block = _rows_of(max(embeddings.shape[1], len(others)))
-    for rows, out in zip(embeddings.split(block), found.split(block), strict=True):
-        torch.matmul(_unit(rows.to(dtype)), directions, out=out).clamp_(0, 1)
-    return found
-
-
-def nearest(embeddings: Float[Tensor, "n d"], others: Float[Tensor, "m d"]) -> Float[Tensor, " n"]:
-    """Similarity of each image to the nearest of the others, 0 if there are none."""
-    dtype = torch.promote_types(embeddings.dtype, torch.float32)
-    found = torch.zeros(len(embeddings), dtype=dtype, device=embeddings.device)
-    for block in others.split(_rows_of(len(embeddings))) if len(others) else ():
-        torch.maximum(found, cosines(embeddings, block).amax(1), out=found)
-    return found
-
-
-def _unit(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-
-
-def _rows_of(width: int) -> int:
-    """Rows of `width` numbers that make up one block of work."""
-    return max(1, 16 * CHUNK // max(width, 1))
-
-
-def _sample(
-    n: int, n_candidates: int, max_similarities: int, rng: np.random.Generator, like: Tensor
-) -> Int[Tensor, " r"]:
-    """All of range(n), or as large a random sample as `max_similarities` allows beside `n_candidates`."""
-    size = min(n, max(1, max_similarities // max(n_candidates, 1)))
-    index = np.arange(n) if size == n else np.sort(rng.choice(n, size, replace=False))
-    return torch.from_numpy(index).to(like.device)
-
-
 def _query_mask(targets: Int[Tensor, " l"], query_classes: Sequence[int] | None, mode: str) -> Tensor:
     """Which labelled images make up the query set."""
     found, counts = targets.unique(return_counts=True)
     listed = ", ".join(map(str, found.tolist())) or "none"
     if query_classes is None:
         if mode == "ood":
-            raise Refused(
-                f"similar with mode='ood' needs query_classes, the classes in distribution; labelled classes: {listed}"
-            )
+            raise Refused(f"{NO_QUERY}; labelled classes: {listed}")
         if not len(found):
             raise Refused("similar with mode='rare' needs labelled images for its query set, and there are none")
         return targets == found[counts.argmin()]

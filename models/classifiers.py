@@ -24,9 +24,8 @@ from models.weights import read_state
 # Statistics of ImageNet in 0..1; grey images use the mean over the three channels.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-Trunk = Callable[
-    [int, float, int | None], tuple[nn.Module, int]
-]  # (channels, dropout, image_size) -> trunk, number of features
+# (channels, dropout, image_size) -> trunk, number of features.
+Trunk = Callable[[int, float, int | None], tuple[nn.Module, int]]
 VGG16: list[int | str] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 
 

@@ -30,7 +30,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP
 
 from data.names import Refused, suggestion
 from models.classifiers import MEAN, STD
-from models.weights import read_state
+from models.detector_weights import freeze_start, load_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ def make_detector(
     detector = DETECTORS[name]
     _check(name, detector, num_classes, channels, dropout, score_threshold, max_detections, nms)
     _check_anchors(name, detector, anchor_sizes, anchor_ratios)
-    state = _read_weights(weights, name)
+    whole = {known: entry.published for known, entry in DETECTORS.items()}
+    trunks = {known: entry.trunk.removeprefix("small") for known, entry in DETECTORS.items()}
+    state = read_weights(weights, name, whole, trunks)
     published = weights in ("imagenet", "coco")
     frozen = published or (state is not None and not any(key.endswith("num_batches_tracked") for key in state))
     pyramid = _pyramid(detector, channels, FrozenBatchNorm2d if frozen else nn.BatchNorm2d)
@@ -131,9 +133,9 @@ def make_detector(
     for part in (model.backbone, *([model.rpn.head, after.box_predictor] if detector.two_stage else [model.head])):
         part.register_forward_hook(_in_float32)
     if state is not None:
-        _load(model, state, name, weights)
+        load_weights(model, state, name, weights)
     if published:
-        _freeze_start(model)
+        freeze_start(model)
     if weights == "coco" and detector.family is not FCOS:
         overwrite_eps(model, 0.0)  # these were trained with a batch norm without epsilon
     return model
@@ -283,69 +285,3 @@ def _in_float32(module: nn.Module, inputs: Any, output: Any) -> Any:
     if isinstance(output, tuple | list):
         return tuple(_in_float32(module, inputs, part) for part in output)
     return output.float()
-
-
-def _read_weights(weights: str | Path, name: str) -> dict[str, Tensor] | None:
-    """The state dict that `weights` names, None for "random"."""
-    if weights == "random":
-        return None
-    if weights in ("imagenet", "coco"):
-        return _download(name, str(weights))
-    return read_state(weights, ("random", "imagenet", "coco"))
-
-
-def _download(name: str, weights: str) -> dict[str, Tensor]:
-    """The published weights, with the names that a detector has for them."""
-    source = {n: d.published if weights == "coco" else d.trunk.removeprefix("small") for n, d in DETECTORS.items()}
-    if not source[name]:
-        known = [other for other, published in source.items() if published]
-        raise Refused(
-            f"there are no {weights} weights for {name!r}.{suggestion(name, known)} They exist for {', '.join(known)}"
-        )
-    published = torchvision.models.get_model_weights(source[name])["COCO_V1" if weights == "coco" else "IMAGENET1K_V1"]
-    try:
-        state = published.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise Refused(
-            f"the {weights} weights of {name!r} could not be downloaded from {published.url} ({error})"
-        ) from error
-    if weights == "coco":
-        return state
-    trunk = {
-        key.removeprefix("features."): value
-        for key, value in state.items()
-        if not key.startswith(("fc.", "classifier."))
-    }
-    return {f"backbone.body.{key}": value for key, value in trunk.items() if not key.endswith("num_batches_tracked")}
-
-
-def _load(model: nn.Module, state: dict[str, Tensor], name: str, weights: str | Path) -> None:
-    """Copy a state dict into the model: the trunk alone, or all but last layers that are for other classes."""
-    wanted = model.state_dict()
-    first = next(key for key, value in wanted.items() if value.ndim == 4)
-    if first in state and state[first].shape[1] == 3 != wanted[first].shape[1]:
-        channels = wanted[first].shape[
-            1
-        ]  # a grey picture, repeated over the channels, is seen as it would be in colour
-        state[first] = state[first].sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
-    last = [key for key in wanted if ".box_predictor." in key or ".classification_head.cls_logits." in key]
-    new = last if any(key in state and state[key].shape != wanted[key].shape for key in last) else []
-    for key in new:
-        state.pop(key, None)
-    try:
-        lacking, extra = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise Refused(
-            f"the weights in {str(weights)!r} do not fit {name!r}: {str(error).splitlines()[-1].strip()}"
-        ) from error
-    lacking = [key for key in lacking if key not in new and (weights != "imagenet" or key.startswith("backbone.body."))]
-    if lacking or extra:
-        problem = f"they lack {lacking[0]!r}" if lacking else f"they hold {extra[0]!r}, which it has not"
-        raise Refused(f"the weights in {str(weights)!r} do not fit {name!r}: {problem}; give the file of a {name}")
-
-
-def _freeze_start(model: Any) -> None:
-    """Keep the stem and the first stage of a published trunk as they are."""
-    for key, parameter in model.backbone.body.named_parameters():
-        if key.startswith(("conv1.", "layer1.", "0.", "1.", "2.", "3.")):
-            parameter.requires_grad_(False)

@@ -67,9 +67,8 @@ def _block(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
     )
 
 
-SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
-    "unet": UNet
-}  # name -> (num_classes, channels, width, depth, dropout)
+# Name -> (num_classes, channels, width, depth, dropout).
+SEGMENTERS: dict[str, Callable[..., nn.Module]] = {"unet": UNet}
 
 
 def make_segmenter(

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from baal.bayesian.dropout import MCDropoutModule
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
@@ -33,6 +32,8 @@ def mc_dropout(model: nn.Module) -> Iterator[nn.Module]:
     Raises ValueError where all passes would be equal or some dropout would stay off: no dropout layer, p = 0 in all of
     them, a kind other than Dropout and Dropout2d, a layer that serves at two places, a network in training mode.
     """
+    from baal.bayesian.dropout import MCDropoutModule  # late: it brings torchmetrics
+
     places = _dropout_places(model)
     try:
         with MCDropoutModule(model):

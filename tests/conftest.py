@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = ("classify", "common", "detect", "segment", "simulation", "__init__")  # Sacred reads the source of their option scopes
-CHECKED = ["data", "models", "heuristics", "analysis"]
-CHECKED += [f"experiments.{module.stem}" for module in (ROOT / "experiments").glob("*.py") if module.stem not in SCRIPTS]
-install_import_hook(CHECKED, "beartype.beartype")
+install_import_hook(["data", "models", "heuristics", "experiments", "analysis"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +26,19 @@ def _own_folders(tmp_path, phantom_cache, monkeypatch):
     monkeypatch.setenv("ALIQUOT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("ALIQUOT_CACHE", str(phantom_cache))
     monkeypatch.delenv("ALIQUOT_MONGO", raising=False)
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The figures that were written, to be looked into."""
+    figures, original = [], Figure.savefig
+
+    def savefig(self, *args, **kwargs):
+        figures.append(self)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
 
 
 @pytest.fixture

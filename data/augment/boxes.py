@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from data.augment.images import blurred, jittered
+from data.augment.colours import blurred, jittered
 
 Image = Float[Tensor, "channels h w"]
 Moved = Float[Tensor, "channels h2 w2"]  # of the same size: sides change places only where they are equal

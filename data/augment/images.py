@@ -15,19 +15,13 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
-from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
+from torch.nn.functional import affine_grid, conv2d, grid_sample
+
+from data.augment.colours import blurred, jittered, recoloured, restained, uniform
 
 Images = Float[Tensor, "b channels h w"]
 Masks = Int[Tensor, "b h w"] | None
 PerImage = Float[Tensor, " b"]
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
-YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
-# Optical density in red, green and blue of haematoxylin, eosin and diaminobenzidine (Ruifrok and Johnston, 2001).
-HED_TO_RGB = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]]).T
-HED_TO_RGB = HED_TO_RGB / np.linalg.norm(HED_TO_RGB, axis=0)
-RGB_TO_HED = np.linalg.inv(HED_TO_RGB)
 
 
 def none(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
@@ -45,9 +39,8 @@ def hflip(images: Images, rng: np.random.Generator, masks: Masks = None) -> tupl
 def flips_rot90(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
     """One of the 8 symmetries of the square, all equally likely; of the 4 of the rectangle where H and W differ."""
     square = images.shape[-1] == images.shape[-2]
-    element = rng.integers(
-        8 if square else 4, size=len(images)
-    )  # bits: mirror horizontally, mirror vertically, transpose
+    # Bits: mirror horizontally, mirror vertically, transpose.
+    element = rng.integers(8 if square else 4, size=len(images))
     moved, moved_masks = torch.empty_like(images), None if masks is None else torch.empty_like(masks)
     for which in np.unique(element):
         rows = _rows(element == which, images)
@@ -87,7 +80,7 @@ def histology(images: Images, rng: np.random.Generator, masks: Masks = None) -> 
     """
     images, masks = flips_rot90(images, rng, masks)
     if images.shape[1] == 3:
-        images = _restained(images, _uniform(rng, 0.9, 1.1, images, 3), _uniform(rng, -0.03, 0.03, images, 3))
+        images = restained(images, uniform(rng, 0.9, 1.1, images, 3), uniform(rng, -0.03, 0.03, images, 3))
     images = jittered(images, rng, brightness=0.1, contrast=0.1)
     weight = np.where(rng.random(len(images)) < 0.5, rng.uniform(0, 0.25, len(images)), 0)
     return blurred(images, torch.from_numpy(weight).to(images)), masks
@@ -100,9 +93,8 @@ def randaugment(images: Images, rng: np.random.Generator, masks: Masks = None) -
     black. Colour saturation leaves grey images unchanged.
     """
     for _ in range(2):
-        operation = rng.integers(
-            len(_COLOUR_OPERATIONS) + len(_MATRICES) + 1, size=len(images)
-        )  # the last is the identity
+        # The last operation is the identity.
+        operation = rng.integers(len(_COLOUR_OPERATIONS) + len(_MATRICES) + 1, size=len(images))
         sign = rng.choice([-1.0, 1.0], size=len(images))
         images = images.clone()
         for which, act in enumerate(_COLOUR_OPERATIONS):
@@ -146,14 +138,6 @@ def _rows(chosen: Bool[ndarray, " b"], images: Tensor) -> Int[Tensor, " r"]:
     return torch.from_numpy(np.flatnonzero(chosen)).to(images.device)
 
 
-def _uniform(rng: np.random.Generator, low: float, high: float, images: Images, *shape: int) -> Float[Tensor, " b *s"]:
-    return torch.from_numpy(rng.uniform(low, high, (len(images), *shape))).to(images)
-
-
-def _constant(values: Float[ndarray, "3 3"], images: Images) -> Float[Tensor, "3 3"]:
-    return torch.from_numpy(values).to(images)
-
-
 def _warped(images: Images, masks: Masks, theta: Float[ndarray, "b 2 k"]) -> tuple[Images, Masks]:
     """Sample the batch at theta @ (x, y, 1), or theta @ (x, y): bilinear, masks at the nearest pixel, reflected at the
     borders.
@@ -175,78 +159,16 @@ def _warped(images: Images, masks: Masks, theta: Float[ndarray, "b 2 k"]) -> tup
     return warped, moved[:, 0].round().to(masks.dtype)
 
 
-def jittered(
-    images: Images,
-    rng: np.random.Generator,
-    brightness: float,
-    contrast: float,
-    saturation: float = 0.0,
-    hue: float = 0.0,
-) -> Images:
-    """Change each image's colours by factors drawn from 1 - strength to 1 + strength; hue turns by up to that part of a
-    circle.
-    """
-    bright, contrasted, saturated = (
-        _uniform(rng, 1 - part, 1 + part, images) for part in (brightness, contrast, saturation)
-    )
-    return _recoloured(
-        images, bright, contrasted, saturated, _uniform(rng, -2 * math.pi * hue, 2 * math.pi * hue, images)
-    )
-
-
-def _recoloured(
-    images: Images, brightness: PerImage, contrast: PerImage, saturation: PerImage, hue: PerImage
-) -> Images:
-    """Brightness, contrast about the mean grey, saturation about the grey of each pixel and a turn of hue, as one map
-    of colours.
-
-    All four are affine in the colour (hue as a rotation of the IQ plane of YIQ), so that one matrix per image does them
-    at once.
-    """
-    n, channels = images.shape[:2]
-    luma = images.new_tensor(LUMA) if channels == 3 else images.new_ones(1)
-    grey = images.mean((2, 3)) @ luma
-    offset = (brightness * (1 - contrast) * grey)[:, None, None]
-    gain = (brightness * contrast)[:, None, None]
-    if channels == 1:
-        return torch.addcmul(offset[..., None], images, gain[..., None]).clamp_(0, 1)
-    turn = torch.eye(3, dtype=images.dtype, device=images.device).repeat(n, 1, 1)
-    turn[:, 1, 1] = turn[:, 2, 2] = saturation * hue.cos()
-    turn[:, 1, 2], turn[:, 2, 1] = -saturation * hue.sin(), saturation * hue.sin()
-    matrix = gain * (_constant(YIQ_TO_RGB, images) @ turn @ _constant(RGB_TO_YIQ, images))
-    return torch.baddbmm(offset, matrix, images.flatten(2)).reshape(images.shape).clamp_(0, 1)
-
-
-def _restained(images: Images, scale: Float[Tensor, "b 3"], shift: Float[Tensor, "b 3"]) -> Images:
-    """Scale and shift the amounts of the three stains: affine in the optical density -ln(x), hence one matrix per
-    image.
-    """
-    stains = _constant(HED_TO_RGB, images)
-    matrix = stains @ (scale[:, :, None] * _constant(RGB_TO_HED, images))
-    offset = -(shift @ stains.T)[:, :, None]
-    logarithm = images.clamp(min=1 / 255).log_().flatten(2)
-    return torch.baddbmm(offset, matrix, logarithm).exp_().reshape(images.shape).clamp_(0, 1)
-
-
-def blurred(images: Images, weight: PerImage) -> Images:
-    """Smooth rows and columns by [w, 1 - 2 w, w], a blur of standard deviation sqrt(2 w) pixels, 0 <= w <= 1/4."""
-    for axis, padding in ((2, (0, 0, 1, 1)), (3, (1, 1, 0, 0))):
-        padded = pad(images, padding, mode="replicate")
-        length = images.shape[axis]
-        neighbours = padded.narrow(axis, 0, length) + padded.narrow(axis, 2, length)
-        images = torch.addcmul(images, neighbours.sub_(images, alpha=2), weight[:, None, None, None])
-    return images.clamp_(0, 1)
-
-
 # RandAugment at magnitude 9 of 30: a factor off by 0.27 for the enhancements, 7 bits, threshold 0.7.
 _STRENGTH = 9 / 30
+_SHIFT = 2 * 150 / 331 * _STRENGTH
 
 
 def _enhanced(which: int) -> Callable[[Images, PerImage], Images]:
     def enhance(images: Images, sign: PerImage) -> Images:
         one, factor = torch.ones_like(sign), 1 + 0.9 * _STRENGTH * sign
         brightness, contrast, saturation = (factor if part == which else one for part in range(3))
-        return _recoloured(images, brightness, contrast, saturation, torch.zeros_like(sign))
+        return recoloured(images, brightness, contrast, saturation, torch.zeros_like(sign))
 
     return enhance
 
@@ -278,9 +200,8 @@ def _autocontrasted(images: Images, sign: PerImage) -> Images:
 
 
 def _equalised(images: Images, sign: PerImage) -> Images:
-    from torchvision.transforms.v2.functional import (
-        equalize,
-    )  # pulls in seconds of imports that no other augmentation needs
+    # Late: pulls in seconds of imports that no other augmentation needs.
+    from torchvision.transforms.v2.functional import equalize
 
     return equalize(images)
 
@@ -296,10 +217,8 @@ _COLOUR_OPERATIONS = (
 _MATRICES: tuple[Callable[[float], ndarray], ...] = (
     lambda sign: np.array([[1, 0.3 * _STRENGTH * sign, 0], [0, 1, 0]]),  # shear along x
     lambda sign: np.array([[1, 0, 0], [0.3 * _STRENGTH * sign, 1, 0]]),  # shear along y
-    lambda sign: np.array(
-        [[1, 0, 2 * 150 / 331 * _STRENGTH * sign], [0, 1, 0]]
-    ),  # shift along x, by a part of the width
-    lambda sign: np.array([[1, 0, 0], [0, 1, 2 * 150 / 331 * _STRENGTH * sign]]),  # shift along y
+    lambda sign: np.array([[1, 0, _SHIFT * sign], [0, 1, 0]]),  # shift along x, by a part of the width
+    lambda sign: np.array([[1, 0, 0], [0, 1, _SHIFT * sign]]),  # shift along y
     lambda sign: _rotation(math.radians(30 * _STRENGTH) * sign),
 )
 

@@ -21,7 +21,7 @@ from data.formats.masks import read_mask, require_equal_size
 from data.formats.pictures import Options, Reader, Source, read_image, survey
 from data.formats.pillow import UNREADABLE
 from data.names import Refused
-from data.store import source_fingerprint
+from data.sources import source_fingerprint
 
 __all__ = ["UNREADABLE", "Known", "Options", "Reader", "Source", "fingerprint", "natural", "picture_files"]
 __all__ += ["read_image", "read_mask", "require_equal_size", "require_scale", "shrink", "shrink_mask", "stem_of"]

@@ -24,10 +24,8 @@ from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
-CORNERS = {
-    "pixels": (1.0, 1.0, 0.0, 0.0),
-    "edges": (0.0, 0.0, 0.0, 0.0),
-}  # what to subtract from SIDES for edges counted from 0
+# What to subtract from SIDES for edges counted from 0.
+CORNERS = {"pixels": (1.0, 1.0, 0.0, 0.0), "edges": (0.0, 0.0, 0.0, 0.0)}
 VOC_TREE = """
 voc/   (or the data root itself)
     JPEGImages/a.jpg ...   (any format that Pillow reads)

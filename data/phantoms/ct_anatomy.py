@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from data.phantoms.glands import noise, stamp_ellipses
+from data.phantoms.painting import noise, stamp_ellipses
 
 AIR, LUNG, FAT, WATER, MUSCLE, MARROW, CORTEX, BARIUM = -1000.0, -850.0, -102.0, 8.0, 60.0, 200.0, 620.0, 320.0
 Real = float | int
@@ -96,9 +96,8 @@ class Body:
         """A soft-edged ellipse in body units, whose outline `wobble` makes irregular."""
         cover = np.zeros(self.hu.shape)
         x, y = (int(o + self.unit * c) for o, c in zip(self.origin, (u, v), strict=True))
-        reach = (
-            int(self.unit * (max(a, b) * (1 + 2 * wobble) + 0.12)) + 2
-        )  # coordinates are warped and tilted by up to 0.12
+        # Coordinates are warped and tilted by up to 0.12.
+        reach = int(self.unit * (max(a, b) * (1 + 2 * wobble) + 0.12)) + 2
         window = np.s_[max(0, y - reach) : max(0, y + reach), max(0, x - reach) : max(0, x + reach)]
         du, dv = self.u[window] - u, self.v[window] - v
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -162,9 +161,8 @@ def body(rng: np.random.Generator, size: int) -> Body:
     painted.paint(painted.deeper(0.02), FAT)
     sideways = np.abs(u) / np.maximum(np.hypot(u, v), 0.05)
     bulge = 1 + 0.45 * (sideways - 0.5) + 0.25 * (v > 0) * (1 - sideways)
-    painted.depth = depth - fat * (bulge - 1) * np.clip(
-        1 - depth / 0.35, 0, 1
-    )  # fat is thicker at the flanks and the back
+    # Fat is thicker at the flanks and the back.
+    painted.depth = depth - fat * (bulge - 1) * np.clip(1 - depth / 0.35, 0, 1)
     painted.paint(painted.deeper(fat), MUSCLE + 8 * painted.grain())
     for side in (-1, 1):  # the straight muscles beside the middle of the belly
         straight = painted.ellipse(side * 0.2, 0.03 + fat + 0.6 * muscle - flat, 0.18, 0.75 * muscle, side * 6)

@@ -9,7 +9,6 @@ how well the rare kinds are learnt.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,28 +16,32 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8, UInt16
+from jaxtyping import Float, UInt8, UInt16
 from numpy import ndarray
 from scipy import ndimage
 
 from data.limits import Between
 from data.names import Refused
+from data.phantoms import gland_nuclei, painting
+from data.phantoms.gland_nuclei import rim_nuclei, stroma_nuclei
+from data.phantoms.painting import (
+    GOLDEN,
+    H_AND_E,
+    PARTS,
+    develop,
+    generator_fingerprint,
+    noise,
+    stamp_ellipses,
+)
 from data.store import Images, Record, cached
 
-PARTS = ("train", "test", "prototype")  # the second number of a generator's address
 KINDS = ("common", "counterstain", "pale", "tiny", "huge", "solid")  # all but the first are rare in the pool
 RARE_SHARE = {"train": 0.15, "test": 0.6}
 DUPLICATE_SHARE = {"train": 0.65, "test": 0.0}
 N_PROTOTYPES = 8
-GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 fill 0..1 evenly, however many are taken
 MARGIN = 5  # pixels at size 128: near-duplicates are shifted by up to this much
-# Optical density per colour channel of one unit of stain.
-H_AND_E = np.array(
-    [[0.62, 0.71, 0.34], [0.13, 0.86, 0.38]]
-)  # between Ruifrok & Johnston (2001) and Macenko et al. (2009)
-BLUE_AND_BROWN = np.array(
-    [[0.72, 0.58, 0.36], [0.27, 0.57, 0.78]]
-)  # the brown is diaminobenzidine (Ruifrok & Johnston, 2001)
+# The brown is diaminobenzidine (Ruifrok & Johnston, 2001).
+BLUE_AND_BROWN = np.array([[0.72, 0.58, 0.36], [0.27, 0.57, 0.78]])
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def glands(
     for name, value, least in (("n_pool", n_pool, 1), ("n_test", n_test, 1), ("size", size, 32)):
         if value < least:
             raise Refused(f"{name}={value} of the phantom must be at least {least}")
-    digest = generator_fingerprint([Path(__file__)], n_pool, n_test, size, seed)
+    sources = [Path(module) for module in (painting.__file__, gland_nuclei.__file__, __file__)]
+    digest = generator_fingerprint(sources, n_pool, n_test, size, seed)
     records = partial(_records, n_pool, n_test, size, seed)
     return cached("phantom", digest, "instance_map", ("background", "gland"), records, n_pool + n_test, cache_root)
 
@@ -78,13 +82,6 @@ def phantom(
 ) -> Images:
     """The built-in dataset of segment.py: `glands` at `size` pixels a side."""
     return glands(n_pool, n_test, size, cache_root=cache_root)
-
-
-def generator_fingerprint(sources: list[Path], *arguments: object) -> str:
-    """Digest of the text of the generating modules and of their arguments: a changed generator never reads an old
-    cache.
-    """
-    return hashlib.sha256(repr((arguments, [file.read_text() for file in sources])).encode()).hexdigest()[:16]
 
 
 def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]:
@@ -112,53 +109,6 @@ def _records(n_pool: int, n_test: int, size: int, seed: int) -> Iterator[Record]
 def _popularity(n: int) -> Float[ndarray, " n"]:
     weights = 1 / np.sqrt(np.arange(1, n + 1))
     return weights / weights.sum()
-
-
-def noise(
-    rng: np.random.Generator, shape: tuple[int, int], length: float, stretch: float = 1.0, angle: float = 0.0
-) -> Float[ndarray, "h w"]:
-    """Smooth periodic Gaussian noise, mean 0 and variance 1.
-
-    `length` is the correlation length in pixels, `stretch` makes it that many times longer along `angle` (radians from
-    the x axis).
-    """
-    fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
-    along, across = fx * np.cos(angle) + fy * np.sin(angle), fy * np.cos(angle) - fx * np.sin(angle)
-    transfer = np.exp(-2 * (np.pi * length) ** 2 * ((stretch * along) ** 2 + across**2))
-    transfer[0, 0] = 0
-    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * transfer, shape)
-    return field / field.std()
-
-
-def stamp_ellipses(
-    canvas: Float[ndarray, "h w"],
-    centres: Float[ndarray, "m 2"],
-    axes: Float[ndarray, "m 2"],
-    angles: Float[ndarray, " m"],
-    heights: Float[ndarray, " m"],
-) -> None:
-    """Draw soft-edged ellipses (centres y x, semi-axes and edges in pixels, angle of the first axis) into `canvas` by
-    maximum.
-    """
-    if len(centres) == 0:
-        return
-    reach = int(np.ceil(axes.max())) + 1
-    offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
-    corner = np.floor(centres).astype(int)
-    y, x = corner[:, :1] + offsets[0], corner[:, 1:] + offsets[1]
-    dy, dx = y - centres[:, :1], x - centres[:, 1:]
-    cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    radius = np.hypot((dx * cos + dy * sin) / axes[:, :1], (dy * cos - dx * sin) / axes[:, 1:])
-    cover = np.clip((1 - radius) * axes.min(1)[:, None] + 0.5, 0, 1) * heights[:, None]
-    seen = (cover > 0) & (y >= 0) & (y < canvas.shape[0]) & (x >= 0) & (x < canvas.shape[1])
-    np.maximum.at(canvas, (y[seen], x[seen]), cover[seen])
-
-
-def develop(
-    amounts: Float[ndarray, "stains h w"], stains: Float[ndarray, "stains rgb"], white: float = 245.0
-) -> Float[ndarray, "h w rgb"]:
-    """Colour of light that passed the stains, 0..255: white * 10^-(amounts . stains), Beer-Lambert's law per channel."""
-    return white * np.power(10.0, -np.einsum("shw,sc->hwc", amounts, stains))
 
 
 def _scene(rng: np.random.Generator, kind: str, group: int, size: int) -> Scene:
@@ -232,9 +182,8 @@ def _paint(
     """Amounts of haematoxylin and eosin of the tissue whose glands are `ids`."""
     shape = ids.shape
     grown, shrunk = ndimage.maximum_filter(ids, 3), ndimage.minimum_filter(ids, 3)
-    depth = (
-        np.asarray(ndimage.distance_transform_edt((ids > 0) & (grown == shrunk))) / scale
-    )  # 0 outside and on borders between glands
+    # 0 outside and on borders between glands.
+    depth = np.asarray(ndimage.distance_transform_edt((ids > 0) & (grown == shrunk))) / scale
     outside = np.asarray(ndimage.distance_transform_edt(ids == 0)) / scale
     h, e, white = _stroma(rng, outside, scale)
 
@@ -260,9 +209,9 @@ def _paint(
     h, e = h + fade * (cell_h - h), e + fade * (cell_e - e)
 
     nuclei = np.zeros(shape)
-    _rim_nuclei(rng, nuclei, depth, inside, kind, group, scale, rim[ids], lumen)
+    rim_nuclei(rng, nuclei, depth, inside, kind, group, scale, rim[ids], lumen)
     nuclei *= keep
-    _stroma_nuclei(rng, nuclei, outside, white, group, scale)
+    stroma_nuclei(rng, nuclei, outside, white, group, scale)
     h = h * (1 - 0.5 * nuclei) + nuclei * (0.72 + 0.10 * grain)
     e = e * (1 - 0.3 * nuclei)
     blur = scale * rng.uniform(0.45, 0.85)
@@ -294,65 +243,6 @@ def _stroma(
     h = (0.07 + 0.02 * cellular) * (1 - white) + 0.01
     e = (0.34 + 0.09 * fibres + 0.05 * cellular) * (1 - 0.92 * white) + 0.01
     return h, e, white
-
-
-def _sparse_maxima(rng: np.random.Generator, where: Bool[ndarray, "h w"], spacing: float) -> Int[ndarray, "m 2"]:
-    """Random pixels of `where` (y x), no two within `spacing` / 2 of each other along both axes."""
-    height = np.where(where, rng.random(where.shape), -1.0)
-    return np.argwhere(where & (height == ndimage.maximum_filter(height, max(1, round(spacing)))))
-
-
-def _rim_nuclei(
-    rng: np.random.Generator,
-    nuclei: Float[ndarray, "h w"],
-    depth: Float[ndarray, "h w"],
-    inside: Bool[ndarray, "h w"],
-    kind: str,
-    group: int,
-    scale: float,
-    rim: Float[ndarray, "h w"],
-    lumen: Float[ndarray, "h w"],
-) -> None:
-    """Nuclei of the epithelium: upright in one row along the border in regular glands, stratified and askew in
-    irregular ones.
-    """
-    small = 0.75 if kind == "tiny" else 1.0
-    rows = inside & (lumen < 0.1) & (depth > 1.8 * small)
-    rows &= True if kind == "solid" else depth < rim * (1.5 if group else 0.8)
-    gaps = noise(rng, depth.shape, 6 * scale) > (0.9 if group else 1.9)  # where the rim is disrupted
-    at = _sparse_maxima(rng, rows & ~gaps, scale * small * rng.uniform(4, 5.5))
-    slope = np.array(np.gradient(ndimage.gaussian_filter(depth, 1.5 * scale)))[:, at[:, 0], at[:, 1]]
-    askew = rng.normal(0, 0.7 if group else 0.2, len(at))
-    long = scale * small * rng.uniform(2.3, 3.3, len(at))
-    axes = np.stack([long, long * rng.uniform(0.5, 0.75, len(at))], 1)
-    stamp_ellipses(
-        nuclei, at.astype(float), axes, np.arctan2(slope[0], slope[1]) + askew, rng.uniform(0.75, 1.0, len(at))
-    )
-
-
-def _stroma_nuclei(
-    rng: np.random.Generator,
-    nuclei: Float[ndarray, "h w"],
-    outside: Float[ndarray, "h w"],
-    white: Float[ndarray, "h w"],
-    group: int,
-    scale: float,
-) -> None:
-    """Spindle nuclei of fibroblasts everywhere, round lymphocytes in patches."""
-    free = (outside > 1.5) & (white < 0.3)
-    patch = noise(rng, free.shape, 10 * scale)
-    spindles = _sparse_maxima(rng, free, scale * rng.uniform(9, 16))
-    crowd = _sparse_maxima(rng, free & (patch > rng.uniform(0.8, 3.0)), 4 * scale)
-    n, m = len(spindles), len(crowd)
-    axes = np.concatenate(
-        [
-            np.stack([rng.uniform(2.2, 4.2, n), rng.uniform(0.9, 1.4, n)], 1),
-            np.repeat(rng.uniform(1.3, 1.9, (m, 1)), 2, 1),
-        ]
-    )
-    angles = np.concatenate([rng.normal(rng.uniform(0, np.pi), 0.7, n), np.zeros(m)])
-    heights = rng.uniform(0.55, 1.0, n + m)
-    stamp_ellipses(nuclei, np.concatenate([spindles, crowd]).astype(float), scale * axes, angles, heights)
 
 
 def _photograph(

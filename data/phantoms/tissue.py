@@ -19,8 +19,8 @@ from numpy import ndarray
 
 from data.limits import Between
 from data.names import Refused
-from data.phantoms import glands
-from data.phantoms.glands import GOLDEN, H_AND_E, PARTS, develop, generator_fingerprint, noise, stamp_ellipses
+from data.phantoms import painting
+from data.phantoms.painting import GOLDEN, H_AND_E, PARTS, develop, generator_fingerprint, noise, stamp_ellipses
 from data.store import Images, Record, cached
 
 Amounts = tuple[ndarray, ndarray]  # haematoxylin and eosin, (H, W) each
@@ -52,7 +52,7 @@ def tissue(
     for name, value, least in (("n_pool", n_pool, 1), ("n_test", n_test, 1), ("size", size, 16)):
         if value < least:
             raise Refused(f"{name}={value} of the tissue phantom must be at least {least}")
-    digest = generator_fingerprint([Path(glands.__file__), Path(__file__)], n_pool, n_test, size, seed)
+    digest = generator_fingerprint([Path(painting.__file__), Path(__file__)], n_pool, n_test, size, seed)
     records = partial(_records, n_pool, n_test, size, seed)
     return cached("phantom_tissue", digest, "class", CLASSES, records, n_pool + n_test, cache_root)
 

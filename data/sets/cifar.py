@@ -46,7 +46,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def cifar10(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """CIFAR-10, 32 x 32 RGB, parts 'train' and 'test': its Python batches if there are any, else one folder per class."""
+    """CIFAR-10, 32 x 32 RGB, in 'train' and 'test': its Python batches if there are any, else one folder per class."""
     root = find_root(data_root, ["cifar10", "cifar10_jpg", "CIFAR10"], [BATCHES, "train"], TREE)
     if not (root / BATCHES).is_dir():
         return cifar10_folders(root, image_size, cache_root)

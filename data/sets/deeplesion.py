@@ -26,16 +26,8 @@ from data.limits import OneOf
 from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images, Record, cached
 
-LESION_TYPES = (
-    "bone",
-    "abdomen",
-    "mediastinum",
-    "liver",
-    "lung",
-    "kidney",
-    "soft_tissue",
-    "pelvis",
-)  # 1 to 8 in the table
+# 1 to 8 in the table.
+LESION_TYPES = ("bone", "abdomen", "mediastinum", "liver", "lung", "kidney", "soft_tissue", "pelvis")
 PARTS = {"1": "train", "2": "val", "3": "test"}
 WINDOWS = {"lung": (-1500.0, 500.0), "soft_tissue": (-175.0, 275.0), "bone": (-500.0, 1300.0)}  # HU
 SOURCES = ("official", "samples_8bit")

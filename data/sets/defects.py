@@ -182,7 +182,7 @@ def _surfaces(table: Path) -> Iterator[tuple[str, int]]:
                     f"{table} has no column {column!r}, only {', '.join(columns)}.{suggestion(column, columns)}"
                 )
         for row in reader:
-            require_one_of(f"line {reader.line_num} of {table}: label", row["label"], SURFACES)
+            require_one_of("label", row["label"], SURFACES, f"line {reader.line_num} of {table}")
             yield row["file"], SURFACES.index(row["label"])
 
 

@@ -38,7 +38,7 @@ TREE = """
 isic2020/
     trainval_split.csv   test_split.csv   (columns image_name, target, and patient_id where known)
     or train.csv, the original (columns image_name, patient_id, target); a fifth of its patients becomes the test part
-    train/ISIC_0015719.jpg ...   (or ISIC_2020_Training_JPEG/train/, jpeg/train/; smaller copies in train_256/ come first)
+    train/ISIC_0015719.jpg ...   (or ISIC_2020_Training_JPEG/train/, jpeg/train/; copies in train_256/ come first)
 """
 
 

@@ -39,11 +39,18 @@ def examine(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
     keys = {words: run_key(name, options[words]) for words in lines}
     _refuse_equal(keys, "are one and the same run: leave one of them out")
     copies = {words: run_key(name, {**options[words], "run": 0}) for words in lines}
-    _refuse_equal(copies, "differ in `run` alone, and not in seed, data or first labels: they are one run; leave `seed` to follow `run`")
+    alike = "differ in `run` alone, and not in seed, data or first labels: they are one run"
+    _refuse_equal(copies, f"{alike}; leave `seed` to follow `run`")
     start = (sys.executable, str(ROOT / "experiments" / f"{script}.py"), *([] if command == "main" else [command]))
     runs = folder_from("ALIQUOT_RUNS", "runs")
     return [
-        Job(key, words, (*start, *(["with", *words] if words else [])), runs, _is_finished(made, command, options[words]))
+        Job(
+            key,
+            words,
+            (*start, *(["with", *words] if words else [])),
+            runs,
+            _is_finished(made, command, options[words]),
+        )
         for words, key in keys.items()
     ]
 
@@ -64,14 +71,15 @@ def _refuse_equal(keys: Mapping[Line, str], sentence: str) -> None:
 
 
 def _is_finished(script: Any, command: str, options: dict[str, Any]) -> bool:
-    """Whether this run was completed on the data that are there now. What is wrong with it otherwise is for the run itself to say."""
-    from experiments.simulation import identity
+    """Whether this run was completed on the data that are there now; what else is wrong the run itself will say."""
+    from experiments.tracking.checkpoints import data_digest
 
     checkpoint = script.checkpoint_of(command, options)
     try:
         state = checkpoint.load() if options["resume"] != "fresh" else None
-        if state is None or not checkpoint.is_completed(state):
+        if state is None or not checkpoint.is_completed(state) or checkpoint.lost(state):
             return False
-        return state.data == identity(script.load_splits(options))
+        splits = script.load_splits(options)
+        return state.data == data_digest(splits.train, splits.val, splits.test)
     except (Refused, OSError):
         return False

@@ -1,31 +1,34 @@
-"""Runs as processes: start a command line with a log, keep several going on this machine, and tell how they ended."""
+"""Runs as processes: start a command line with a log of its own, keep several going here, and tell how they ended.
+
+How a run ended is judged by its exit code and its record, and why by what it told (`tracking.telling`), never by the
+text of a log, which holds progress bars and what libraries print.
+"""
 
 from __future__ import annotations
 
-import ctypes
+import glob
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
-from data.names import Refused
+from data.names import InProgress, Refused
+from experiments.tracking import processes
+from experiments.tracking.processes import KILLED, STOPPED, STOPS
+from experiments.tracking.telling import VARIABLE, heard
 
 GRACE = 60.0  # s that a run has to save itself once it is asked to stop
 AWAY = 30_000  # ms that the end of a grid waits for a MongoDB that is away
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-STOPPED = frozenset({130, *(-number for number in STOPS)})  # how a run ends that was asked to stop
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 ENDS = ("completed", "finished before", "failed", "interrupted", "in another process", "not started", "in the queue")
 
 
@@ -45,9 +48,15 @@ class Job:
         return " ".join(self.words) or "(defaults)"
 
     @property
-    def log(self) -> Path:
-        """Everything that the process prints."""
-        return self.runs / "grid" / f"{self.key}.log"
+    def place(self) -> Path:
+        """What the files of its processes are called, up to their endings."""
+        return self.runs / "grid" / self.key
+
+    @property
+    def logs(self) -> list[Path]:
+        """Everything that its processes printed, one file for each attempt, the newest last."""
+        found = self.place.parent.glob(f"{glob.escape(self.key)}.*.log")
+        return sorted(found, key=lambda file: int(file.suffixes[-2][1:]))
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Outcome:
     result: float | None = None
     run: str = ""  # number of the stored run
     reason: str = ""  # of a failure, or who holds the run
+    log: Path | None = None  # of the process that ended so
 
 
 def recorded(job: Job, status: str) -> Outcome | None:
@@ -77,28 +87,31 @@ def recorded(job: Job, status: str) -> Outcome | None:
         return None
 
 
-def judge(job: Job, code: int, seconds: float | None) -> Outcome:
-    """How a process ended, by its exit code and its own record."""
+def judge(job: Job, code: int, seconds: float | None, log: Path) -> Outcome:
+    """How a process ended, by its exit code, its own record and what it told."""
     if code == 0:
-        return recorded(job, "completed") or Outcome("failed", seconds, reason="it ended without a completed run")
+        ended = recorded(job, "completed")
+        return ended or Outcome("failed", seconds, reason="it ended without a completed run", log=log)
     if code in STOPPED:
-        return Outcome("interrupted", seconds)
-    if code == -signal.SIGKILL:
-        return Outcome("failed", seconds, reason="killed by SIGKILL, often for lack of memory")
-    reason = last_error(job.log)
-    if code == 1 and reason.startswith("Refused: this run is already in progress"):  # Checkpoint.hold
-        return Outcome("in another process", seconds, reason=reason)
-    return Outcome("failed", seconds, reason=reason)
+        return Outcome("interrupted", seconds, log=log)
+    if code == KILLED:
+        return Outcome("failed", seconds, reason="killed by SIGKILL, often for lack of memory", log=log)
+    status = "in another process" if code == InProgress.exit_code else "failed"
+    return Outcome(status, seconds, reason=heard(told_by(log)).get("reason") or last_words(log), log=log)
 
 
-def last_error(log: Path) -> str:
-    """The last line of a log that looks like `ValueError: ...`, or else its last line."""
+def told_by(log: Path) -> Path:
+    """Where the run that writes this log tells its reasons."""
+    return log.with_suffix(".json")
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log, for a run that could tell nothing."""
     try:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         lines = []
-    errors = [line for line in lines if re.match(r"(?!warning:)[A-Za-z_][\w.]*: ", line)]
-    return (errors or lines or ["it left no log"])[-1]
+    return f"exited without a reason; last words: {lines[-1]}" if lines else "it left no log"
 
 
 def table(outcomes: Mapping[Job, Outcome]) -> str:
@@ -112,47 +125,43 @@ def table(outcomes: Mapping[Job, Outcome]) -> str:
         what = " ".join(job.words[i] for i in varying) or job.title
         lines.append(f"{end.status:<18}{seconds:>9}{result:>10}{end.run or '-':>6}  {what}".rstrip())
         lines += [f"    {end.reason}"] if end.reason else []
-        lines += [f"    {os.path.relpath(job.log)}"] if end.status == "failed" and os.path.isfile(job.log) else []
+        lines += [f"    {os.path.relpath(end.log)}"] if end.status == "failed" and end.log else []
     counts = Counter(end.status for end in outcomes.values())
     lines.append(", ".join(f"{counts[status]} {status}" for status in ENDS if counts[status]))
     return "\n".join(lines)
 
 
 def require_storable(runs: Path) -> None:
-    """ValueError where this folder of runs takes no files: one that may not be written to, or a full disk."""
+    """Refused where this folder of runs takes no files: one that may not be written to, or a full disk."""
     try:
         runs.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=runs) as file:
             file.write(bytes(4096))
     except OSError as error:
-        raise Refused(f"runs cannot be stored in {runs} ({error.strerror}); ALIQUOT_RUNS names another folder") from error
+        raise Refused(
+            f"runs cannot be stored in {runs} ({error.strerror}); ALIQUOT_RUNS names another folder"
+        ) from error
 
 
-def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen:
-    """Start a command line that appends to its log, in a process group of its own that dies with this process."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "a") as output:
+def start(command: Sequence[str], place: Path, environment: Mapping[str, str]) -> tuple[subprocess.Popen, Path]:
+    """Start a command line with a log of its own, the next free of PLACE.1.log, PLACE.2.log, ...; returns both."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    log, output = _new_log(place)
+    with output:
         output.write(f"$ {shlex.join(command)}\n")
         output.flush()
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment}, preexec_fn=_ending_with(os.getpid()),
-        )  # fmt: skip
+        return processes.start(command, output, {**environment, VARIABLE: str(told_by(log).resolve())}), log
 
 
-def _ending_with(parent: int) -> Callable[[], None] | None:
-    """What a child does first on Linux: ask for SIGTERM at the death of `parent`, however that comes. Elsewhere None."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def ask() -> None:
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm's warning to a whole job, which is for the process above
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before it could be asked
-            os._exit(130)
-
-    return ask
+def _new_log(place: Path) -> tuple[Path, IO[str]]:
+    """Two grids that start the same run at the same time get two logs."""
+    number = 1
+    while True:
+        log = place.with_name(f"{place.name}.{number}.log")
+        try:
+            return log, open(log, "x")
+        except FileExistsError:
+            number += 1
 
 
 @contextmanager
@@ -167,27 +176,44 @@ def noting_stops() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def run_here(jobs: Sequence[Job], slots: int, threads: int, stops: Sequence[int], done: Callable[[Job, Outcome], None]) -> None:
-    """Run jobs on this machine, `slots` at a time with `threads` threads each; `done` hears of every end.
+def sharing(slots: int) -> dict[str, str]:
+    """Environment of runs that share this machine: cores / slots threads each, which sleep while they wait.
 
-    As soon as `stops` holds a signal, running jobs are asked to save themselves and the others are not started; a second signal, or
-    GRACE seconds, ends them at once. No process is left behind. One that cannot be started has failed, and the others go on.
+    Threads spin by default, on cores that the other runs want. What the user has set stays.
     """
-    waiting, running = deque(jobs), dict[subprocess.Popen, tuple[Job, float]]()
+    wanted = {"OMP_NUM_THREADS": str(max(1, processes.cores() // slots))}
+    wanted |= {"OMP_WAIT_POLICY": "PASSIVE"} if slots > 1 else {}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def run_here(
+    jobs: Sequence[Job],
+    slots: int,
+    environment: Mapping[str, str],
+    stops: Sequence[int],
+    done: Callable[[Job, Outcome], None],
+) -> None:
+    """Run jobs on this machine, `slots` at a time; `done` hears of every end.
+
+    As soon as `stops` holds a signal, running jobs are asked to save themselves and the others are not started; a
+    second signal, or GRACE seconds, ends them at once. No process is left behind. One that cannot be started has
+    failed, and the others go on.
+    """
+    waiting, running = deque(jobs), dict[subprocess.Popen, tuple[Job, float, Path]]()
     asked_at = 0.0
     try:
         while running or (waiting and not stops):
             while waiting and len(running) < slots and not stops:
                 job = waiting.popleft()
                 try:
-                    process = start(job.command, job.log, {"OMP_NUM_THREADS": str(threads)})
-                    running[process] = job, time.monotonic()
+                    process, log = start(job.command, job.place, environment)
+                    running[process] = job, time.monotonic(), log
                 except OSError as error:
                     done(job, Outcome("failed", reason=f"it could not be started ({error})"))
             for process in [p for p in running if p.poll() is not None]:
-                job, began = running.pop(process)
-                code = 130 if stops and process.returncode == -signal.SIGKILL else process.returncode
-                done(job, judge(job, code, time.monotonic() - began))
+                job, began, log = running.pop(process)
+                code = 130 if stops and process.returncode == KILLED else process.returncode
+                done(job, judge(job, code, time.monotonic() - began, log))
             if stops and not asked_at:
                 asked_at = time.monotonic()
                 for process in running:
@@ -201,34 +227,36 @@ def run_here(jobs: Sequence[Job], slots: int, threads: int, stops: Sequence[int]
         done(job, Outcome("not started"))
 
 
+def _kill(running: Iterable[subprocess.Popen]) -> None:
+    for process in running:
+        if process.poll() is None:
+            processes.kill(process)
+
+
 def send_rest(jobs: Sequence[Job]) -> None:
     """Send to MongoDB what runs could not because it was away when they ended; waits AWAY ms for it to come back."""
+    url = os.environ.get("ALIQUOT_MONGO")
+    if not url or not any("mongo" in heard(told_by(log)) for job in jobs for log in job.logs):
+        return
     from pymongo.errors import PyMongoError
 
-    from analysis.sync import to_database
-    from experiments.tracking.mongo import LACKS, open_database
+    from experiments.tracking.mongo import open_database
+    from experiments.tracking.sync import to_database
 
-    url = os.environ.get("ALIQUOT_MONGO")
-    if not url or not any(LACKS in job.log.read_text(errors="replace") for job in jobs if job.log.exists()):
-        return
     try:
-        print("MongoDB was away when runs ended; sending what it lacks:", to_database(jobs[0].runs, open_database(url, AWAY)))
-    except (PyMongoError, OSError, ValueError, KeyboardInterrupt):
-        print("MongoDB lacks parts of these runs; their files are complete, and `python -m analysis.sync` sends them later.")
+        report = to_database(jobs[0].runs, open_database(url, AWAY))
+        print("MongoDB was away when runs ended; sending what it lacks:", report)
+    except (PyMongoError, OSError, Refused, KeyboardInterrupt):
+        later = "their files are complete, and `python -m analysis.sync` sends them later"
+        print(f"MongoDB lacks parts of these runs; {later}.")
 
 
 def require_address() -> None:
-    """ValueError where ALIQUOT_MONGO is no address, which runs would say only after all their imports."""
+    """Refused where ALIQUOT_MONGO is no address, which runs would say only after all their imports."""
     if url := os.environ.get("ALIQUOT_MONGO"):
         from experiments.tracking.mongo import open_database
 
         try:
             open_database(url, AWAY).client.close()
-        except ValueError as error:
+        except Refused as error:
             raise Refused(f"ALIQUOT_MONGO is {error}") from error
-
-
-def _kill(running: Mapping[subprocess.Popen, object]) -> None:
-    for process in running:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Runs as jobs of a Slurm cluster, through submitit. A job that is pre-empted or out of time is queued again and continues."""
+"""Runs as jobs of a Slurm cluster, through submitit. One that is pre-empted or out of time is queued again."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.files import ROOT
 from data.names import Refused
-from experiments.grids.jobs import STOPPED, Job, Outcome, judge, last_error, recorded, start
+from experiments.grids.jobs import Job, Outcome, judge, last_words, recorded, start
+from experiments.tracking.processes import STOPPED
 
-ROOT = Path(__file__).resolve().parent.parent
 MOST_TIMEOUTS = 20  # times that a job that is out of time is queued again
 PATIENCE = 600.0  # s that a job that was told to stop waits for Slurm to take it away
 
@@ -33,51 +34,59 @@ class Resources:
 
 
 class Attempt:
-    """What runs on the node: the command line as a process. submitit pickles it and calls `checkpoint` before a job's time is up."""
+    """What runs on the node: the command line as a process.
+
+    submitit pickles it, and calls `checkpoint` before a job's time is up.
+    """
 
     def __init__(self) -> None:
         self.pid = 0
 
-    def __call__(self, command: Sequence[str], log: Path, cpus: int) -> int:
-        """Run to the end; returns the exit code."""
-        if int(os.environ.get("SLURM_RESTART_COUNT", "0")):  # queued again: what was begun anew goes on from where it is
+    def __call__(self, command: Sequence[str], place: Path, cpus: int) -> tuple[int, Path]:
+        """Run to the end; returns the exit code and the log."""
+        if int(os.environ.get("SLURM_RESTART_COUNT", "0")):  # queued again: what was begun anew goes on
             command = [word for word in command if word != "resume=fresh"]
-        process = start(command, log, {"OMP_NUM_THREADS": str(cpus)})
+        process, log = start(command, place, {"OMP_NUM_THREADS": str(cpus)})
         self.pid = process.pid
         code = process.wait()
-        if code in STOPPED:  # Slurm is taking the job away; one that ended by itself first would count as done and not come back
+        if code in STOPPED:  # Slurm takes the job away; one that ended by itself first would not come back
             time.sleep(PATIENCE)
-        return code
+        return code, log
 
-    def checkpoint(self, command: Sequence[str], log: Path, cpus: int) -> Any:
+    def checkpoint(self, command: Sequence[str], place: Path, cpus: int) -> Any:
         """Let the run save itself, and say how to go on."""
         from submitit.helpers import DelayedSubmission
 
         os.kill(self.pid, signal.SIGTERM)
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # this interrupts process.wait() above, whose lock is held
-        return DelayedSubmission(Attempt(), command, log, cpus)
+        os.waitid(
+            os.P_PID, self.pid, os.WEXITED | os.WNOWAIT
+        )  # this interrupts process.wait() above, whose lock is held
+        return DelayedSubmission(Attempt(), command, place, cpus)
 
 
 def require_slurm() -> None:
-    """ValueError where this machine cannot submit jobs."""
+    """Refused where this machine cannot submit jobs."""
     if shutil.which("sbatch") is None:
-        raise Refused("--slurm needs the commands of Slurm (sbatch, squeue), which this machine has not; use --jobs 2 to run here")
+        lacks = "--slurm needs the commands of Slurm (sbatch, squeue), which this machine has not"
+        raise Refused(f"{lacks}; use --jobs 2 to run here")
     try:
         import submitit  # noqa: F401
     except ImportError:
         raise Refused("--slurm needs the package submitit: pip install submitit") from None
 
 
-def run_on_slurm(jobs: Sequence[Job], resources: Resources, stops: Sequence[int], done: Callable[[Job, Outcome], None]) -> None:
-    """Submit jobs as one array and wait for them; `done` hears of every end. A signal in `stops` ends the waiting, not the jobs.
+def run_on_slurm(
+    jobs: Sequence[Job], resources: Resources, stops: Sequence[int], done: Callable[[Job, Outcome], None]
+) -> None:
+    """Submit jobs as one array and wait for them; `done` hears of every end.
 
-    A job that an earlier call submitted and that is still queued is waited for, not submitted again. Raises ValueError with Slurm's
-    own sentence where it takes no jobs.
+    A signal in `stops` ends the waiting, not the jobs. A job that an earlier call submitted and that is still queued is
+    waited for, not submitted again. Raises Refused with Slurm's own sentence where it takes no jobs.
     """
     queued = _queue()
     if queued is None:
         raise Refused("squeue does not answer: is the controller of Slurm up?")
-    tickets = {job: job.log.with_suffix(".slurm") for job in jobs}
+    tickets = {job: job.place.with_name(f"{job.key}.slurm") for job in jobs}
     ids = {job: ticket.read_text() for job, ticket in tickets.items() if ticket.exists()}
     waiting = {job: number for job, number in ids.items() if number in queued}
     if waiting:
@@ -99,7 +108,9 @@ def run_on_slurm(jobs: Sequence[Job], resources: Resources, stops: Sequence[int]
         done(job, Outcome("in the queue"))
     if waiting:
         ids_left = " ".join(sorted(waiting.values()))
-        print(f"The jobs stay in the queue and the same command waits for them again. To cancel them: scancel {ids_left}")
+        print(
+            f"The jobs stay in the queue and the same command waits for them again. To cancel them: scancel {ids_left}"
+        )
 
 
 def _submit(jobs: Sequence[Job], resources: Resources) -> list[str]:
@@ -112,15 +123,16 @@ def _submit(jobs: Sequence[Job], resources: Resources) -> list[str]:
     wanted: dict[str, Any] = {"job_name": "aliquot", "time": resources.minutes, "cpus_per_task": resources.cpus}
     wanted |= {"partition": resources.partition} if resources.partition else {}
     wanted |= {"gpus_per_node": resources.gpus} if resources.gpus else {}
-    own_path = f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}"  # wherever the grid was started from
-    executor.update_parameters(
-        **wanted, setup=[own_path], array_parallelism=resources.at_once or len(jobs), additional_parameters={"requeue": True}
+    own_path = (
+        f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}"  # wherever the grid was started from
     )
+    wanted |= {"setup": [own_path], "array_parallelism": resources.at_once or len(jobs)}
+    executor.update_parameters(**wanted, additional_parameters={"requeue": True})
     for job in jobs:
-        job.log.parent.mkdir(parents=True, exist_ok=True)
+        job.place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with executor.batch():
-            handles = [executor.submit(Attempt(), job.command, job.log, resources.cpus) for job in jobs]
+            handles = [executor.submit(Attempt(), job.command, job.place, resources.cpus) for job in jobs]
     except Exception as error:  # submitit's own, whose message holds the command and the answer of sbatch
         answer = [line for line in str(error).splitlines() if "error:" in line]
         raise Refused(f"Slurm took no job: {(answer or [str(error)])[-1].strip()}") from error
@@ -143,7 +155,13 @@ def _ended(job: Job, number: str) -> Outcome:
 
     handle = submitit.SlurmJob(_folder(job), number)
     if handle.paths.result_pickle.exists() and handle.exception() is None:
-        return judge(job, handle.result(), None)
-    finished = None if "resume=fresh" in job.words else recorded(job, "completed")  # anew: an older record proves nothing
-    reason = last_error(job.log if job.log.exists() else handle.paths.stderr)
-    return finished or Outcome("failed", reason=f"job {number} ended without an answer ({handle.paths.stderr}); last words: {reason}")
+        code, log = handle.result()
+        return judge(job, code, None, log)
+    if "resume=fresh" not in job.words and (
+        finished := recorded(job, "completed")
+    ):  # anew: an older one proves nothing
+        return finished
+    log = job.logs[-1] if job.logs else handle.paths.stderr
+    return Outcome(
+        "failed", reason=f"job {number} ended without an answer ({handle.paths.stderr}); {last_words(log)}", log=log
+    )

@@ -18,9 +18,11 @@ NUMBER = r"\s*[-+.]?\d[\d.e+-]*\s*"
 
 
 def split_values(text: str) -> list[str]:
-    """Split at commas that stand in no bracket and no quotes; ValueError where one is left open or a value is empty."""
+    """Split at commas that stand in no bracket and no quotes; Refused where one is left open or a value is empty."""
     pieces, closing = [""], list[str]()
-    for token in re.findall(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|.""", text, re.DOTALL):  # a whole quotation or one letter
+    for token in re.findall(
+        r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|.""", text, re.DOTALL
+    ):  # a whole quotation or one letter
         if token in ("'", '"'):
             raise Refused(f"{text!r} lacks a closing {token}")
         if token == "," and not closing:
@@ -47,7 +49,8 @@ def values_of(word: str) -> list[str]:
     for piece in split_values(text):
         whole = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", piece)
         if whole is None and re.fullmatch(rf"{NUMBER}\.\.[^/]*|[^/]*\.\.{NUMBER}", piece):
-            raise Refused(f"{name}={piece} is no range: write whole numbers on both sides, like {name}=0..4, and text in quotes")
+            right = f"write whole numbers on both sides, like {name}=0..4, and text in quotes"
+            raise Refused(f"{name}={piece} is no range: {right}")
         if whole is None:
             values.append(piece)
             continue
@@ -61,14 +64,15 @@ def values_of(word: str) -> list[str]:
 
 
 def expand(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """Every combination of the values of all words; the last word changes fastest. ValueError for an option that is given twice."""
+    """Every combination of the values of all words; the last word changes fastest. Refused for one given twice."""
     given: dict[str, list[str]] = {}
     for name, equals, text in (word.partition("=") for word in words):
         if equals:
             given.setdefault(name.strip(), []).append(text)
     for name, texts in given.items():
         if len(texts) > 1:
-            raise Refused(f"{name} is given {len(texts)} times; write all its values at once: {name}={','.join(texts)}")
+            at_once = f"{name}={','.join(texts)}"
+            raise Refused(f"{name} is given {len(texts)} times; write all its values at once: {at_once}")
     columns = [values_of(word) for word in words]
     count = math.prod(map(len, columns))
     if count > MOST:
@@ -77,7 +81,7 @@ def expand(words: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def parse(words: Sequence[str]) -> tuple[str, str, list[str]]:
-    """Script, command and the words after `with`. Raises ValueError with the nearest name."""
+    """Script, command and the words after `with`. Raises Refused with the nearest name."""
     end = words.index("with") if "with" in words else len(words)
     script, command, *more = [*words[:end], "main"]
     script = Path(script).stem  # experiments/segment.py is segment
@@ -87,5 +91,3 @@ def parse(words: Sequence[str]) -> tuple[str, str, list[str]]:
         hint = suggestion(command, COMMANDS) if "with" in words else " Presets and options come after the word `with`."
         raise Refused(f"unknown command {command!r}.{hint} Known: {', '.join(COMMANDS)}")
     return script, command, list(words[end + 1 :])
-
-

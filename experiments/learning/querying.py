@@ -16,8 +16,7 @@ from data.store import Images
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
 from heuristics.core import aggregating
-from heuristics.core.evidence import MC
-from heuristics.core.registry import Heuristic
+from heuristics.core.registry import MC, Heuristic
 from heuristics.core.selecting import select
 from heuristics.core.two_stage import second_stage, shortlist
 
@@ -60,11 +59,15 @@ class Selection:
             return {}
         return {f"score_{name}": float(getattr(np, name)(self.scores)) for name in ("mean", "std", "min", "max")}
 
-    def scores_of_chosen(self) -> list[float]:
+    def scores_of(self, positions: Int[ndarray, " p"]) -> list[float]:
+        """The scores at these positions in the pool; empty for strategies that give none."""
         if self.scores is None:
             return []
         score_of = dict(zip(self.considered.tolist(), self.scores.tolist(), strict=True))
-        return [score_of[c] for c in self.chosen.tolist()]
+        return [score_of[position] for position in positions.tolist()]
+
+    def scores_of_chosen(self) -> list[float]:
+        return self.scores_of(self.chosen)
 
 
 def query(

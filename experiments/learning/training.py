@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import time
 import warnings
 from collections.abc import Callable
@@ -21,9 +20,12 @@ from data.threads import ordered_map
 from experiments.learning.batches import Batch, TrainingBatches
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.recipe import OPTIMIZERS, Recipe, autocast
+from experiments.learning.weights import BROKEN
+from models.weights import read_file
 
 READ_EVERY = 20  # steps between readings of the loss: each waits for the device
-BROKEN = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError)
+PARTS = ("model", "optimizer", "scaler")  # what has a state dict
+KEPT = ("step", "best", "best_model", "stale", "losses", "seconds", "waited")
 
 
 class Training:
@@ -52,10 +54,9 @@ class Training:
         self.unread.clear()
 
     def save(self, file: Path, cycle: int) -> None:
-        kept = ("step", "best", "best_model", "stale", "losses", "seconds", "waited")
-        states = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "scaler")}
+        states = {name: getattr(self, name).state_dict() for name in PARTS}
         with atomic(file) as temporary:
-            torch.save({"cycle": cycle, **states, **{name: getattr(self, name) for name in kept}}, temporary)
+            torch.save({"cycle": cycle, **states, **{name: getattr(self, name) for name in KEPT}}, temporary)
 
     @classmethod
     def resumed(cls, model: nn.Module, recipe: Recipe, file: Path | None, cycle: int) -> Training:
@@ -67,17 +68,18 @@ class Training:
             return cls(model, recipe)
         untouched = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         try:
-            saved = torch.load(file, map_location="cpu", weights_only=True)  # load_state_dict moves it to the device
+            saved = read_file(file)  # load_state_dict moves it to the device
             training = cls(model, recipe)
-            if saved.pop("cycle") == cycle:
-                for name in ("model", "optimizer", "scaler"):
-                    getattr(training, name).load_state_dict(saved.pop(name))
-                training.__dict__.update({name: saved[name] for name in saved.keys() & training.__dict__.keys()})
+            if saved["cycle"] == cycle:
+                for name in PARTS:
+                    getattr(training, name).load_state_dict(saved[name])
+                training.__dict__.update({name: saved[name] for name in KEPT})
                 if not isinstance(training.step, int) or len(training.losses) > training.step:
                     raise Refused("steps and losses disagree")
             return training
         except BROKEN:
-            warnings.warn(f"{file} cannot be read and is dropped; cycle {cycle} is trained from its first step", stacklevel=3)
+            dropped = f"{file} cannot be used and is dropped"
+            warnings.warn(f"{dropped}; cycle {cycle} is trained from its first step", stacklevel=3)
             file.unlink(missing_ok=True)
             model.load_state_dict(untouched)
             return cls(model, recipe)
@@ -92,10 +94,11 @@ def fit(
     validate: Callable[[nn.Module], float] | None = None,
     save_to: Path | None = None,
 ) -> dict[str, float]:
-    """Train the model in place; returns the loss of the last tenth of the steps, seconds and the share spent waiting for batches.
+    """Train the model in place; returns the loss of the last tenth of the steps, seconds and the share spent waiting.
 
-    `before_step` sees the model before each step: a mean teacher follows what the step before has changed. With `validate` (higher is
-    better) the weights of the best validation are kept. With `save_to` unfinished training is saved there every `recipe.save_every` seconds and taken up again.
+    `before_step` sees the model before each step: a mean teacher follows what the step before has changed. With
+    `validate` (higher is better) the weights of the best validation are kept. With `save_to` unfinished training is
+    saved there every `recipe.save_every` seconds and taken up again.
     Raises NotFinite at a loss that is not finite, naming the step and the images.
     """
     recipe = batches.recipe

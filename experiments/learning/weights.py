@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -10,8 +9,10 @@ from torch import nn
 
 from data.files import atomic
 from data.names import Missing, Refused
+from models.weights import read_file
 
-BROKEN = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError)
+# what load_state_dict raises for content of another form
+BROKEN = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 
 
 def save_weights(model: nn.Module, file: Path) -> None:
@@ -24,13 +25,11 @@ def load_weights(model: nn.Module, file: Path) -> nn.Module:
     """Put saved weights into a model and return it; Refused names the file where they do not fit or cannot be read."""
     if not file.is_file():
         raise Missing(f"there is no file of weights {file}")
-    try:
-        saved = torch.load(file, map_location=next(model.parameters()).device, weights_only=True)
-    except BROKEN:
-        raise Refused(f"{file} is damaged, or no file of weights that this project saved") from None
+    saved = read_file(file, next(model.parameters()).device)
     try:
         model.load_state_dict(saved)
     except BROKEN as error:
         reason = str(error).splitlines()[0]
-        raise Refused(f"{file} holds no weights that fit this model ({reason}); use the options it was trained with") from None
+        way_out = "use the options it was trained with"
+        raise Refused(f"{file} holds no weights that fit this model ({reason}); {way_out}") from None
     return model

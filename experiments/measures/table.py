@@ -23,10 +23,10 @@ SEGMENTATION = {
     "dice": Measure(1, "", "mean over images of the mean Dice of their foreground classes"),
     "dice_pooled": Measure(1, "", "Dice of all pixels of the test set together"),
     "iou": Measure(1, "", "mean over images of the mean intersection over union"),
-    "hd95": Measure(-1, "pixels", "95th percentile of the distance between boundaries (Hausdorff)"),
+    "hd95": Measure(-1, "px", "95th percentile of the distance between boundaries (Hausdorff)"),
     "object_f1": Measure(1, "", "F1 of found objects (GlaS challenge)"),
     "object_dice": Measure(1, "", "Dice of matched objects, weighted by area (GlaS challenge)"),
-    "object_hausdorff": Measure(-1, "pixels", "Hausdorff distance of matched objects, weighted by area (GlaS challenge)"),
+    "object_hausdorff": Measure(-1, "px", "Hausdorff distance of matched objects, weighted by area (GlaS challenge)"),
 }
 CLASSIFICATION = {
     "accuracy": Measure(1, "", "share of correct predictions"),

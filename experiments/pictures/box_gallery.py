@@ -1,4 +1,5 @@
-"""A picture of what one cycle of a detection run chose to label: each image with its true boxes, and beside it with what was found."""
+"""A picture of what one cycle of a detection run chose to label: each image with its true boxes, and beside it with
+what was found."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ from data.names import Refused
 from experiments.pictures.canvas import GREY, INK, PHOTO_DPI, rounded, score_histogram, write_figure
 from experiments.pictures.gallery import shortened
 
+CHANGES_NO_RESULT = True
+
 MAX_PICTURES, COLUMNS = 12, 2
 LEAST_SCORE, MOST_BOXES = 0.3, 20  # of the detections that are drawn
 PANEL, TALLEST = 2.8, 1.25  # width of an image in inches, as all sizes below, and its height at most, in widths
@@ -29,9 +32,14 @@ POINT = 1 / 72
 LINE, RIM, TAG = 1.2, 0.5, 5.5  # of a box, of the darkness on either side of it, of the letters above it; in points
 ROOM = (LINE + 2 * RIM) * POINT  # around an image for the lines of boxes at its border
 DARK = "#1A1A1A"
-# Classes 0, 1, ...: with a dark rim they stand out from stained and from grey tissue, and from each other with any colour vision
+# Classes 0, 1, ...: with a dark rim they stand out from stained and grey tissue, and from each other for all eyes
 BOX_COLOURS = ("#00E5C8", "#F0E442", "#D55E00", "#FFFFFF", "#0072B2", "#CC79A7", "#E69F00", "#009E73")
-DOTTED = {"color": "#E6E6E6", "linewidth": 0.8, "linestyle": (0, (1, 2)), "path_effects": [withStroke(linewidth=1.4, foreground=DARK)]}
+DOTTED = {
+    "color": "#E6E6E6",
+    "linewidth": 0.8,
+    "linestyle": (0, (1, 2)),
+    "path_effects": [withStroke(linewidth=1.4, foreground=DARK)],
+}
 
 
 class PickedPicture(TypedDict):
@@ -56,13 +64,15 @@ def save_box_gallery(
     title: str,
     classes: Sequence[str],
 ) -> Path:
-    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then a grid of the images, best first.
+    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then a grid of the images,
+    best first.
 
-    Each image stands there twice: with its true boxes, and with the detections (at most 20, with a score of 0.3 or more, which is written
-    above the box) and the proposals they came from. Boxes have the colour of their class; where more than 8 `classes` (the foreground's)
-    share the colours, its name is written as well. The first 12 images are drawn; where `n_picked` is more, the title says so.
-    `scores_pool` (N,) holds the picked ones too; without any, the histogram is left out. Images may differ in size. Raises ValueError
-    without pictures, or for one whose image or boxes have wrong shapes or whose classes are unknown.
+    Each image stands there twice: with its true boxes, and with the detections (at most 20, with a score of 0.3 or
+    more, which is written above the box) and the proposals they came from. Boxes have the colour of their class; where
+    more than 8 `classes` (the foreground's) share the colours, its name is written as well. The first 12 images are
+    drawn; where `n_picked` is more, the title says so. `scores_pool` (N,) holds the picked ones too; without any, the
+    histogram is left out. Images may differ in size. Raises ValueError without pictures, or for one whose image or
+    boxes have wrong shapes or whose classes are unknown.
     """
     if not pictures:
         raise Refused("no picked image to draw: pictures is empty")
@@ -86,14 +96,22 @@ def save_box_gallery(
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
     def write(left: float, top: float, text: str, size: float, colour: str) -> None:
-        figure.text(left / width, 1 - (top + size * POINT) / height, text, fontsize=size, color=colour, parse_math=False)
+        figure.text(
+            left / width, 1 - (top + size * POINT) / height, text, fontsize=size, color=colour, parse_math=False
+        )
 
     write(margin, 0.16, title, 11.0, INK)
     if pool.size:
         score_histogram(place(margin, head, width - 2 * margin, 0.95), pool, np.asarray(scores_picked, dtype=float))
     top = head + chart
     _legend(figure, drawn, classes, (margin / width, 1 - top / height))
-    write(margin, top + 0.2, f"found: detections that score {LEAST_SCORE:g} or more, at most {MOST_BOXES} per image", 8.0, GREY)
+    write(
+        margin,
+        top + 0.2,
+        f"found: detections that score {LEAST_SCORE:g} or more, at most {MOST_BOXES} per image",
+        8.0,
+        GREY,
+    )
     top += key
     for row, tall in zip(grid, heights, strict=True):
         for column, picture in enumerate(row):
@@ -120,7 +138,13 @@ def _check(picture: PickedPicture, n_classes: int) -> None:
     name, shape, m = picture["name"], picture["image"].shape, len(picture["scores"])
     if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
         raise Refused(f"{name}: image has shape {shape}, expected (h, w, 1) or (h, w, 3)")
-    expected = {"truth": (len(picture["truth"]), 5), "boxes": (m, 4), "labels": (m,), "scores": (m,), "proposals": (m, 4)}
+    expected = {
+        "truth": (len(picture["truth"]), 5),
+        "boxes": (m, 4),
+        "labels": (m,),
+        "scores": (m,),
+        "proposals": (m, 4),
+    }
     for part, wanted in expected.items():
         if picture[part].shape != wanted:
             raise Refused(f"{name}: {part} has shape {picture[part].shape}, expected {wanted}")
@@ -156,13 +180,16 @@ def _draw_boxes(
     classes: Sequence[str],
     scores: Float[ndarray, " m"] | None = None,
 ) -> None:
-    """Solid boxes, their lines outside of what they hold; above them the score and, where colours do not tell it, the class."""
+    """Solid boxes, their lines outside of what they hold; above them the score and, where colours do not tell it, the
+    class."""
     frame = -axes.get_xlim()[0]  # width of a line with its rim: that of the room around the image
     rim = [withStroke(linewidth=LINE + 2 * RIM, foreground=DARK)]
     for m, (box, label) in enumerate(zip(boxes, labels, strict=True)):
         colour = BOX_COLOURS[label % len(BOX_COLOURS)]
         corner, (w, h) = box[:2] - frame / 2, box[2:] - box[:2] + frame
-        axes.add_patch(Rectangle((corner[0], corner[1]), w, h, fill=False, edgecolor=colour, linewidth=LINE, path_effects=rim))
+        axes.add_patch(
+            Rectangle((corner[0], corner[1]), w, h, fill=False, edgecolor=colour, linewidth=LINE, path_effects=rim)
+        )
         words = [] if scores is None else [f"{scores[m]:.2f}".removeprefix("0")]
         if len(classes) > len(BOX_COLOURS):
             words.append(classes[int(label)])
@@ -191,14 +218,26 @@ def _draw_proposals(axes: Axes, boxes: Float[ndarray, "m 4"]) -> None:
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **DOTTED))
 
 
-def _legend(figure: Figure, drawn: Sequence[PickedPicture], classes: Sequence[str], corner: tuple[float, float]) -> None:
+def _legend(
+    figure: Figure, drawn: Sequence[PickedPicture], classes: Sequence[str], corner: tuple[float, float]
+) -> None:
     """The colours of the classes that occur, unless their names stand at the boxes, and the dotted line."""
     present = sorted({int(c) for p in drawn for c in (*p["truth"][:, 4], *p["labels"][_shown(p["scores"])])})
     rim = [withStroke(linewidth=2 + 2 * RIM, foreground=DARK)]
     named = present if len(classes) <= len(BOX_COLOURS) else []
-    lines = [Line2D([], [], color=BOX_COLOURS[c], linewidth=2, solid_capstyle="butt", path_effects=rim, label=classes[c]) for c in named]
+    lines = [
+        Line2D([], [], color=BOX_COLOURS[c], linewidth=2, solid_capstyle="butt", path_effects=rim, label=classes[c])
+        for c in named
+    ]
     lines.append(Line2D([], [], label="proposal that a detection came from", **DOTTED))
-    look = {"fontsize": 8, "frameon": False, "labelcolor": INK, "borderpad": 0, "borderaxespad": 0, "columnspacing": 1.5}
+    look = {
+        "fontsize": 8,
+        "frameon": False,
+        "labelcolor": INK,
+        "borderpad": 0,
+        "borderaxespad": 0,
+        "columnspacing": 1.5,
+    }
     legend = figure.legend(handles=lines, loc="upper left", bbox_to_anchor=corner, ncols=len(lines), **look)
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -17,17 +17,21 @@ from data.names import Refused
 from experiments.measures.froc import FPS, sensitivity_at
 from experiments.pictures.canvas import DPI, GREY, INK, PALE, write_figure
 
+CHANGES_NO_RESULT = True
+
 LEFT, RIGHT = 1 / 8, 16.0  # false positives per image that are drawn
 TICKS = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1: "1", 2: "2", 4: "4", 8: "8", 16: "16"}
 MOST_NAMES = 12
 
 
 def save_froc(file: Path, curves: Mapping[str, Float[ndarray, "points 2"]], title: str, convention: str) -> Path:
-    """Write the free-response curves of the cycles as PNG, from the first (pale) to the last (dark, with its sensitivities).
+    """Write the free-response curves of the cycles as PNG, from the first (pale) to the last (dark, with its
+    sensitivities).
 
-    `curves` maps a name, such as "40 labelled", to the corners of a staircase: false positives per image and sensitivity, both rising.
-    Dots mark the operating points; dots beyond the end of a curve, where it is dotted, repeat its last value. `convention` says what
-    counts as a hit and what becomes of second hits. Of more than 12 curves all are drawn and some named. Raises ValueError without curves.
+    `curves` maps a name, such as "40 labelled", to the corners of a staircase: false positives per image and
+    sensitivity, both rising. Dots mark the operating points; dots beyond the end of a curve, where it is dotted, repeat
+    its last value. `convention` says what counts as a hit and what becomes of second hits. Of more than 12 curves all
+    are drawn and some named. Raises ValueError without curves.
     """
     if not curves:
         raise Refused("no free-response curve to draw: curves is empty")
@@ -37,7 +41,9 @@ def save_froc(file: Path, curves: Mapping[str, Float[ndarray, "points 2"]], titl
     axes = figure.add_axes((0.75 / width, 0.62 / height, (width - 2.35) / width, (height - 1.5) / height))
     axes.set_title(f"sensitivity · {convention}", loc="left", fontsize=8.5, color=GREY, pad=19, parse_math=False)
 
-    shades = colormaps["viridis_r"](np.linspace(0.12, 1.0, len(curves))) if len(curves) > 1 else colormaps["viridis"]([0.0])
+    shades = (
+        colormaps["viridis_r"](np.linspace(0.12, 1.0, len(curves))) if len(curves) > 1 else colormaps["viridis"]([0.0])
+    )
     named = set(np.linspace(0, len(curves) - 1, min(len(curves), MOST_NAMES)).round().astype(int).tolist())
     for i, ((name, curve), shade) in enumerate(zip(curves.items(), shades, strict=True)):
         _staircase(axes, curve, tuple(shade), name if i in named else "_", last=i == len(curves) - 1)
@@ -52,7 +58,13 @@ def save_froc(file: Path, curves: Mapping[str, Float[ndarray, "points 2"]], titl
     axes.tick_params(labelsize=9, colors=GREY, length=2.5, width=0.6)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.02), "borderaxespad": 0, "frameon": False, "reverse": True}
+    beside = {
+        "loc": "upper left",
+        "bbox_to_anchor": (1.03, 1.02),
+        "borderaxespad": 0,
+        "frameon": False,
+        "reverse": True,
+    }
     legend = axes.legend(fontsize=8.5, labelcolor=INK, handlelength=1.4, **beside)
     for text in legend.get_texts():
         text.set_parse_math(False)
@@ -68,9 +80,27 @@ def _staircase(axes: Axes, curve: Float[ndarray, "points 2"], colour: tuple[floa
     if end[0] < RIGHT:
         axes.plot([end[0], RIGHT], [end[1], end[1]], color=colour, linewidth=line, linestyle=(0, (1, 2)))
     sensitivities = sensitivity_at(curve)
-    axes.plot(FPS, sensitivities, linestyle="none", marker="o", markersize=5 if last else 3, color=colour, clip_on=False, zorder=3)
+    axes.plot(
+        FPS,
+        sensitivities,
+        linestyle="none",
+        marker="o",
+        markersize=5 if last else 3,
+        color=colour,
+        clip_on=False,
+        zorder=3,
+    )
     if last:
         for fps, value in zip(FPS, sensitivities, strict=True):
-            label = {"textcoords": "offset points", "fontsize": 8, "color": colour, "ha": "center", "fontweight": "bold", "zorder": 4}
-            label["path_effects"] = [withStroke(linewidth=2.5, foreground="white")]  # legible where the curve crosses it
+            label = {
+                "textcoords": "offset points",
+                "fontsize": 8,
+                "color": colour,
+                "ha": "center",
+                "fontweight": "bold",
+                "zorder": 4,
+            }
+            label["path_effects"] = [
+                withStroke(linewidth=2.5, foreground="white")
+            ]  # legible where the curve crosses it
             axes.annotate(f"{value:.2f}", (fps, value), (0, 7), annotation_clip=False, **label)

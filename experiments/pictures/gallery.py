@@ -1,4 +1,5 @@
-"""A picture of what one cycle of a classification run chose to label: thumbnails with name, predicted class and score."""
+"""A picture of what one cycle of a classification run chose to label: thumbnails with name, predicted class and
+score."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike
 
 from data.names import Refused
 from experiments.pictures.canvas import GREY, INK, PHOTO_DPI, VERMILION, rounded, score_histogram, write_figure
+
+CHANGES_NO_RESULT = True
 
 COLUMNS, MAX_THUMBNAILS = 8, 48
 CELL = 1.25  # inches, as all sizes below
@@ -32,14 +35,20 @@ class Thumbnail(TypedDict):
 
 
 def save_gallery(
-    path: Path, thumbnails: Sequence[Thumbnail], n_picked: int, scores_pool: ArrayLike, scores_picked: ArrayLike, title: str
+    path: Path,
+    thumbnails: Sequence[Thumbnail],
+    n_picked: int,
+    scores_pool: ArrayLike,
+    scores_picked: ArrayLike,
+    title: str,
 ) -> Path:
-    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then a grid of the images, best first.
+    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then a grid of the images,
+    best first.
 
-    Below each image stand its name, the predicted class with its probability, and the score; where the prediction was wrong, it is
-    marked and the true class stands below it. The first 48 are drawn; where `n_picked` is more, the title says so. `scores_pool` (N,)
-    holds the picked ones too; without any, the histogram is left out. Images may differ in size. Raises ValueError without thumbnails,
-    or for an image that has neither 1 nor 3 channels.
+    Below each image stand its name, the predicted class with its probability, and the score; where the prediction was
+    wrong, it is marked and the true class stands below it. The first 48 are drawn; where `n_picked` is more, the title
+    says so. `scores_pool` (N,) holds the picked ones too; without any, the histogram is left out. Images may differ in
+    size. Raises ValueError without thumbnails, or for an image that has neither 1 nor 3 channels.
     """
     if not thumbnails:
         raise Refused("no picked image to draw: thumbnails is empty")
@@ -67,7 +76,10 @@ def save_gallery(
         left, top = margin + column * (CELL + gap), head + chart + row * (CELL + caption)
         axes = figure.add_axes((left / width, 1 - (top + CELL) / height, CELL / width, CELL / height))
         axes.set_axis_off()
-        axes.imshow(_colour_of(thumbnail["image"]), interpolation="nearest" if max(thumbnail["image"].shape) < 128 else "antialiased")
+        axes.imshow(
+            _colour_of(thumbnail["image"]),
+            interpolation="nearest" if max(thumbnail["image"].shape) < 128 else "antialiased",
+        )
         for line, (text, colour) in enumerate(_caption(thumbnail)):
             y = 1 - (top + CELL + 0.04 + 0.135 * line) / height
             figure.text(left / width, y, text, ha="left", va="top", fontsize=6.5, color=colour, parse_math=False)
@@ -79,7 +91,10 @@ def _caption(thumbnail: Thumbnail) -> list[tuple[str, str]]:
     wrong = thumbnail["predicted"] != thumbnail["truth"]
     lines = [
         (shortened(thumbnail["name"], LETTERS), GREY),
-        (f"{shortened(thumbnail['predicted'], LETTERS - 5)} {thumbnail['probability']:.2f}", VERMILION if wrong else INK),
+        (
+            f"{shortened(thumbnail['predicted'], LETTERS - 5)} {thumbnail['probability']:.2f}",
+            VERMILION if wrong else INK,
+        ),
     ]
     if wrong:
         lines.append((shortened(f"is {thumbnail['truth']}", LETTERS), VERMILION))

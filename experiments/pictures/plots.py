@@ -35,6 +35,8 @@ from experiments.pictures.canvas import (
     write_figure,
 )
 
+CHANGES_NO_RESULT = True
+
 OUTLINE = "#00E5C8"  # absent from stained tissue and from grey images
 MAX_ROWS = 8
 
@@ -61,17 +63,22 @@ def save_curve(
 ) -> Path:
     """Write the budget curve of one run as PNG: the metric `main` large, all others as small panels below it.
 
-    `n_labelled` and each entry of `values_by_metric` are (T,); values that are not finite leave a gap. Dashed lines show
-    what a prediction reaches that looks at no image, and what all labels reach, of the metrics in `trivial` and `full`.
-    No axis shows less than `least_height`. Raises ValueError if `main` is no metric, or if lengths differ.
+    `n_labelled` and each entry of `values_by_metric` are (T,); values that are not finite leave a gap. Dashed lines
+    show what a prediction reaches that looks at no image, and what all labels reach, of the metrics in `trivial` and
+    `full`. No axis shows less than `least_height`. Raises ValueError if `main` is no metric, or if lengths differ.
     """
     budgets = np.asarray(n_labelled, dtype=float)
     curves = {name: np.asarray(values, dtype=float) for name, values in values_by_metric.items()}
     if main not in curves:
-        raise Refused(f"main metric {main!r} has no values; expected one of {', '.join(curves) or 'at least one metric'}")
+        raise Refused(
+            f"main metric {main!r} has no values; expected one of {', '.join(curves) or 'at least one metric'}"
+        )
     for name, values in curves.items():
         if values.shape != budgets.shape or budgets.ndim != 1 or not budgets.size:
-            raise Refused(f"metric {name!r} has values of shape {values.shape}, n_labelled {budgets.shape}: expected one per budget")
+            raise Refused(
+                f"metric {name!r} has values of shape {values.shape}, n_labelled {budgets.shape}: expected "
+                "one per budget"
+            )
 
     others = [name for name in curves if name != main]
     columns = 3
@@ -103,9 +110,17 @@ def _curve(
     known = np.flatnonzero(np.isfinite(values))
     if known.size:
         last = known[-1]
-        label = {"textcoords": "offset points", "fontsize": size + 1, "color": BLUE, "va": "center", "annotation_clip": False}
+        label = {
+            "textcoords": "offset points",
+            "fontsize": size + 1,
+            "color": BLUE,
+            "va": "center",
+            "annotation_clip": False,
+        }
         axes.annotate(rounded(float(values[last])), (budgets[last], values[last]), (7, 0), fontweight="bold", **label)
-    axes.set_title(name.replace("_", " "), loc="left", fontsize=size + 1.5, color=INK, fontweight="bold", pad=7, parse_math=False)
+    axes.set_title(
+        name.replace("_", " "), loc="left", fontsize=size + 1.5, color=INK, fontweight="bold", pad=7, parse_math=False
+    )
     quiet(axes, size)
     axes.yaxis.set_major_locator(MaxNLocator(5 if large else 3))
     axes.xaxis.set_major_locator(MaxNLocator(8 if large else 4, integer=True, min_n_ticks=1))
@@ -119,7 +134,9 @@ def _curve(
             low_half = value < sum(axes.get_ylim()) / 2
             text = {"color": GREY, "fontsize": size - 1, "va": "bottom" if low_half else "top", "path_effects": white}
             x, side = free_side(values[known], value)
-            axes.text(x, value, f"{mark} {rounded(value)}", ha=side, transform=axes.get_yaxis_transform(), zorder=2, **text)
+            axes.text(
+                x, value, f"{mark} {rounded(value)}", ha=side, transform=axes.get_yaxis_transform(), zorder=2, **text
+            )
     if not known.size:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "no value", ha="center", va="center", fontsize=size, color=GREY, transform=axes.transAxes)
@@ -137,13 +154,14 @@ def save_picks(
     title: str,
     class_names: Sequence[str],
 ) -> Path:
-    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then one row of pictures per pick.
+    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then one row of pictures per
+    pick.
 
-    A row shows the input, the truth, the mean prediction (probability of the foreground; for more than two classes the likeliest class),
-    and the uncertainty map with the truth's outline. Uncertainty has one scale for all rows, from the 0.5th to the 99.5th percentile.
-    The first 8 rows are drawn and the title counts the rest. `scores_pool` (N,) holds the picked ones too; without any,
-    the histogram is left out. `class_names` (C,) begins with the background. Images may differ in size. Raises ValueError
-    without rows, or if a map does not fit its image or the classes.
+    A row shows the input, the truth, the mean prediction (probability of the foreground; for more than two classes the
+    likeliest class), and the uncertainty map with the truth's outline. Uncertainty has one scale for all rows, from the
+    0.5th to the 99.5th percentile. The first 8 rows are drawn and the title counts the rest. `scores_pool` (N,) holds
+    the picked ones too; without any, the histogram is left out. `class_names` (C,) begins with the background. Images
+    may differ in size. Raises ValueError without rows, or if a map does not fit its image or the classes.
     """
     if not rows:
         raise Refused("no picked image to draw: rows is empty")
@@ -169,8 +187,12 @@ def save_picks(
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
     if pool.size:
-        score_histogram(place(margin, 0.48, width - 2 * margin, histogram), pool, np.asarray(scores_picked, dtype=float))
-    scale = Normalize(*np.percentile(np.concatenate([m.ravel() for m in maps]), [0.5, 99.5])) if maps else Normalize(0, 1)
+        score_histogram(
+            place(margin, 0.48, width - 2 * margin, histogram), pool, np.asarray(scores_picked, dtype=float)
+        )
+    scale = (
+        Normalize(*np.percentile(np.concatenate([m.ravel() for m in maps]), [0.5, 99.5])) if maps else Normalize(0, 1)
+    )
     many = len(class_names) > 2
     top = head
     headings = {
@@ -181,24 +203,44 @@ def save_picks(
     }
     for column, panel in enumerate(panels):
         x = (margin + column * (cell + gap)) / width
-        figure.text(x, 1 - (top - 0.02) / height, headings[panel], fontsize=10, color=INK, fontweight="bold", va="bottom", parse_math=False)
+        figure.text(
+            x,
+            1 - (top - 0.02) / height,
+            headings[panel],
+            fontsize=10,
+            color=INK,
+            fontweight="bold",
+            va="bottom",
+            parse_math=False,
+        )
     for row, tall in zip(drawn, heights, strict=True):
         top += caption
         text = row["name"] if np.isnan(row["score"]) else f"{row['name']}   score {rounded(float(row['score']))}"
-        figure.text(margin / width, 1 - (top - 0.05) / height, text, fontsize=8.5, color=GREY, va="bottom", parse_math=False)
+        figure.text(
+            margin / width, 1 - (top - 0.05) / height, text, fontsize=8.5, color=GREY, va="bottom", parse_math=False
+        )
         for column, panel in enumerate(panels):
             _picture(place(margin + column * (cell + gap), top, cell, tall), row, panel, scale, many)
         top += tall
 
     def bar(column: int, norm: Normalize, colours: str, steps: int) -> None:
         axes = place(margin + column * (cell + gap), top + 0.12, cell, 0.1)
-        colour_bar = figure.colorbar(ScalarMappable(norm, colours), cax=axes, orientation="horizontal", ticks=MaxNLocator(steps))
+        colour_bar = figure.colorbar(
+            ScalarMappable(norm, colours), cax=axes, orientation="horizontal", ticks=MaxNLocator(steps)
+        )
         colour_bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         axes.tick_params(labelsize=7.5, colors=GREY, length=2)
 
     if many:
         patches = [Patch(facecolor=_colour(c), label=name) for c, name in enumerate(class_names) if c]
-        legend = {"loc": "upper left", "fontsize": 8, "frameon": False, "ncols": min(len(patches), 4), "handlelength": 1, "labelcolor": INK}
+        legend = {
+            "loc": "upper left",
+            "fontsize": 8,
+            "frameon": False,
+            "ncols": min(len(patches), 4),
+            "handlelength": 1,
+            "labelcolor": INK,
+        }
         corner = ((margin + cell + gap) / width, 1 - (top + 0.1) / height)
         figure.legend(handles=patches, bbox_to_anchor=corner, borderaxespad=0, **legend)
     else:

@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from data import catalogue
 from data.augment.images import AUGMENTATIONS
 from data.files import atomic, folder_of, under_root
 from data.loading import load as load_images
@@ -49,7 +48,6 @@ def check(options: Values) -> None:
     if options["aggregate"] != "mean":
         maps = "is for maps of scores, and a classifier gives none: use aggregate=mean"
         raise Refused(f"aggregate={options['aggregate']} {maps}")
-    catalogue.check("classify", options["dataset"], options["dataset_options"])
     with torch.device("meta"):
         size = options["image_size"] or None
         make_classifier(options["model"], 2, 3, options["dropout"], image_size=size)
@@ -170,7 +168,9 @@ def class_weights_of(train: Images, labelled: Int[ndarray, " l"]) -> Float[Tenso
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images with their prediction, and all scores."""
 
-    def watch(folder, cycle, model, pool, selection: Selection):
+    def watch(
+        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
+    ) -> Path:
         picks, names = pool[selection.chosen], train.names
         scores = selection.scores_of_chosen()
         drawn = picks[:MAX_THUMBNAILS]

@@ -12,7 +12,6 @@ from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from data import catalogue
 from data.augment.boxes import AUGMENTATIONS, appearance
 from data.files import folder_of, under_root
 from data.loading import load as load_images
@@ -53,7 +52,6 @@ def gives(options: Values) -> Gives:
 def check(options: Values) -> None:
     """Refuse what no single option shows, before data are loaded."""
     require_metric(options["metric"], METRICS, stochastic=False)
-    catalogue.check("detect", options["dataset"], options["dataset_options"])
     check_conventions(*(options[name] for name in ("criterion", "iou", "second_hit", "convention")))
     if options["balance"] != "none":
         boxes = "needs one predicted class per image, and a detector finds many boxes; use balance=none"
@@ -198,7 +196,9 @@ def _labelled_by(
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images with truth, detections and proposals, and all scores."""
 
-    def watch(folder, cycle, model, pool, selection: Selection):
+    def watch(
+        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
+    ) -> Path:
         picks, scores = pool[selection.chosen], selection.scores_of_chosen()
         drawn = picks[:MAX_PICTURES]
         middle = [1] if options["dataset_options"].get("context") else slice(None)  # neighbouring slices are no colours

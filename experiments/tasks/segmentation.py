@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from data import catalogue
 from data.augment.images import AUGMENTATIONS, crop_example
 from data.files import folder_of
 from data.formats.masks import IGNORED
@@ -32,12 +32,12 @@ from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
 from experiments.tracking.deliver import title_of
 from heuristics import get as get_heuristic
 from heuristics.core.evidence import from_logits
-from heuristics.core.fitting import EMBEDDINGS, OF_IMAGES, Gives
+from heuristics.core.fitting import EMBEDDINGS, OF_MAPS, Gives
 from models.segmenters import make_segmenter
 
 Values = Mapping[str, Any]
 # A map has no single class, so that strategies that see the whole pool get embeddings alone.
-GIVES = Gives("a segmenter", to_scorers=OF_IMAGES - {"images", "model"}, to_selectors=EMBEDDINGS)
+GIVES = Gives("a segmenter", to_scorers=OF_MAPS, to_selectors=EMBEDDINGS)
 
 
 def check(options: Values) -> None:
@@ -46,7 +46,6 @@ def check(options: Values) -> None:
     if options["metric"].startswith("mc_") and not options["eval_samples"]:
         mean = "is of the mean of stochastic passes on test: set eval_samples, for example to 20"
         raise Refused(f"metric {options['metric']!r} {mean}")
-    catalogue.check("segment", options["dataset"], options["dataset_options"])
 
 
 def load(options: Values) -> Images:
@@ -115,7 +114,7 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
     """How labelled images become training batches: crops in the dataset, everything else on the device."""
     device, augment = device_of(options["device"]), AUGMENTATIONS[options["augment"]]
 
-    def draw(i: int, rng: np.random.Generator) -> tuple[ndarray, ndarray]:
+    def draw(i: int, rng: np.random.Generator) -> tuple[ndarray, ndarray | None]:
         return crop_example(train.raw(i), train.target(i).numpy(), options["crop"], rng)
 
     def collate(examples: list) -> tuple[Tensor, Tensor]:
@@ -137,7 +136,9 @@ def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images, their truth, prediction and uncertainty, and all scores."""
     heuristic = get_heuristic(options["heuristic"], **options["heuristic_options"])
 
-    def watch(folder, cycle, model, pool, selection: Selection):
+    def watch(
+        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
+    ) -> Path:
         picks = pool[selection.chosen[:MAX_ROWS]]
         scores = selection.scores_of_chosen()
         sizes = options["mc_samples"], options["query_batch_size"], options["memory_limit"]

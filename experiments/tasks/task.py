@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -22,6 +22,8 @@ Values = Mapping[str, Any]  # the value of every option
 Trivial = Mapping[str, tuple[float, str]]  # metric -> its value for a prediction that looks at no image, and which that is
 # The training batches of a cycle from the labelled indices, the cycle and the model of the cycle before (for pseudo-labels).
 MakeBatches = Callable[[Int[ndarray, " l"], int, nn.Module | None], TrainingBatches]
+# Draws what was chosen: folder, cycle, model, dataset indices of the pool, selection -> the picture.
+Watch = Callable[[Path, int, nn.Module, Int[ndarray, " n"], Selection], Path]
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,6 @@ class Task:
     evaluate: Callable[[nn.Module, Images, int], dict[str, Any]]  # model, images with targets, cycle -> metrics
     trivial: Callable[[Images], Trivial]
     before_step: Callable[[nn.Module], None] | None = None  # sees the model before each step of a training
-
-
-class Watch(Protocol):
-    """Draws what was chosen."""
-
-    def __call__(
-        self, folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
-    ) -> Path: ...
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,12 +21,13 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from data.catalogue import OWN
-from data.files import FULL, atomic, folder_of
-from data.names import Refused
+from data.files import FULL, atomic, folder_of, sweep
+from data.names import InProgress, Refused
 from data.store import Images
 from experiments.tracking.options import CHOOSING, WHERE
 
 IN_PROGRESS = "this run is already in progress"
+RECORD = ("run.json", "config.json", "metrics.json")  # what `analysis` reads of a run
 
 
 @dataclass
@@ -40,6 +42,8 @@ class State:
     code: str = ""  # digest of the project's sources that made it
     data: str = ""  # digest of the dataset and its division
     finished_by: str = ""  # the Sacred run that completed it
+    finished_start: str = ""  # when that one began, as in its record: another run may get its number
+    delivered: dict[str, int] = field(default_factory=dict)  # name and crc32 of each file that it left in its folder
 
 
 def run_key(command: str, options: Mapping[str, Any]) -> str:
@@ -52,6 +56,18 @@ def run_key(command: str, options: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps([command, decisive], sort_keys=True, default=str).encode()).hexdigest()[:12]
     chosen_by = "" if supervised else f"-{options['heuristic']}"
     return f"{command}-{options['dataset']}{chosen_by}-{options['run']}-{digest}"
+
+
+def crc32_of(file: Path) -> int:
+    return zlib.crc32(file.read_bytes())
+
+
+def holds(file: Path, crc32: int) -> bool:
+    """Whether a file is there, with this content."""
+    try:
+        return crc32_of(file) == crc32
+    except OSError:
+        return False
 
 
 def data_digest(*parts: Images | None) -> str:
@@ -74,7 +90,7 @@ class Checkpoint:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold this run during the block; Refused names the process that holds it already.
+        """Hold this run during the block; InProgress names the process that holds it already.
 
         A process that ends in any way frees what it holds.
         """
@@ -84,15 +100,14 @@ class Checkpoint:
             lock.acquire()
         except Timeout:
             who = holder.read_text().strip() if holder.exists() else ""
-            raise Refused(f"{IN_PROGRESS} ({who or 'just begun'}); stop that process or choose another run") from None
+            raise InProgress(f"{IN_PROGRESS} ({who or 'just begun'}); stop that process or choose another run") from None
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, *FULL):
                 raise
             way_out = "ALIQUOT_RUNS names a folder elsewhere"
             raise Refused(f"the file system of {self.folder} cannot lock files ({error}); {way_out}") from None
         try:
-            for left in self.folder.glob(".*"):  # half-written by a process that was killed
-                left.unlink()
+            sweep(self.folder.rglob(".*"), older_than=0)  # half-written by a process that was killed
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             yield
         finally:
@@ -132,16 +147,47 @@ class Checkpoint:
             raise Refused(f"cannot read {self.state_file} ({error}); start again with resume=fresh") from error
 
     def is_completed(self, state: State) -> bool:
-        """Whether Sacred's record says that the run is complete; one that cannot be read, as after a power cut, does not."""
-        try:
-            record = json.loads((self.runs / state.finished_by / "run.json").read_text())
-            return bool(state.finished_by) and record["status"] == "COMPLETED"
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        """Whether a whole record of Sacred's says that the run is complete."""
+        return bool(state.finished_by) and not self.damage_of_record(state)
+
+    def damage_of_record(self, state: State) -> str:
+        """What is wrong with the record of the run that finished it, as after a power cut, or '' where nothing is."""
+        found = {}
+        for name in RECORD:
+            try:
+                found[name] = json.loads((self.record_of(state) / name).read_text())
+            except FileNotFoundError:
+                return f"{name} is missing"
+            except ValueError:
+                found[name] = None
+            if not isinstance(found[name], dict):
+                return f"{name} is damaged"
+        run, metrics = found["run.json"], found["metrics.json"]
+        if run.get("status") != "COMPLETED":
+            return f"its status is {run.get('status')}"
+        if state.finished_start and run.get("start_time") != state.finished_start:
+            return "it is another run's"
+        recorded = metrics.get("n_labelled")
+        if not isinstance(recorded, dict) or len(recorded.get("values") or ()) != len(state.curve):
+            return "metrics.json lacks cycles"
+        return ""
+
+    def record_of(self, state: State) -> Path:
+        """The folder of the run that finished it."""
+        return self.runs / state.finished_by
+
+    def lost(self, state: State) -> list[str]:
+        """Names of the files that a finished run delivered and that are missing or damaged now."""
+        folder, known = self.record_of(state), state.delivered
+        if not known:  # finished by an older version
+            listed = json.loads((folder / "run.json").read_text()).get("artifacts", [])
+            return [name for name in listed if not (folder / name).is_file() or not (folder / name).stat().st_size]
+        return [name for name, crc32 in known.items() if not holds(folder / name, crc32)]
 
     def save(self, state: State) -> None:
         """Write the state atomically; floats survive to the last digit."""
-        plain = {**state.__dict__, "labelled_map": state.labelled_map.tolist(), "picks": [p.tolist() for p in state.picks]}
+        picks = [p.tolist() for p in state.picks]
+        plain = {**state.__dict__, "labelled_map": state.labelled_map.tolist(), "picks": picks}
         with atomic(self.state_file) as temporary:
             temporary.write_text(json.dumps(plain, indent=1))
 
@@ -158,5 +204,6 @@ class Checkpoint:
     def clear(self) -> None:
         """Forget the run (resume=fresh)."""
         shutil.rmtree(self.outputs, ignore_errors=True)
-        for file in (self.training_file, *self.folder.glob("model-*.pt"), self.state_file):  # the state last: it vouches for the others
+        # the state last: it vouches for the others
+        for file in (self.training_file, *self.folder.glob("model-*.pt"), self.state_file):
             file.unlink(missing_ok=True)

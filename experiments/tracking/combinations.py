@@ -8,15 +8,13 @@ from typing import Any
 from data.names import Refused
 from experiments.learning.devices import device_of
 from heuristics import get as get_heuristic
-from heuristics.core.evidence import MC
-from heuristics.core.fitting import Gives, require_given
-from heuristics.core.registry import Heuristic
+from heuristics.core.registry import MC, Heuristic
 
 NEUTRAL = {"balance": "none", "select": "top", "then": "none"}  # of the ways to choose a batch by its scores
 
 
-def check_together(options: Mapping[str, Any], gives: Gives) -> Heuristic:
-    """The heuristic that was asked for, with its options. Refused where options, or the heuristic and the task, do not go together."""
+def check_together(options: Mapping[str, Any]) -> Heuristic:
+    """The heuristic that was asked for, with its options. Refused where options do not go together."""
     if not options["steps"] and not options["epochs"]:
         raise Refused("steps=0 and epochs=0: give the length of a training, for example steps=100")
     if 0 < options["pool_subset"] < options["n_query"]:
@@ -24,7 +22,6 @@ def check_together(options: Mapping[str, Any], gives: Gives) -> Heuristic:
         raise Refused(f"{few}: score at least as many as are picked")
     device_of(options["device"])
     heuristic = get_heuristic(options["heuristic"], **options["heuristic_options"])
-    require_given(heuristic, gives)
     stochastic = heuristic.wants & (MC | {"mc_detections"})
     if stochastic and options["mc_samples"] < 2:
         compares = f"heuristic {heuristic.name!r} compares stochastic passes, use at least 2"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Option:
     meaning: str  # one sentence, shown by `print_config`
     limit: Limit | None = None
     decides: str = RESULT
+    # options of earlier versions -> the dataset that they were for, and the entry of this one that they are now
+    formerly: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 Options = Mapping[str, Option]
@@ -51,8 +53,8 @@ def names_that_decide(options: Options, *kinds: str) -> frozenset[str]:
 def resolve(options: Options, presets: Mapping[str, Preset], words: Sequence[str]) -> Values:
     """The value of every option, from the words of a command line after `with`: presets and files in their order, then name=value.
 
-    A preset that names another dataset forgets the options of the one before. `dataset_options={}` and `heuristic_options={}` clear what
-    presets set. `seed` follows `run` unless it was typed. Raises Refused for an unknown name or file and for what is typed twice.
+    Naming another dataset forgets the options of the one before. `dataset_options={}` and `heuristic_options={}` clear what presets
+    set. `seed` follows `run` unless it was typed. Raises Refused for an unknown name or file and for what is typed twice.
     """
     typed: dict[str, str] = {}
     named: list[str] = []
@@ -66,7 +68,7 @@ def resolve(options: Options, presets: Mapping[str, Preset], words: Sequence[str
             typed[name] = text
     chosen: list[tuple[str, Any]] = []
     for name in named:
-        chosen += preset(presets, name).items()
+        chosen += preset(options, presets, name).items()
     return settle(options, chosen, {name: literal(name, text) for name, text in typed.items()})
 
 
@@ -76,10 +78,8 @@ def settle(options: Options, chosen: Iterable[tuple[str, Any]], typed: Mapping[s
         name: dict(o.default) if isinstance(o.default, dict) else o.default for name, o in options.items()
     }
     for name, value in chosen:
-        if name == "dataset" and value != values["dataset"]:
-            values["dataset_options"] = {}
         _set(options, values, name, value, merge=True)
-    for name, value in sorted(typed.items(), key=lambda item: "." in item[0]):
+    for name, value in sorted(typed.items(), key=lambda item: ("." in item[0], item[0] != "dataset")):
         _set(options, values, name, value, merge=False)
     if "seed" not in typed:
         values["seed"] = values["run"]
@@ -91,7 +91,9 @@ def check(options: Options, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name not in options:
             raise Refused(f"unknown option {name!r}.{suggestion(name, options)} All options: print_config")
-        check_value(name, value, options[name].default, options[name].limit)
+        option = options[name]
+        if (type(value), value) != (type(option.default), option.default):  # names of a default's table need not be imported
+            check_value(name, value, option.default, option.limit)
 
 
 def literal(name: str, text: str) -> Any:
@@ -99,8 +101,8 @@ def literal(name: str, text: str) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return text
-    if name in ("run", "seed") and (not isinstance(value, int) or str(value) != text):
+        value = text
+    if name in ("run", "seed") and (type(value) is not int or str(value) != text):
         raise Refused(f"{name}={text}: expected a whole number such as {name}=3")
     return value
 
@@ -116,16 +118,19 @@ class Configuration:
         values = settle(self.options, (), {})
         added = {name for name in given if name not in values}
         modified = {name for name in given if name in values and given[name] != values[name]}
-        values = {**values, **({"seed": given["run"]} if "run" in given else {}), **given}
         summary = ConfigSummary(added, modified, docs={name: option.meaning for name, option in self.options.items()})
-        summary.update(values)
+        summary.update({**values, **given})
         return summary
 
 
 def _set(options: Options, values: Values, name: str, value: Any, merge: bool) -> None:
     whole, dot, entry = name.partition(".")
+    if whole in (new := renamed(options)):
+        raise Refused(f"option {whole!r} has another name now: {new[whole]}={value}")
     if whole not in options:
         raise Refused(f"unknown option {whole!r}.{suggestion(whole, options)} All options: print_config")
+    if name == "dataset" and value != values[name]:
+        values["dataset_options"] = {}
     if not dot:
         values[name] = {**values[name], **value} if merge and isinstance(value, Mapping) else value
     elif not isinstance(values[whole], dict):
@@ -134,14 +139,33 @@ def _set(options: Options, values: Values, name: str, value: Any, merge: bool) -
         values[whole] = {**values[whole], entry: value}
 
 
-def preset(presets: Mapping[str, Preset], name: str) -> Mapping[str, Any]:
+def preset(options: Options, presets: Mapping[str, Preset], name: str) -> Mapping[str, Any]:
     """The options that a preset sets, or a configuration file of that name."""
-    if name in presets:
-        return presets[name][1]
     file = under_root(name)
-    if file.suffix == "" and not file.exists():
+    if name in presets:
+        found = presets[name][1]
+    elif file.suffix == "" and not file.exists():
         raise Refused(f"unknown preset {name!r}.{suggestion(name, presets)} Known: {', '.join(presets)}")
-    return read_configuration(file)
+    else:
+        found = by_new_names(options, read_configuration(file))
+    # The dataset first: naming it forgets the options of another.
+    return dict(sorted(found.items(), key=lambda item: item[0] != "dataset"))
+
+
+def renamed(options: Options) -> dict[str, str]:
+    """Options of earlier versions -> what they are called now."""
+    return {old: f"{name}.{entry}" for name, o in options.items() for old, (_, entry) in o.formerly.items()}
+
+
+def by_new_names(options: Options, found: Mapping[str, Any]) -> Values:
+    """What a file sets, where options of earlier versions count only for the dataset that they were for."""
+    values = {name: value for name, value in found.items() if name not in renamed(options)}
+    dataset = found.get("dataset", options["dataset"].default)
+    for name, option in options.items():
+        taken = {entry: found[old] for old, (of, entry) in option.formerly.items() if old in found and of == dataset}
+        if taken:
+            values[name] = taken | values.get(name, {})
+    return values
 
 
 def read_configuration(file: Path) -> Values:

@@ -25,7 +25,10 @@ FILES = ("curve.npy", "picks.npy", "picks.csv", "curve.png")
 def deliver(
     state: State, splits: Splits, folder: Path, title: str, metric: str, trivial: Mapping[str, float]
 ) -> list[Path]:
-    """Write FILES; picks are indices of the whole dataset, as in the files of the command `splits`. Returns them and all pictures."""
+    """Write FILES; picks are indices of the whole dataset, as in the files of the command `splits`.
+
+    Returns them and all pictures.
+    """
     names, rows = splits.train.names, splits.train.rows
     curve = curve_of(state)
     save_array(folder / "curve.npy", curve)
@@ -73,14 +76,22 @@ def save_result(folder: Path, stem: str, values: ndarray) -> Path:
     """<heuristic>_<run>.npy, as the older scripts wrote it, or the next free name where that holds another result."""
     number = 1
     file = folder / f"{stem}.npy"
-    while file.exists() and not np.array_equal(np.load(file), values):
+    while (there := _read_result(file)) is not None and not np.array_equal(there, values):
         number += 1
         file = folder / f"{stem}-{number}.npy"
     if number > 1:
         print(f"{folder / stem}.npy holds another result and is left as it is")
-    if not file.exists():
+    if there is None:
         save_array(file, values)
     return file
+
+
+def _read_result(file: Path) -> ndarray | None:
+    """The values in a file, or None where there are none, as in one that a power cut left empty."""
+    try:
+        return np.load(file)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
 
 
 def print_table(state: State, metric: str) -> None:

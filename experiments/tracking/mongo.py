@@ -24,6 +24,9 @@ from sacred.observers.mongo import force_valid_bson_key
 from sacred.utils import ObserverError
 
 from data.names import Refused
+from experiments.tracking.telling import tell
+
+CHANGES_NO_RESULT = True
 
 PATIENCE = 2000  # ms to wait for a server
 LACKS = "MongoDB lacks parts of this run"  # what a run says in the end whose mirror is not whole
@@ -238,6 +241,7 @@ class Mirror(MongoObserver):
             self._not_before = 0.0
             if self._send(**entries):
                 return
+        tell(mongo=LACKS)
         print(f"warning: {LACKS}; its files are complete, analysis.sync sends them later", file=sys.stderr)
 
     def _all_is_unsent(self) -> None:

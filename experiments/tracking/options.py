@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 
+from data.catalogue import NOT_HERE
 from data.catalogue import names as datasets
 from data.limits import Between, Numbers, OneOf
-from experiments.tracking.declare import CHOICE, NOTHING, Option, names_that_decide, with_defaults
+from experiments.tracking.declare import CHOICE, NOTHING, Option, names_that_decide, renamed, with_defaults
 
 MOST = 10**9  # of anything that is counted
 
@@ -165,12 +167,20 @@ SEGMENT: dict[str, Option] = {
         "phantom (built in) | glas | dsb2018 | folder (your own: images/ and masks/ below data_root)",
         OneOf(lambda: datasets("segment")),
     ),
+    "dataset_options": replace(
+        LOOP["dataset_options"],
+        formerly={
+            "phantom_pool": ("phantom", "n_pool"),
+            "phantom_test": ("phantom", "n_test"),
+            "num_classes": ("folder", "num_classes"),
+        },
+    ),
     "scale": Option(1.0, "images are shrunk by this factor when they are decoded", Between(0.01, 1)),
     "metric": Option(
         "dice",
         f"{_OF_METRICS}. Over all test images; those of an official part (dice_testB) and of the MC mean (mc_) stand beside",
     ),
-    "model": Option("unet", "unet", _in("models.segmenters", "SEGMENTERS")),
+    "model": Option("unet", "network: unet", _in("models.segmenters", "SEGMENTERS")),
     "width": Option(8, "channels of the network at full resolution, doubled at each level", Between(1, 1024)),
     "depth": Option(5, "levels of the network", Between(1, 10)),
     "dropout": Option(0.1, "after each block", Between(0, 0.999)),
@@ -192,7 +202,7 @@ CLASSIFY: dict[str, Option] = {
     "dataset": Option(
         "phantom",
         "phantom, digits (built in) | nct | isic2020 | pathmnist | ... | folder (your own), see print_named_configs",
-        OneOf(lambda: datasets("classify")),
+        OneOf(lambda: datasets("classify"), NOT_HERE),
     ),
     "image_size": Option(
         0,
@@ -298,8 +308,4 @@ DETECT: dict[str, Option] = {
 TABLES = {"segment": SEGMENT, "classify": CLASSIFY, "detect": DETECT}
 WHERE = names_that_decide(LOOP, NOTHING)
 CHOOSING = names_that_decide(LOOP, CHOICE)
-RENAMED = {  # options of earlier versions -> what they are called now
-    "phantom_pool": "dataset_options.n_pool",
-    "phantom_test": "dataset_options.n_test",
-    "num_classes": "dataset_options.num_classes",
-}
+RENAMED = {old: new for table in TABLES.values() for old, new in renamed(table).items()}

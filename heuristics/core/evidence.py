@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from heuristics.core.registry import MC
 from models.stochastic import mc_dropout, mc_logits, shared_masks
 
 BLOCK = 2**19  # numbers handled at once: 2 MB of float32
-MC = frozenset({"mc_mean", "mc_entropy", "mc_std", "mc_votes", "mc_probs"})
 
 
 def entropy_of(probs: Float[Tensor, "b c *s"]) -> Float[Tensor, "b *s"]:

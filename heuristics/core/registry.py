@@ -31,7 +31,7 @@ EVIDENCE = {
     "mc_entropy": "(B, *S) mean of the entropies of K stochastic passes, nats",
     "mc_std": "(B, C, *S) standard deviation of the probabilities over K stochastic passes",
     "mc_votes": "(B, C, *S) share of the K stochastic passes that predict each class",
-    "mc_probs": "(B, C, K, *S) probabilities of all K stochastic passes; pass k has the same dropout masks for all images",
+    "mc_probs": "(B, C, K, *S) probabilities of all K stochastic passes; pass k has the same masks for all images",
     "embeddings": "(B, D) penultimate features of the deterministic pass",
     "prediction": "(B, C, *S) mc_mean where stochastic passes are asked for, else probs",
     "detections": "B dicts of M boxes: boxes, proposals (M, 4), scores, confidence, labels (M,), probs (M, C + 1)",
@@ -48,6 +48,7 @@ EVIDENCE = {
     "validation_probs": "(V, C, *S) probs on the validation set",
     "validation_targets": "(V,) targets of the validation set",
 }
+MC = frozenset({"mc_mean", "mc_entropy", "mc_std", "mc_votes", "mc_probs"})  # statistics of stochastic passes
 GIVEN = {
     "n_pool": "number of images in the pool",
     "n_query": "number of images to label in this cycle",
@@ -89,6 +90,7 @@ class Heuristic:
 
 
 _KNOWN: dict[str, Heuristic] = {}
+_CHECKS: dict[str, Callable[..., None]] = {}  # of options that do not go together, see `check_for`
 
 
 def scorer(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,6 +101,16 @@ def scorer(function: Callable[..., Any]) -> Callable[..., Any]:
 def selector(function: Callable[..., Any]) -> Callable[..., Any]:
     """Register a whole-pool heuristic: evidence of the pool -> `n_query` distinct pool indices, best first."""
     return _register(function, per_batch=False)
+
+
+def check_for(function: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register what `get` calls with all options of a heuristic, to refuse those that do not go together."""
+
+    def register(check: Callable[..., None]) -> Callable[..., None]:
+        _CHECKS[function.__name__] = check
+        return check
+
+    return register
 
 
 def _register(function: Callable[..., Any], per_batch: bool) -> Callable[..., Any]:
@@ -132,11 +144,13 @@ def names() -> list[str]:
 def get(name: str, **arguments: Any) -> Heuristic:
     """Find a heuristic by name and bind its options.
 
-    Raises Refused for an unknown name or option, naming the nearest known one, and for a value that the option cannot
-    have.
+    Raises Refused for an unknown name or option, naming the nearest known one, for a value that the option cannot have,
+    and for options that do not go together.
     """
     known = names()
     require_one_of("heuristic", name, known)
     found = _KNOWN[name]
     check_options(f"heuristic {name!r}", found.options, arguments)
+    if name in _CHECKS:
+        _CHECKS[name](**{option: arguments.get(option, default) for option, (default, _) in found.options.items()})
     return Heuristic(name, found.function, found.per_batch, arguments)

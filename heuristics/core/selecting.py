@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.stats import rankdata
 
 from data.names import Refused, suggestion
 
@@ -43,6 +42,8 @@ def softrank(scores: Scores, rng: np.random.Generator, beta: float = 1.0) -> Flo
     """Sample without replacement with p ~ r^-beta, r = 1 for the highest score; equal scores share a rank (Kirsch et
     al., 2023).
     """
+    from scipy.stats import rankdata  # late: it takes as long to import as all else here
+
     ranks = rankdata(-scores.astype(np.float64), method="average")
     return -beta * np.log(ranks) + rng.gumbel(size=len(scores))
 

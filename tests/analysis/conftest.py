@@ -5,23 +5,23 @@ import shutil
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
+
+from analysis.report import main
 
 WINDOW = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --window-size=1440,1250".split()
 WINDOW += "--no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
 
 
 @pytest.fixture
-def saved(monkeypatch):
-    """The figures that were written, to be looked into."""
-    figures, original = [], Figure.savefig
+def reported(tmp_path, monkeypatch, phantom_cache):
+    """Write the report of the runs below a folder; returns its text."""
 
-    def savefig(self, *args, **kwargs):
-        figures.append(self)
-        return original(self, *args, **kwargs)
+    def write(runs, *words):
+        monkeypatch.setattr("sys.argv", ["report", str(runs), "--out", str(tmp_path / "out"), *words])
+        main()
+        return (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return figures
+    return write
 
 
 @pytest.fixture

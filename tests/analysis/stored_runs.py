@@ -12,13 +12,33 @@ BUDGETS = (4, 8, 12)
 
 
 def store(
-    runs: Path, number: int, heuristic: str, run: int, values, budgets=BUDGETS, command="main", status="COMPLETED", picks=(),
-    info=None, task="segment", measured=None, **options,
+    runs: Path,
+    number: int,
+    heuristic: str,
+    run: int,
+    values,
+    budgets=BUDGETS,
+    command="main",
+    status="COMPLETED",
+    picks=(),
+    info=None,
+    task="segment",
+    measured=None,
+    **options,
 ) -> Path:
-    """One run whose `dice` takes these values at these budgets; `picks` are rows (cycle, index, file), `measured` further metrics."""
+    """One run whose `dice` takes these values at these budgets; `picks` are rows (cycle, index, file), `measured`
+    further metrics."""
     folder = runs / str(number)
     folder.mkdir(parents=True)
-    config = {"dataset": "glas", "heuristic": heuristic, "run": run, "seed": run, "metric": "dice", "steps": 200, "scale": 0.2} | options
+    config = {
+        "dataset": "glas",
+        "heuristic": heuristic,
+        "run": run,
+        "seed": run,
+        "metric": "dice",
+        "steps": 200,
+        "scale": 0.2,
+    } | options
     config |= {"data_root": str(runs / "no_data"), "n_initial": budgets[0], "n_query": 4, "n_cycles": len(budgets) - 1}
     (folder / "config.json").write_text(json.dumps(config))
     day = "2026-01-02T03:04:05.678901"
@@ -35,7 +55,11 @@ def store(
             "repositories": 2 * [{"url": "/home/somebody/aliquot", "commit": "0123456789abcdef", "dirty": False}],
         },
         "host": {"cpu": "A & B", "hostname": "secret", "os": ["Linux", "Linux-6.1"], "python_version": "3.11.7"},
-        "meta": {"named_configs": ["glas_quick"], "config_updates": {"heuristic": heuristic, "run": run}, "options": {"UPDATE": words}},
+        "meta": {
+            "named_configs": ["glas_quick"],
+            "config_updates": {"heuristic": heuristic, "run": run},
+            "options": {"UPDATE": words},
+        },
         "artifacts": [],
     }
     (folder / "run.json").write_text(json.dumps(record))

@@ -16,7 +16,8 @@ from tests.analysis.stored_runs import store
 
 @pytest.fixture
 def study(tmp_path):
-    """Sentences about paired runs of two strategies; `options` of a strategy and run, `left_out` runs that are missing."""
+    """Sentences about paired runs of two strategies; `options` of a strategy and run, `left_out` runs that are
+    missing."""
 
     def sentences(options=lambda name, run: {}, n_runs=6, left_out=(), validation=None, **yard):
         number = 0
@@ -24,7 +25,14 @@ def study(tmp_path):
             for run in range(n_runs):
                 number += 1
                 if (name, run) not in left_out:
-                    folder = store(tmp_path, number, name, run, [0.5 + run / 100, end, end], **{"steps": 2000, **options(name, run)})
+                    folder = store(
+                        tmp_path,
+                        number,
+                        name,
+                        run,
+                        [0.5 + run / 100, end, end],
+                        **{"steps": 2000, **options(name, run)},
+                    )
                     if validation is not None:
                         _add_metric(folder, "n_validation", validation(name))
         frame = load(tmp_path)
@@ -40,18 +48,34 @@ def _add_metric(folder, name, value):
 
 
 def test_alike_runs_differ_in_nothing(study):
-    said = study(lambda name, run: {"results_dir": f"{name}{run}", "heuristic_options": {"k": 5} if name == "bald" else {}})
+    said = study(
+        lambda name, run: {"results_dir": f"{name}{run}", "heuristic_options": {"k": 5} if name == "bald" else {}}
+    )
     assert "differ" not in said and "validation" not in said and "Too few runs" not in said
     assert "No completed run of supervised" in said and "too narrow" not in said
 
 
 def test_options_in_which_runs_differ_are_named(study):
-    said = study(lambda name, run: {"lr": 0.1 if run < 3 else 0.001, "start": "warm" if name == "bald" else "cold", "metric": "dice"})
-    assert "Runs differ in lr (0.1 or 0.001), start (warm or cold): a difference may come from that and not from the strategy." in said
+    said = study(
+        lambda name, run: {
+            "lr": 0.1 if run < 3 else 0.001,
+            "start": "warm" if name == "bald" else "cold",
+            "metric": "dice",
+        }
+    )
+    assert (
+        "Runs differ in lr (0.1 or 0.001), start (warm or cold): "
+        "a difference may come from that and not from the strategy." in said
+    )
 
 
 def test_options_of_a_strategy_count_within_it(study):
-    said = study(lambda name, run: {"mc_samples": 20 if name == "bald" else 5, "aggregate": "mean" if run or name == "random" else "max"})
+    said = study(
+        lambda name, run: {
+            "mc_samples": 20 if name == "bald" else 5,
+            "aggregate": "mean" if run or name == "random" else "max",
+        }
+    )
     assert "Runs differ in aggregate (max or mean):" in said
 
 
@@ -75,7 +99,10 @@ def test_validation_labels_are_told(study, validation, sentence):
 
 def test_missing_runs_make_tables_unequal(study):
     said = study(left_out=[("bald", 0), ("bald", 3)])
-    assert "bald lacks run 0, 3: tables of means rest on unequal runs, pairs and ranks on the runs that all compared have." in said
+    assert (
+        "bald lacks run 0, 3: tables of means rest on unequal runs, pairs and ranks on the runs that all compared have."
+        in said
+    )
     assert "random lacks" not in said
 
 
@@ -100,7 +127,10 @@ def test_number_of_runs_with_all_labels_may_be_unknown(study):
 
 
 def test_one_whole_recipe_is_matched():
-    runs = [{"lr": 0.1, "steps": 200, "run": 0, "heuristic": "bald"}, {"lr": 0.01, "steps": 900, "run": 1, "n_query": 4}]
+    runs = [
+        {"lr": 0.1, "steps": 200, "run": 0, "heuristic": "bald"},
+        {"lr": 0.01, "steps": 900, "run": 1, "n_query": 4},
+    ]
     assert same_recipe({"lr": 0.01, "steps": 900, "run": 7, "heuristic": "random", "data_root": "there"}, runs)
     assert not same_recipe({"lr": 0.1, "steps": 900}, runs)  # each value is there, but not together
     assert not same_recipe({"lr": 0.1}, runs) and not same_recipe({"lr": 0.1, "steps": 200, "clip": 1.0}, runs)

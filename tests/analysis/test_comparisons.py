@@ -1,4 +1,5 @@
-"""Statistics against scipy, tables of the literature and cases by hand; the procedure's level and power by simulation."""
+"""Statistics against scipy, tables of the literature and cases by hand; the procedure's level and power by
+simulation."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def by_all_signs(differences) -> float:
     magnitudes = np.abs([d for d in differences if d])
     order = stats.rankdata(magnitudes)
     seen = sum(r for r, d in zip(order, [d for d in differences if d], strict=True) if d > 0)
-    sums = [sum(r for r, plus in zip(order, signs, strict=True) if plus) for signs in product([0, 1], repeat=len(order))]
+    sums = [
+        sum(r for r, plus in zip(order, signs, strict=True) if plus) for signs in product([0, 1], repeat=len(order))
+    ]
     low, high = np.mean([s <= seen for s in sums]), np.mean([s >= seen for s in sums])
     return min(1.0, 2 * min(low, high))
 
@@ -109,7 +112,10 @@ def test_rounding_is_a_tie_everywhere():
     assert "beats" not in verdict(table[["a", "b"]]) and "a beats c" in verdict(table[["a", "c"]])
     assert ranks(table).iloc[0].tolist() == [1.5, 1.5, 3]
     assert leave_one_run_out(table).iloc[0].tolist() == [1, 1, 3]
-    assert "Best mean over 6 runs: a and b (0.300); worst: c (0.200). a and b stay first whichever run is left out." in verdict(table)
+    assert (
+        "Best mean over 6 runs: a and b (0.300); worst: c (0.200). a and b stay first whichever run is left out."
+        in verdict(table)
+    )
     matrix = penalty_matrix({name: table[[name]].set_axis([4], axis=1) for name in table})
     assert matrix.loc["a", "b"] == matrix.loc["b", "a"] == 0 and matrix.loc["b", "c"] == 1
     small = table * 1e-9
@@ -147,7 +153,10 @@ def curves_with(effect) -> dict[str, pd.DataFrame]:
     rng = np.random.default_rng(3)
     base = rng.normal(0.5, 0.1, (6, 1))
     budgets = pd.Index([4, 8, 12, 16], name="n_labelled")
-    return {name: pd.DataFrame(base + rng.normal(0, 0.01, (6, 4)) * [0, 1, 1, 1] + e, columns=budgets) for name, e in effect.items()}
+    return {
+        name: pd.DataFrame(base + rng.normal(0, 0.01, (6, 4)) * [0, 1, 1, 1] + e, columns=budgets)
+        for name, e in effect.items()
+    }
 
 
 def test_penalty_matrix_is_the_share_of_significant_t_tests():
@@ -166,10 +175,15 @@ def test_penalty_matrix_is_the_share_of_significant_t_tests():
 def test_penalties_reach_one_and_need_no_difference():
     base = np.linspace(0.4, 0.6, 6)[:, None]
     noise = np.random.default_rng(0).normal(0, 0.001, (6, 3))
-    curves = {name: pd.DataFrame(np.hstack([base, base + e + noise * e])) for name, e in (("best", 0.1), ("random", 0.0))}
+    curves = {
+        name: pd.DataFrame(np.hstack([base, base + e + noise * e])) for name, e in (("best", 0.1), ("random", 0.0))
+    }
     assert penalty_matrix(curves).to_numpy().tolist() == [[0, 1], [0, 0]]
     assert penalty_matrix({"a": curves["best"], "b": curves["best"]}).to_numpy().tolist() == [[0, 0], [0, 0]]
-    unequal = {"a": pd.DataFrame([[1.0], [1.1], [1.2], [9.0]], index=[0, 1, 2, 5]), "b": pd.DataFrame([[0.5], [0.6], [0.71], [3.0]])}
+    unequal = {
+        "a": pd.DataFrame([[1.0], [1.1], [1.2], [9.0]], index=[0, 1, 2, 5]),
+        "b": pd.DataFrame([[0.5], [0.6], [0.71], [3.0]]),
+    }
     assert penalty_matrix(unequal).loc["a", "b"] == 1  # on runs 0, 1, 2
 
 
@@ -177,9 +191,14 @@ def test_penalties_of_many_close_calls_agree_with_scipy():
     rng = np.random.default_rng(0)
     curves = {name: pd.DataFrame(rng.normal(mean, 1, (5, 300))) for name, mean in (("a", 1.5), ("b", 0.0))}
     tests = stats.ttest_rel(curves["a"], curves["b"])
-    expected = [[0, np.mean((tests.pvalue < 0.05) & (tests.statistic > 0))], [np.mean((tests.pvalue < 0.05) & (tests.statistic < 0)), 0]]
+    expected = [
+        [0, np.mean((tests.pvalue < 0.05) & (tests.statistic > 0))],
+        [np.mean((tests.pvalue < 0.05) & (tests.statistic < 0)), 0],
+    ]
     assert penalty_matrix(curves).to_numpy() == pytest.approx(np.array(expected))
-    assert penalty_matrix(curves, alpha=0.2).loc["a", "b"] == pytest.approx(np.mean((tests.pvalue < 0.2) & (tests.statistic > 0)))
+    assert penalty_matrix(curves, alpha=0.2).loc["a", "b"] == pytest.approx(
+        np.mean((tests.pvalue < 0.2) & (tests.statistic > 0))
+    )
 
 
 def test_per_budget_is_pairwise_at_each_budget():
@@ -237,7 +256,8 @@ def test_leave_one_run_out_shows_a_place_that_hangs_on_one_run():
 
 
 def family_wise_rate(n_runs: int, effects: list[float], n_studies: int, seed: int) -> tuple[float, float]:
-    """Share of studies whose verdict names a winner of equal strategies, and in which it says that the first beats all others."""
+    """Share of studies whose verdict names a winner of equal strategies, and in which it says that the first beats all
+    others."""
     names = NAMES[: len(effects)]
     effect = dict(zip(names, effects, strict=True))
     false, found = 0, 0
@@ -258,4 +278,6 @@ def test_power_with_a_planted_effect_and_the_level_of_the_other_pairs():
     rate, power = family_wise_rate(12, [0.02, 0.0, 0.0, 0.0], 100, seed=20_000)
     assert rate <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 100)
     assert power >= 0.75
-    assert family_wise_rate(5, [0.2, 0.0, 0.0, 0.0], 5, seed=0)[1] == 0  # too few runs find nothing, however large the effect
+    assert (
+        family_wise_rate(5, [0.2, 0.0, 0.0, 0.0], 5, seed=0)[1] == 0
+    )  # too few runs find nothing, however large the effect

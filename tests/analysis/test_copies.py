@@ -29,7 +29,9 @@ def chosen(runs, **options):
 
 
 def test_copies_count_once_and_are_named(copied):
-    with pytest.warns(UserWarning, match="10 runs are copies.*: runs 11, 12, 13, 14, 15 of run 10; runs 21, 22, .* of run 20") as caught:
+    with pytest.warns(
+        UserWarning, match="10 runs are copies.*: runs 11, 12, 13, 14, 15 of run 10; runs 21, 22, .* of run 20"
+    ) as caught:
         frame = load(copied)
     assert len(caught) == 1 and frame["run_id"].unique().tolist() == [10, 20]
     assert frame.attrs["copies"] == {10: [11, 12, 13, 14, 15], 20: [21, 22, 23, 24, 25]}
@@ -52,12 +54,16 @@ def test_copies_prove_nothing(copied, monkeypatch, capsys, tmp_path):
 
 def test_another_seed_start_or_option_makes_no_copy(tmp_path):
     store(tmp_path, 1, "random", 0, [0.5, 0.6, 0.7], split_seed=5)
-    store(tmp_path, 2, "random", 1, [0.5, 0.6, 0.7], split_seed=5)  # one division, but another start: the seed follows the run
+    store(
+        tmp_path, 2, "random", 1, [0.5, 0.6, 0.7], split_seed=5
+    )  # one division, but another start: the seed follows the run
     store(tmp_path, 3, "random", 2, [0.5, 0.6, 0.7], split_seed=5, seed=0, lr=0.5)
     store(tmp_path, 4, "random", 3, [0.5, 0.6, 0.7], split_seed=6, seed=0)
     store(tmp_path, 5, "random", 4, [0.5, 0.6, 0.7], split_seed=5, seed=0, splits_dir="elsewhere")
     assert len(set(load(tmp_path)["run_id"])) == 5
-    store(tmp_path, 6, "random", 5, [0.5, 0.6, 0.7], split_seed=5, seed=0, device="cuda:0", workers=2)  # computed elsewhere
+    store(
+        tmp_path, 6, "random", 5, [0.5, 0.6, 0.7], split_seed=5, seed=0, device="cuda:0", workers=2
+    )  # computed elsewhere
     assert chosen(tmp_path).attrs["copies"] == {1: [6]}
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.costs import costs_of, read_costs
-from analysis.curves import curves_of, over_cost
+from analysis.costs import annotation_cost, costs_of, over_cost, read_costs
+from analysis.curves import areas, aubc, curves_of
 from analysis.runs import load, load_picks
 from analysis.summary import main
 from data import notes
 from tests.analysis.stored_runs import store
+from tests.analysis.test_savings import table
 
 TWO = (2, 3)
 PICKS = [("initial", 0, "a.png"), ("initial", 1, "b, c.png"), (0, 2, "d.png")]
@@ -71,7 +73,10 @@ def test_tables_of_other_programs(prices, text):
         ("file,cost\na.png,much\n", "line 2: the cost of a.png is 'much', expected a number >= 0"),
         ("file,cost\na.png,-1\n", "the cost of a.png is '-1'"),
         ("file,cost\na.png,nan\n", "the cost of a.png is 'nan'"),
-        ("file,cost\na.png,1\nb c.png,1\n", "no cost is given for 'b, c.png', which run 1 labelled. Did you mean 'b c.png'?"),
+        (
+            "file,cost\na.png,1\nb c.png,1\n",
+            "no cost is given for 'b, c.png', which run 1 labelled. Did you mean 'b c.png'?",
+        ),
     ],
 )
 def test_what_is_refused(runs, prices, text, said):
@@ -84,3 +89,27 @@ def test_what_is_refused(runs, prices, text, said):
 def test_a_run_without_picks_is_named(runs, prices):
     with pytest.raises(ValueError, match="run 2 has no record of its picks"):
         costs_of(load(runs), pd.DataFrame(load_picks(runs).query("run_id == 1")), read_costs(prices))
+
+
+def test_cost_instead_of_counts():
+    cost = annotation_cost(np.array([3, 0, 1, 2]), np.array([1.0, 10.0, 100.0, 0.5]), [0, 1, 3])
+    assert cost.tolist() == [0, 0.5, 11.5]
+    with pytest.raises(ValueError, match="a budget of 5 labels needs as many picks, but the run has 4"):
+        annotation_cost(np.array([3, 0, 1, 2]), np.ones(4), [2, 5])
+    study = {"a": table([[0, 0.2, 0.4], [0, 0.4, 0.8]])}
+    costs = {"a": table([[0, 1, 5], [1, 3, 4]])}
+    paid = over_cost(study, costs, n_points=4)["a"]
+    assert paid.columns.tolist() == [1, 2, 3, 4]
+    assert paid.to_numpy() == pytest.approx(np.array([[0.2, 0.25, 0.3, 0.35], [0, 0.2, 0.4, 0.8]]))
+    again = over_cost(study, {"a": costs["a"].iloc[::-1]}, n_points=4)["a"]
+    assert again.equals(paid)  # by run, not by place
+    with pytest.raises(
+        ValueError, match="costs must rise from budget to budget, but those of a run 1 do not: 40 follows 50"
+    ):
+        over_cost(study, {"a": table([[0, 1, 5], [0, 50, 40]])})
+    with pytest.raises(ValueError, match="those of a run 0 do not: nan follows 0"):
+        over_cost(study, {"a": table([[0, np.nan, 5], [0, 1, 5]])})
+    steep, paid = {"a": table([[0, 0.9, 1.0]])}, {"a": table([[0, 1, 100]])}
+    assert areas(over_cost(steep, paid))["a"].tolist() == pytest.approx([aubc([0, 1, 100], [0, 0.9, 1.0])], abs=2e-3)
+    with pytest.raises(ValueError, match="no range of costs is common"):
+        over_cost(study, {"a": table([[0, 1, 2], [3, 4, 5]])})

@@ -35,7 +35,12 @@ def overlaps(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts that cover each other: names, numbers, ticks, titles, legends."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
-    ticks = [(axes, axis, tick) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for tick in axis.get_major_ticks()]
+    ticks = [
+        (axes, axis, tick)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks()
+    ]
     unseen = {
         label
         for axes, axis, tick in ticks
@@ -56,9 +61,16 @@ def tilted_box(text: Text, renderer) -> tuple[np.ndarray, float]:
     text.set_rotation(0)
     flat = Text.get_window_extent(text, renderer)
     text.set_rotation(angle)
-    turn = np.array([[np.cos(np.radians(angle)), np.sin(np.radians(angle))], [-np.sin(np.radians(angle)), np.cos(np.radians(angle))]])
+    turn = np.array(
+        [
+            [np.cos(np.radians(angle)), np.sin(np.radians(angle))],
+            [-np.sin(np.radians(angle)), np.cos(np.radians(angle))],
+        ]
+    )
     half = np.array([flat.width, flat.height]) / 2
-    return (upright.min + upright.max) / 2 + np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]) * half @ turn, np.radians(angle)
+    return (upright.min + upright.max) / 2 + np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]) * half @ turn, np.radians(
+        angle
+    )
 
 
 def collide(a: tuple[np.ndarray, float], b: tuple[np.ndarray, float]) -> bool:
@@ -70,7 +82,13 @@ def collide(a: tuple[np.ndarray, float], b: tuple[np.ndarray, float]) -> bool:
 
 def test_overlaps_are_seen():
     figure = Figure(figsize=(4, 4), dpi=100)
-    for y, name, angle in [(0.5, "a", 0), (0.52, "b", 0), (0.1, "tilted by much", 45), (0.2, "tilted as much", 45), (0.3, "flat text", 0)]:
+    for y, name, angle in [
+        (0.5, "a", 0),
+        (0.52, "b", 0),
+        (0.1, "tilted by much", 45),
+        (0.2, "tilted as much", 45),
+        (0.3, "flat text", 0),
+    ]:
         figure.text(0.1, y, name, rotation=angle, rotation_mode="anchor")
     assert overlaps(figure) == [("a", "b"), ("tilted as much", "flat text")]
 
@@ -99,7 +117,9 @@ def test_no_text_covers_another_or_leaves_the_page(names):
 
 @pytest.mark.parametrize("ends", [1, 2, 10, 1e3, 1e5, 1e9])
 def test_ticks_of_seconds_are_few_enough_to_read(ends):
-    figure = draw_times(pd.Series({"bald": 0.0015, "random": 0.0015 * ends}), areas(study(["bald", "random"])), "dice", "")
+    figure = draw_times(
+        pd.Series({"bald": 0.0015, "random": 0.0015 * ends}), areas(study(["bald", "random"])), "dice", ""
+    )
     low, high = figure.axes[0].get_xlim()
     assert sum(low <= x <= high for x in figure.axes[0].get_xticks()) >= 2
     assert overlaps(figure) == [] and inside(figure)
@@ -116,8 +136,8 @@ def test_missing_values_leave_a_gap_and_every_name():
 
 
 def test_axes_name_the_unit():
-    assert draw_curves(study(["bald"]), "hd95", "").axes[0].get_ylabel() == "hd95, px"
-    assert draw_curves(study(["bald"]), "mc_nll", "").axes[0].get_ylabel() == "mc nll, nats"
+    assert draw_curves(study(["bald"]), "hd95", "").axes[0].get_ylabel() == "hd95 (px)"
+    assert draw_curves(study(["bald"]), "mc_nll", "").axes[0].get_ylabel() == "mc nll (nats)"
     assert draw_curves(study(["bald"]), "object_dice", "").axes[0].get_ylabel() == "object dice"
 
 
@@ -137,7 +157,9 @@ def test_curves_show_means_deviations_and_every_name():
     (axes,) = figure.axes
     assert {t.get_text() for t in axes.texts} == {*NAMES, "all labels"}
     assert axes.get_ylabel() == "object dice"
-    for line, band, name in zip(axes.lines, axes.collections, ["$badge", "bald", "entropy", "least_confidence", "random"], strict=False):
+    for line, band, name in zip(
+        axes.lines, axes.collections, ["$badge", "bald", "entropy", "least_confidence", "random"], strict=False
+    ):
         values = curves[name].to_numpy()
         assert line.get_ydata() == pytest.approx(values.mean(0))
         seen = band.get_paths()[0].vertices[:, 1]
@@ -174,7 +196,9 @@ def test_styles_are_one_for_each_strategy_and_random_is_black():
 
 
 def test_penalties_are_sorted_by_their_mean_and_the_diagonal_is_empty():
-    matrix = pd.DataFrame([[0, 0.25, 0.0], [0, 0, 0], [0.5, 0.75, 0]], index=["a", "bb", "least_confidence"], columns=["a", "bb", "c"])
+    matrix = pd.DataFrame(
+        [[0, 0.25, 0.0], [0, 0, 0], [0.5, 0.75, 0]], index=["a", "bb", "least_confidence"], columns=["a", "bb", "c"]
+    )
     figure = draw_penalties(matrix, "glas")
     axes = figure.axes[0]
     assert [t.get_text() for t in axes.get_xticklabels()] == ["least_confidence", "a", "bb"]
@@ -227,4 +251,6 @@ def test_letters_are_dark_enough_for_white():
         linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour)]
         return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
-    assert all(1.05 / (luminance(figure_parts._dark(colour)) + 0.05) > 3 for colour in figure_parts.COLOURS)  # WCAG 2, large or bold text
+    assert all(
+        1.05 / (luminance(figure_parts._dark(colour)) + 0.05) > 3 for colour in figure_parts.COLOURS
+    )  # WCAG 2, large or bold text

@@ -1,7 +1,7 @@
 """Runs as a user sees them: a real MongoDB, a real Omniboard, a real browser without a window.
 
-`$ALIQUOT_OMNIBOARD` is the folder where Omniboard was installed; `tests/omniboard_install.sh` installs it and the browser. Pictures go to
-`$ALIQUOT_SCREENSHOTS`.
+`$ALIQUOT_OMNIBOARD` is the folder where Omniboard was installed; `tests/omniboard_install.sh` installs it and the
+browser. Pictures go to `$ALIQUOT_SCREENSHOTS`.
 """
 
 import json
@@ -38,7 +38,9 @@ def omniboard(mongo, tmp_path):  # noqa: F811
     with log.open("w") as output:
         server = subprocess.Popen(command, env=os.environ | {"PORT": str(port)}, stdout=output, stderr=output)
     try:
-        wait_for(lambda: "established successfully" in log.read_text() and answers(port), lambda: log.read_text()[-2000:])
+        wait_for(
+            lambda: "established successfully" in log.read_text() and answers(port), lambda: log.read_text()[-2000:]
+        )
         yield port
     finally:
         server.kill()
@@ -50,7 +52,9 @@ def runs(mongo, monkeypatch):  # noqa: F811
     """Folders of a run of each script, which are in the database too."""
     monkeypatch.setenv("ALIQUOT_MONGO", mongo.url())
     for script, heuristic in (("segment", "bald"), ("classify", "margin")):
-        process = command_line("with", "tiny", f"heuristic={heuristic}", "run=3", script=ROOT / "experiments" / f"{script}.py")
+        process = command_line(
+            "with", "tiny", f"heuristic={heuristic}", "run=3", script=ROOT / "experiments" / f"{script}.py"
+        )
         assert process.returncode == 0, process.err
     return [Path(os.environ["ALIQUOT_RUNS"]) / number for number in "12"]
 
@@ -74,13 +78,20 @@ def wait_for(condition, explain=lambda: ""):
 
 def table(window):
     """The rows of the run table, each a dictionary from header to text."""
-    headers, *rows = (row.text.split("\n") for row in window.find_elements("css selector", ".fixedDataTableRowLayout_main"))
-    return [dict(zip(headers, (cell.strip() for cell in row[1:]), strict=True)) for row in rows]  # the first cell opens the run
+    headers, *rows = (
+        row.text.split("\n") for row in window.find_elements("css selector", ".fixedDataTableRowLayout_main")
+    )
+    return [
+        dict(zip(headers, (cell.strip() for cell in row[1:]), strict=True)) for row in rows
+    ]  # the first cell opens the run
 
 
 def test_a_user_sees_runs_and_opens_one(runs, omniboard, browser, tmp_path):
     browser.get(f"http://127.0.0.1:{omniboard}")
-    wait_for(lambda: len(browser.find_elements("css selector", ".fixedDataTableRowLayout_main")) == 3, lambda: browser.page_source[-2000:])
+    wait_for(
+        lambda: len(browser.find_elements("css selector", ".fixedDataTableRowLayout_main")) == 3,
+        lambda: browser.page_source[-2000:],
+    )
     newer, older = table(browser)
     save_picture(browser, "omniboard_table.png", tmp_path)
     stored = [json.loads((folder / "run.json").read_text()) for folder in runs]
@@ -93,7 +104,9 @@ def test_a_user_sees_runs_and_opens_one(runs, omniboard, browser, tmp_path):
     next(cell for cell in browser.find_elements("xpath", "//*[text()='bald']") if cell.is_displayed()).click()
     lines = ".js-plotly-plot .scatterlayer path.js-line"
     wait_for(lambda: browser.find_elements("css selector", lines), lambda: browser.page_source[-2000:])
-    traces = browser.execute_script("return document.querySelector('.js-plotly-plot').data.map(t => [t.name, t.x, t.y])")
+    traces = browser.execute_script(
+        "return document.querySelector('.js-plotly-plot').data.map(t => [t.name, t.x, t.y])"
+    )
     curve = json.loads((runs[0] / "metrics.json").read_text())["dice"]
     assert ["dice", curve["steps"], curve["values"]] in traces
     save_picture(browser, "omniboard_run.png", tmp_path)

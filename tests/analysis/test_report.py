@@ -1,75 +1,22 @@
-"""The page is read back: well formed, whole in itself, with what it promises, and nothing that a name could smuggle in."""
+"""The page is read back: well formed, whole in itself, with what it promises, and nothing that a name could smuggle
+in."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import shlex
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from PIL import Image
 
 from analysis import caveats, page
-from analysis.picked import balance, class_weights, dataset_of
 from analysis.provenance import command_line, documents, environments
-from analysis.report import main
-from analysis.runs import load_picks
-from data.phantoms.glands import glands
 from tests.analysis.conftest import save_picture
+from tests.analysis.pages import Page
 from tests.analysis.stored_runs import store
 
 HOSTILE = "<script>alert('$x_1')</script>&\"quoted\""
-VOID = {"meta", "link", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Tags in their order, text, pictures; refuses tags that do not match."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.words = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(self.words)
-
-    def pictures(self):
-        sources = [value for tag, name, value in self.attributes if (tag, name) == ("img", "src")]
-        assert all(source.startswith("data:image/png;base64,") for source in sources)
-        return [Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) for source in sources]
-
-
-@pytest.fixture
-def reported(tmp_path, monkeypatch, phantom_cache):
-    """Write the report of the runs below a folder; returns its text."""
-
-    def write(runs, *words):
-        monkeypatch.setattr("sys.argv", ["report", str(runs), "--out", str(tmp_path / "out"), *words])
-        main()
-        return (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-
-    return write
 
 
 def study(folder, names=("random", "bald", HOSTILE), n_runs=3, **options):
@@ -78,18 +25,15 @@ def study(folder, names=("random", "bald", HOSTILE), n_runs=3, **options):
     for run in range(n_runs):
         for i, name in enumerate(names):
             number += 1
-            store(folder, number, name, run, [0.5 + 0.01 * run, 0.6 + 0.05 * i + 0.003 * run * i, 0.7 + 0.05 * i], **options)
+            store(
+                folder,
+                number,
+                name,
+                run,
+                [0.5 + 0.01 * run, 0.6 + 0.05 * i + 0.003 * run * i, 0.7 + 0.05 * i],
+                **options,
+            )
     return folder
-
-
-@pytest.fixture
-def phantom_study(tmp_path):
-    """Runs on the built-in glands, whose images are there."""
-    runs, images = tmp_path / "runs", glands(12, 4)
-    for i, name in enumerate(["random", "bald"]):
-        picks = [("initial", 0, images.names[0]), (0, 1 + i, images.names[1 + i]), (0, 3, images.names[3]), (1, 5, images.names[5])]
-        store(runs, i, name, 0, [0.5, 0.6, 0.7 + i / 10], (1, 3, 4), dataset="phantom", phantom_pool=12, phantom_test=4, picks=picks)
-    return runs, images
 
 
 def test_page_is_whole_in_itself(tmp_path, reported):
@@ -100,7 +44,9 @@ def test_page_is_whole_in_itself(tmp_path, reported):
     assert text.startswith("<!DOCTYPE html>") and len(text) < 2_000_000
     assert ("meta", "name", "viewport") in found.attributes
     pictures = found.pictures()
-    assert len(pictures) == 4 and all(min(picture.size) > 300 for picture in pictures)  # curves, ranks, penalties, times
+    assert len(pictures) == 4 and all(
+        min(picture.size) > 300 for picture in pictures
+    )  # curves, ranks, penalties, times
     assert all(value for tag, name, value in found.attributes if (tag, name) == ("img", "alt"))
     linked = [(name, value) for _, name, value in found.attributes if name in ("src", "href", "action", "srcset")]
     assert all(value.startswith("data:") for _, value in linked)
@@ -124,14 +70,23 @@ def test_page_says_what_was_found(tmp_path, reported):
     with pytest.warns(UserWarning, match="92"):
         said = Page(reported(runs, "--dataset", "glas")).text
     assert "segment · glas · dice" in said and "3 strategies in 9 runs, 4 to 12 labelled images" in said
-    assert "Cannot decide: with 3 runs the smallest possible p is 0.25" in said and "against random alone. Cannot decide" in said
+    assert (
+        "Cannot decide: with 3 runs the smallest possible p is 0.25" in said
+        and "against random alone. Cannot decide" in said
+    )
     assert "0.800 ± 0.000" in said and "0.510 ± 0.010" in said  # the last value of the third; the first of all
     assert "All labels with the same training reach 0.900" in said
-    assert "Too few runs for a claim, which takes at least 6" in said and "at least 7 runs of each" in said and "one baseline 7" not in said
+    assert (
+        "Too few runs for a claim, which takes at least 6" in said
+        and "at least 7 runs of each" in said
+        and "one baseline 7" not in said
+    )
     assert "Short recipe: each model is trained for 200 steps (preset glas_quick)" in said
     assert "did not end well or are not over, and are left out: 1" in said and "Run 92 is damaged and left out" in said
     assert "not shown: the dataset glas was not found" in said and "no_data" not in said
-    assert "p against random at each budget" in said and "+0.053 (p 0.5)" in said  # 0.05 + 0.003 (0 + 1 + 2) / 3; 0.25 in two comparisons
+    assert (
+        "p against random at each budget" in said and "+0.053 (p 0.5)" in said
+    )  # 0.05 + 0.003 (0 + 1 + 2) / 3; 0.25 in two comparisons
     assert "95 % intervals of the means" in said and "0.485 to 0.535" in said
     assert "numpy 2.4.6" in " ".join(said.split()) and "A & B" in said and "0123456789" in said
 
@@ -146,11 +101,25 @@ def test_commands_are_those_that_were_typed(tmp_path, reported):
 
 def test_commands_of_runs_that_no_one_typed(tmp_path):
     document = dict(next(iter(documents(study(tmp_path)).values())))
-    updates = {"heuristic_options": {"metric": "cosine"}, "dataset_options": {}, "checkpoint": "", "lr": 0.01, "model": "5", "run": 1}
+    updates = {
+        "heuristic_options": {"metric": "cosine"},
+        "dataset_options": {},
+        "checkpoint": "",
+        "lr": 0.01,
+        "model": "5",
+        "run": 1,
+    }
     document |= {"command": "supervised", "meta": {"named_configs": ["tiny"], "config_updates": updates, "options": {}}}
     words = shlex.split(command_line(document))
     assert words[:5] == ["python", "experiments/segment.py", "supervised", "with", "tiny"]
-    assert words[5:] == ["heuristic_options.metric=cosine", "dataset_options={}", "checkpoint=''", "lr=0.01", "model='5'", "run=1"]
+    assert words[5:] == [
+        "heuristic_options.metric=cosine",
+        "dataset_options={}",
+        "checkpoint=''",
+        "lr=0.01",
+        "model='5'",
+        "run=1",
+    ]
     from sacred.arg_parser import get_config_updates
 
     assert get_config_updates(words[4:]) == (updates, ["tiny"])
@@ -165,93 +134,25 @@ def test_surroundings_are_counted(tmp_path):
     assert first["torch"] == "2.15.0" and first["code"] == "0123456789" and first["sacred"] == "unknown"
 
 
-def test_classes_of_the_picks(phantom_study, reported):
-    runs, images = phantom_study
-    picks = load_picks(runs)
-    weights, classes = class_weights(images)
-    counts = balance(picks, weights)
-    expected = [np.bincount(images.groups[rows], minlength=2).tolist() for rows in ([2, 3], [5])]
-    assert counts["bald"].tolist() == expected and classes == ["group 0", "group 1"]
-    found = Page(reported(runs, "--metric", "dice"))
-    share = weights[images.parts == "train"].sum(0)[0] / 12
-    assert "picked by" in found.text and f"{share:.1%}" in found.text
-    assert len(found.pictures()) == 3  # curves, classes, times: one run has no ranks
-    assert "Ranks need two strategies that share two runs" in found.text and "needs two common runs of every pair" in found.text
-
-
-def test_classes_of_a_cut_record_are_not_shown(phantom_study, reported):
-    runs, _ = phantom_study
-    record = runs / "1" / "picks.csv"
-    record.write_text("\n".join(record.read_text().splitlines()[:3]))
-    assert "The classes of the picks are not shown: run 1 has 4 labels, but a record of 2 picks." in Page(reported(runs)).text
-
-
-def test_one_class_alone_is_said(phantom_study, reported, monkeypatch):
-    monkeypatch.setattr("analysis.gathered.class_balance", lambda records, frame: None)
-    said = Page(reported(phantom_study[0])).text
-    assert "There is one class alone, or nothing was picked" in said and "see the last lines" not in said
-
-
 def test_attempts_on_other_folders_are_none_of_this_one(tmp_path, reported):
     """All are called folder: what lies in them is another dataset."""
     runs, number = tmp_path / "runs", 0
     for place, status in (("lungs", "COMPLETED"), ("bones", "FAILED"), ("lungs", "INTERRUPTED")):
         for run in range(2):
             number += 1
-            folder = store(runs, number, "bald", run + 2 * (status == "INTERRUPTED"), [0.5, 0.6, 0.7], status=status, dataset="folder")
+            folder = store(
+                runs,
+                number,
+                "bald",
+                run + 2 * (status == "INTERRUPTED"),
+                [0.5, 0.6, 0.7],
+                status=status,
+                dataset="folder",
+            )
             config = folder / "config.json"
             config.write_text(config.read_text().replace("no_data", place))
     said = Page(reported(runs, "--dataset", "lungs")).text
     assert "segment · lungs · dice" in said and "are left out: 2." in said
-
-
-YARD = {"trivial": {"dice": 0.88, "nll": 0.7}}
-
-
-def test_yardsticks_stand_beside_the_curves(tmp_path, reported):
-    """Membrane images: all foreground has a Dice of 0.88, and all labels are no better than the start."""
-    runs = tmp_path / "runs"
-    for run in range(2):
-        store(runs, run, "random", run, [0.89, 0.8, 0.87], info=YARD)
-        store(runs, 10 + run, "bald", run, [0.89, 0.9, 0.91], info=YARD)
-    store(runs, 90, "random", 0, [0.85], [85], command="supervised")
-    page_ = Page(reported(runs))
-    assert page_.text.count("trivial: all foreground") == 2 and "0.880" in page_.text
-    assert "Even at the last budget random did no better than the trivial value (all foreground, 0.880)." in page_.text
-    assert "All labels with the same training (0.850, 1 run) are no better than the start (0.890): these runs cannot" in page_.text
-    assert "An oracle's start" not in page_.text
-
-
-def test_per_class_measures_have_tables_of_their_own(tmp_path, reported):
-    runs = tmp_path / "runs"
-    for run in range(2):
-        measured = {"dice_gland": [0.1, 0.2, 0.3 + run / 10], "dice_<b>": [0.4] * 3, "dice_pooled": [0.5] * 3, "dice_testB": [0.5] * 3}
-        store(runs, run, "random", run, [0.5, 0.6, 0.7], measured=measured)
-        store(runs, 10 + run, "bald", run, [0.5, 0.6, 0.7], measured={"dice_gland": [0.1, 0.2, 0.9]})
-    said = " ".join(Page(reported(runs)).text.split())
-    assert "strategy <b> gland bald – 0.900 ± 0.000 random 0.400 ± 0.000 0.350 ± 0.071" in said
-    assert "pooled" not in said and "testB" not in said
-
-
-@pytest.mark.parametrize(
-    ("task", "initial", "info", "told"),
-    [
-        ("classify", "stratified", None, True),
-        ("detect", "stratified", None, True),
-        ("segment", "stratified", None, False),
-        ("classify", "random", None, False),
-        ("classify", "stratified", {"trivial": {"dice": 0.1}}, False),  # noted, and no oracle: strata known before labelling
-        ("segment", "stratified", {"oracle_start": True}, True),
-    ],
-)
-def test_an_oracles_start_is_called_one(tmp_path, reported, monkeypatch, task, initial, info, told):
-    drawn = []
-    monkeypatch.setattr("analysis.report.draw_curves", lambda curves, metric, title, *_, **__: drawn.append(title) or Figure())
-    for run in range(2):
-        store(tmp_path / "runs", run, "random", run, [0.5, 0.6, 0.7], task=task, initial=initial, info=info)
-    said = Page(reported(tmp_path / "runs")).text
-    assert ("An oracle's start: the first labels of all runs were chosen by the true classes" in said) == told
-    assert ("oracle's start" in drawn[0]) == told
 
 
 def test_attempts_that_were_continued_are_no_lost_runs(tmp_path, reported):
@@ -264,7 +165,11 @@ def test_attempts_that_were_continued_are_no_lost_runs(tmp_path, reported):
 
 def test_foreign_records_and_runs_without_the_metric(tmp_path, reported):
     runs = study(tmp_path / "runs", ["random", "bald"])
-    for number, record, config in ((60, {}, {}), (61, {"status": "COMPLETED"}, []), (62, {"experiment": "vae", "status": 1}, {})):
+    for number, record, config in (
+        (60, {}, {}),
+        (61, {"status": "COMPLETED"}, []),
+        (62, {"experiment": "vae", "status": 1}, {}),
+    ):
         (runs / str(number)).mkdir()
         (runs / str(number) / "run.json").write_text(json.dumps(record))
         (runs / str(number) / "config.json").write_text(json.dumps(config))
@@ -273,13 +178,6 @@ def test_foreign_records_and_runs_without_the_metric(tmp_path, reported):
     with pytest.warns(UserWarning, match="damaged"):
         said = Page(reported(runs)).text
     assert "Run 2 did not measure dice and is left out." in said and "in 5 runs" in said
-
-
-def test_classes_of_another_dataset_are_not_shown(phantom_study):
-    runs, _ = phantom_study
-    picks = load_picks(runs).assign(file="other.png")
-    with pytest.raises(ValueError, match="the dataset 'phantom' that lies here is not the one"):
-        dataset_of("segment", documents(runs)[0]["config"], picks)
 
 
 def test_one_strategy_and_no_baseline(tmp_path, reported):
@@ -336,7 +234,10 @@ def counted(read, counts):
 
 def test_pieces_are_escaped():
     made = page.page(
-        "<t>", page.section("<s>", page.table(["<h>"], [["<c>", "&"]]), page.items(["<i>"]), page.code(["<p>"]), page.folded("<f>", ""))
+        "<t>",
+        page.section(
+            "<s>", page.table(["<h>"], [["<c>", "&"]]), page.items(["<i>"]), page.code(["<p>"]), page.folded("<f>", "")
+        ),
     )
     assert not [tag for tag in Page(made).tags if len(tag) == 1 and tag not in "p"]
     assert caveats.SHORT > 0
@@ -347,11 +248,14 @@ def test_in_a_browser_it_fits_a_phone_and_asks_for_nothing(tmp_path, reported, b
     reported(study(tmp_path / "runs"))
     for width in (360, 1200):
         browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
         )
         browser.get((tmp_path / "out" / "index.html").as_uri())
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-        images = browser.execute_script("return [...document.images].map(image => [image.complete, image.naturalWidth])")
+        images = browser.execute_script(
+            "return [...document.images].map(image => [image.complete, image.naturalWidth])"
+        )
         assert len(images) >= 3 and all(complete and wide > 100 for complete, wide in images)
         asked = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
         assert not [name for name in asked if not name.startswith("data:")]

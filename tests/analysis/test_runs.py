@@ -1,4 +1,5 @@
-"""Stored runs as one tidy frame: what is taken, what is refused, what is reported. The same from MongoDB: see test_sync.py."""
+"""Stored runs as one tidy frame: what is taken, what is refused, what is reported. The same from MongoDB: see
+test_sync.py."""
 
 import json
 import math
@@ -40,9 +41,20 @@ def test_frame_by_hand(runs):
     frame = load(runs, dataset="glas")
     assert list(frame.columns[:7]) == ["run_id", "status", "task", "dataset", "heuristic", "run", "seed"]
     assert list(frame.columns[-3:]) == ["n_labelled", "metric", "value"] and frame.columns.is_unique
-    assert frame["run_id"].unique().tolist() == [1, 2, 10]  # by number; neither the failed, the dead nor the running one
+    assert frame["run_id"].unique().tolist() == [
+        1,
+        2,
+        10,
+    ]  # by number; neither the failed, the dead nor the running one
     row = frame[(frame["run_id"] == 2) & (frame["metric"] == "dice") & (frame["n_labelled"] == 8)].iloc[0]
-    assert (row["value"], row["task"], row["heuristic"], row["run"], row["seed"], row["lr"]) == (0.8, "segment", "random", 1, 1, 0.01)
+    assert (row["value"], row["task"], row["heuristic"], row["run"], row["seed"], row["lr"]) == (
+        0.8,
+        "segment",
+        "random",
+        1,
+        1,
+        0.01,
+    )
     assert row["option_metric"] == "dice" and row["heuristic_options"] == "{}"
     assert frame.loc[frame["run_id"] == 10, "heuristic_options"].unique().tolist() == ['{"metric": "cosine"}']
     assert len(frame) == 3 * (2 + 2 + 2 + 1)  # dice, hd95, n_validation, froc_at_0.5; n_labelled is a column
@@ -68,7 +80,10 @@ def test_dead_runs_are_told_from_running_ones(runs):
 
 def test_picks(runs):
     picks = load_picks(runs, dataset="glas", heuristic="bald")
-    assert picks.drop(columns="score").values.tolist() == [[10, "bald", 0, -1, 3, "a, b.png"], [10, "bald", 0, 0, 15, "10.png"]]
+    assert picks.drop(columns="score").values.tolist() == [
+        [10, "bald", 0, -1, 3, "a, b.png"],
+        [10, "bald", 0, 0, 15, "10.png"],
+    ]
     assert math.isnan(picks["score"][0]) and picks["score"][1] == 0.25 and picks["cycle"].dtype == "int64"
 
 
@@ -98,7 +113,8 @@ def test_another_option_makes_another_run(runs):
 def test_mixed_budgets_are_refused(runs):
     store(runs, 20, run=7, budgets=(4, 12), n_query=8)
     with pytest.raises(
-        ValueError, match=r"segment on glas mixes budgets: runs \[1, 2, 10\] at 4, 8 labels; runs \[20\] at 4, 12 .*n_query"
+        ValueError,
+        match=r"segment on glas mixes budgets: runs \[1, 2, 10\] at 4, 8 labels; runs \[20\] at 4, 12 .*n_query",
     ):
         load(runs)
     assert set(load(runs, dataset="glas", n_query=8)["run_id"]) == {20}
@@ -134,7 +150,9 @@ DAMAGE = {
     "no config.json": lambda f: (f / "config.json").unlink(),
     "truncated metrics.json": lambda f: (f / "metrics.json").write_text((f / "metrics.json").read_text()[:99]),
     "no metrics.json": lambda f: (f / "metrics.json").unlink(),
-    "unequal columns": lambda f: (f / "metrics.json").write_text(json.dumps({"dice": {"steps": [4, 8], "values": [0.5]}})),
+    "unequal columns": lambda f: (f / "metrics.json").write_text(
+        json.dumps({"dice": {"steps": [4, 8], "values": [0.5]}})
+    ),
     "another document": lambda f: (f / "run.json").write_text("[]"),
     "no bytes of text": lambda f: (f / "config.json").write_bytes(b"\xff\xfe"),
     "an empty folder": lambda f: [file.unlink() for file in f.iterdir()],
@@ -159,7 +177,7 @@ def test_missing_and_damaged_picks(runs):
 
 def test_a_real_run(tmp_path):
     """Every number of curve.npy and every pick, to the last digit."""
-    folder = run_in_process(segment.ex, phantom_pool=14, phantom_test=4, steps=2, mc_samples=2, heuristic="bald")
+    folder = run_in_process(segment.SCRIPT, dataset_options={"n_pool": 14, "n_test": 4}, steps=2, mc_samples=2, heuristic="bald")
     curve, picked = np.load(folder / "curve.npy"), pd.read_csv(folder / "picks.csv")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -174,7 +192,8 @@ def test_a_real_run(tmp_path):
 
 
 def test_unreadable_parts_are_reported_and_not_fatal(runs):
-    """Empty measurements of a completed run, picks that are a folder or no text, and a folder with a digit that is no number."""
+    """Empty measurements of a completed run, picks that are a folder or no text, and a folder with a digit that is no
+    number."""
     (runs / "1" / "metrics.json").write_text("{}")
     (runs / "2" / "picks.csv").unlink()
     (runs / "2" / "picks.csv").mkdir()
@@ -199,7 +218,9 @@ def test_options_that_were_renamed_are_read_by_their_new_names(runs, monkeypatch
 
 def test_the_door_is_light_and_opens(runs):
     light = "import sys, analysis; print(sorted({'pandas', 'torch', 'analysis.runs'} & sys.modules.keys()))"
-    done = subprocess.run([sys.executable, "-c", light], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", light], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
     assert done.stdout == "[]\n"
     pd.testing.assert_frame_equal(analysis.load(runs, dataset="glas"), load(runs, dataset="glas"))
 

@@ -20,13 +20,17 @@ def runs(tmp_path):
 
 
 def test_strategies_may_choose_in_their_own_ways_elsewhere_with_other_seeds(runs):
-    store(runs, 5, "entropy", 0, [0.5, 0.7], TWO, mc_samples=3, aggregate="max", n_val=0, seed=77, workers=4, device="cpu")
+    store(
+        runs, 5, "entropy", 0, [0.5, 0.7], TWO, mc_samples=3, aggregate="max", n_val=0, seed=77, workers=4, device="cpu"
+    )
     assert sorted(set(only_study(load(runs))["heuristic"])) == ["bald", "entropy", "random"]
 
 
 def test_one_strategy_has_one_way_to_choose(runs):
     store(runs, 5, "bald", 2, [0.5, 0.7], TWO, mc_samples=10, aggregate="max", n_val=0)
-    with pytest.raises(ValueError, match=r"the runs of bald mix values of aggregate: mean \(runs 3, 4\); max \(runs 5\). Choose"):
+    with pytest.raises(
+        ValueError, match=r"the runs of bald mix values of aggregate: mean \(runs 3, 4\); max \(runs 5\). Choose"
+    ):
         only_study(load(runs))
     assert set(only_study(load(runs, aggregate="mean"))["run_id"]) == {1, 2, 3, 4}
     assert set(only_study(load(runs), by=["aggregate"])["heuristic"]) == {

@@ -14,8 +14,8 @@ from analysis.curves import curves_of
 from analysis.runs import load
 from analysis.study import full_result, split_by
 from analysis.summary import chosen_options, main, table
-from analysis.wording import higher_is_better
-from experiments.tracking.checkpoints import ROOT
+from data.files import ROOT
+from experiments.measures.table import higher_is_better
 from tests.analysis.stored_runs import store
 
 TWO = (4, 8)
@@ -55,17 +55,24 @@ def test_labels_needed_by_hand(runs):
     curves = curves_of(load(runs, dataset="glas"), "dice")
     assert table(curves, 0.7).splitlines()[0].endswith("| labels for 0.7 |")
     assert [line.split(" | ")[-1] for line in table(curves, 0.7).splitlines()[2:]] == ["6.0 |", "8.0 ± 0.0 |"]
-    assert [line.split(" | ")[-1] for line in table(curves, 0.8).splitlines()[2:]] == ["7.0 |", "> 8.0 (2 of 2 never) |"]
+    assert [line.split(" | ")[-1] for line in table(curves, 0.8).splitlines()[2:]] == [
+        "7.0 |",
+        "> 8.0 (2 of 2 never) |",
+    ]
     early = {"x": pd.DataFrame([[0.8, 0.9], [0.7, 0.9]], columns=[4, 8])}
     assert table(early, 0.8).endswith("| ≤ 5.0 (1 of 2 at once) |")
-    assert table({"x": pd.DataFrame([[0.8, 0.9], [0.5, 0.7]], columns=[4, 8])}, 0.8).endswith("| unknown (1 at once and 1 never, of 2) |")
+    assert table({"x": pd.DataFrame([[0.8, 0.9], [0.5, 0.7]], columns=[4, 8])}, 0.8).endswith(
+        "| unknown (1 at once and 1 never, of 2) |"
+    )
 
 
 def test_against_a_baseline_by_hand(runs, command):
     """One common run: 0.7 against 0.6 of area, 0.7 reached after 6 labels instead of 8, and nothing decided."""
     lines = command(runs, "--dataset", "glas", "--baseline", "random").splitlines()
     assert lines[-3] == "| `bald` | 1 | +0.100 ± – | 1 / 0 / 0 | 1 | 1 | 2 | – |"
-    assert lines[-1].startswith("Cannot decide: with 1 run the smallest possible p is 1, and the comparison needs 0.05.")
+    assert lines[-1].startswith(
+        "Cannot decide: with 1 run the smallest possible p is 1, and the comparison needs 0.05."
+    )
     lines = command(runs, "--dataset", "glas", "--baseline", "random", "--metric", "nll").splitlines()
     assert lines[-3] == "| `bald` | 1 | -0.100 ± – | 1 / 0 / 0 | 1 | 1 | 2 | – |"
     with pytest.raises(SystemExit, match="no strategy 'rendom' to compare with; known: bald, random"):
@@ -87,7 +94,12 @@ def test_yardsticks_are_told(tmp_path, command):
 
 
 def test_less_is_better_of_losses(runs):
-    assert [higher_is_better(name) for name in ("dice", "mc_nll", "hd95", "worst_class_accuracy")] == [True, False, False, True]
+    assert [higher_is_better(name) for name in ("dice", "mc_nll", "hd95", "worst_class_accuracy")] == [
+        True,
+        False,
+        False,
+        True,
+    ]
     curves = curves_of(load(runs, dataset="glas"), "nll")
     lines = table(curves, 0.2, more_is_better=False).splitlines()
     assert [line.split("`")[1] for line in lines[2:]] == ["bald", "random"]
@@ -99,7 +111,11 @@ def test_strategies_are_divided_by_an_option(runs):
     with pytest.raises(ValueError, match="bald run 0 has dice twice"):
         curves_of(load(runs, dataset="glas"), "dice")
     curves = curves_of(split_by(load(runs, dataset="glas"), ["steps"]), "dice")
-    assert {name: len(table) for name, table in curves.items()} == {"bald, steps=200": 1, "bald, steps=900": 1, "random, steps=200": 2}
+    assert {name: len(table) for name, table in curves.items()} == {
+        "bald, steps=200": 1,
+        "bald, steps=900": 1,
+        "random, steps=200": 2,
+    }
     with pytest.raises(ValueError, match="no run has option 'step' to divide by. Did you mean 'steps'"):
         split_by(load(runs, dataset="glas"), ["step"])
 
@@ -126,7 +142,9 @@ def test_command_line(runs, command):
     out = command(runs, "--dataset", "glas", "--target", "0.8", "--out", runs / "figure.png")
     assert "| `bald` | 1 |" in out and "(2 of 2 never)" in out
     assert (runs / "figure.png").read_bytes()[:4] == b"\x89PNG"
-    out = command(runs, "--dataset", "glas", "--metric", "nll", "--where", "heuristic=random", "run=0,1", "--by", "steps")
+    out = command(
+        runs, "--dataset", "glas", "--metric", "nll", "--where", "heuristic=random", "run=0,1", "--by", "steps"
+    )
     assert "| `random, steps=200` | 2 |" in out and "bald" not in out
 
 
@@ -138,7 +156,10 @@ def test_command_line(runs, command):
         (["--dataset", "glas", "--metric", "dise"], "no run has metric 'dise'"),
         (["--dataset", "glas", "--where", "dataset=glas"], "use --task, --dataset"),
         (["--dataset", "glas", "--where", "source=runs"], "use --task, --dataset"),
-        (["--dataset", "glas", "--where", "heuristic=bald,rendom"], "no run has heuristic='rendom'. Did you mean 'random'"),
+        (
+            ["--dataset", "glas", "--where", "heuristic=bald,rendom"],
+            "no run has heuristic='rendom'. Did you mean 'random'",
+        ),
         (["--dataset", "glas", "--target", "nan"], "--target nan: expected a finite number"),
         (["--dataset", "glas", "--target=-inf"], "--target -inf: expected a finite number"),
         (["--dataset", "glas", "--target", "many"], "--target many: expected a finite number"),
@@ -169,7 +190,9 @@ def test_mixed_budgets_are_refused(runs, command):
 def test_any_terminal_can_show_it(runs, monkeypatch, encoding):
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding=encoding))
-    monkeypatch.setattr("sys.argv", ["summary", str(runs), "--dataset", "glas", "--target", "0.6", "--baseline", "random"])
+    monkeypatch.setattr(
+        "sys.argv", ["summary", str(runs), "--dataset", "glas", "--target", "0.6", "--baseline", "random"]
+    )
     main()
     said = written.getvalue().decode(encoding)
     assert {"latin-1": "0.550 ± 0.071", "ascii": "0.550 +- 0.071", "utf-8": "0.550 ± 0.071"}[encoding] in said

@@ -12,10 +12,9 @@ from pymongo.monitoring import CommandListener
 from sacred import Experiment
 from sacred.observers import MongoObserver
 
-from analysis import sync
 from analysis.runs import load, load_picks
 from analysis.sync import main as command
-from analysis.sync import to_database, to_folder
+from experiments.tracking.sync import to_database, to_folder
 from tests.analysis.run_folders import DEFAULTS, store
 from tests.benchmarks.bench_runs import asked_by_omniboard, stages_of
 from tests.mongo_server import mongo, mongo_server  # noqa: F401

@@ -12,10 +12,14 @@ from tests.analysis.test_comparisons import scores
 
 def test_verdict_cannot_decide_with_five_runs():
     said = verdict(scores(5, [0.5, 0.0, 0.0, 0.0]))
-    assert said.startswith("Cannot decide: with 5 runs the smallest possible p is 0.062, and the first of 6 comparisons needs 0.0083.")
+    assert said.startswith(
+        "Cannot decide: with 5 runs the smallest possible p is 0.062, and the first of 6 comparisons needs 0.0083."
+    )
     assert "At least 8 runs are needed." in said and "beats" not in said
     assert "badge stays first whichever run is left out" in said
-    assert "the smallest possible p is 0.062, and the comparison needs 0.05. At least 6 runs" in verdict(scores(5, [0.5, 0.0]))
+    assert "the smallest possible p is 0.062, and the comparison needs 0.05. At least 6 runs" in verdict(
+        scores(5, [0.5, 0.0])
+    )
     assert verdict(scores(1, [0.5, 0.0])).startswith("Cannot decide: with 1 run the smallest possible p is 1,")
 
 
@@ -33,10 +37,14 @@ def test_verdict_makes_no_winner_against_the_mean():
     d = np.r_[np.linspace(0.01, 0.02, 11), -1.0]  # better in all runs but one, which collapsed
     table = pd.DataFrame({"a": 0.9 + d, "b": 0.9})
     said = verdict(table)
-    assert said.startswith("a is better than b in 11 of 12 runs (p = 0.034), but not on average (-0.070 ± 0.293): no winner.")
+    assert said.startswith(
+        "a is better than b in 11 of 12 runs (p = 0.034), but not on average (-0.070 ± 0.293): no winner."
+    )
     assert "beats" not in said and "Best mean over 12 runs: b" in said
     loss = verdict(1 - table, higher_is_better=False)
-    assert loss.startswith("a is better than b in 11 of 12 runs (p = 0.034), but not on average (+0.070 ± 0.293): no winner.")
+    assert loss.startswith(
+        "a is better than b in 11 of 12 runs (p = 0.034), but not on average (+0.070 ± 0.293): no winner."
+    )
     level = pd.DataFrame({"a": 0.9 + np.r_[np.full(11, 0.1), -1.1], "b": 0.9})
     assert "but not on average" in verdict(level)  # the means are equal
 
@@ -50,7 +58,9 @@ def test_verdict_counts_who_ties_for_the_first_place():
 
 def test_verdict_counts_the_runs_that_are_not_tied():
     said = verdict(pd.DataFrame({"a": [0.5] * 7 + [0.6], "b": [0.5] * 8}))
-    assert said.startswith("Cannot decide: with 1 untied run the smallest possible p is 1, and the comparison needs 0.05.")
+    assert said.startswith(
+        "Cannot decide: with 1 untied run the smallest possible p is 1, and the comparison needs 0.05."
+    )
     assert "At least 6 untied runs are needed." in said
     said = verdict(pd.DataFrame({"a": [0.5] * 6, "b": [0.5] * 6}))
     assert said.startswith("Cannot decide: with 0 untied runs the smallest possible p is 1,")
@@ -59,7 +69,9 @@ def test_verdict_counts_the_runs_that_are_not_tied():
 def test_verdict_asks_later_steps_for_fewer_runs():
     """Two pairs need 7 runs, but once one has passed the other needs 6."""
     rest = [np.nan] * 4
-    table = pd.DataFrame({"a": np.linspace(0.6, 0.8, 10), "b": np.linspace(0.5, 0.6, 10), "c": [0.5, 0.9, 0.5, 0.9, 0.5, 0.9, *rest]})
+    table = pd.DataFrame(
+        {"a": np.linspace(0.6, 0.8, 10), "b": np.linspace(0.5, 0.6, 10), "c": [0.5, 0.9, 0.5, 0.9, 0.5, 0.9, *rest]}
+    )
     said = verdict(table, "a")
     assert "a beats b" in said and "Cannot decide" not in said and "No difference was found in the other 1 pair" in said
     table.loc[5, "c"] = np.nan

@@ -39,13 +39,17 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from data.augment.images import crop_example
-from data.formats.reading import default_data_root
+from data.files import default_data_root
 from data.sets.glas import glas
 from data.store import Images, Record, cached
-from experiments.learning.querying import WithoutTargets, query
+from experiments.learning.batches import WithoutTargets
+from experiments.learning.querying import QueryOptions, query
 from experiments.learning.training import fit
-from experiments.segment import batches_of, ex, make_task
-from experiments.simulation import asking_of
+from experiments.loop import evidence_of
+from experiments.segment import PRESETS
+from experiments.tasks.segmentation import TASK
+from experiments.tracking.declare import settle
+from experiments.tracking.options import SEGMENT
 from heuristics import get
 from heuristics.core.aggregating import aggregated
 from heuristics.core.evidence import RunningMC
@@ -60,8 +64,7 @@ SMALL = {"n": 8, "side": 96, "k": 4, "few": 2, "many": 8, "n_passes": 8, "steps"
 
 def options_of(**changes: Any) -> dict[str, Any]:
     """The options of the preset `glas` on the processor, changed."""
-    options = {name: value for scope in ex.configurations for name, value in scope().items()}
-    return options | dict(ex.named_configs["glas"]()) | {"device": "cpu", "heuristic": "bald"} | changes
+    return settle(SEGMENT, PRESETS["glas"][1].items(), {"device": "cpu", "heuristic": "bald", **changes})
 
 
 def passes_of(image: int, k: int, side: int) -> Tensor:
@@ -137,6 +140,9 @@ class Crops(Dataset):
     def image(self, i: int) -> Tensor:
         return self.pixels[i].float().div_(255)
 
+    def raw(self, i: int) -> ndarray:
+        return self.pixels[i].permute(1, 2, 0).numpy()
+
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
         return self.image(i), 0
 
@@ -144,7 +150,7 @@ class Crops(Dataset):
 def measure_query(peer: str, n: int, k: int, side: int, folder: str) -> dict[str, Any]:
     """A query with BALD; `peer` is empty for ours, else how baal makes its passes: replicated or loop."""
     images, options = pool_of(folder), options_of(mc_samples=k)
-    task = make_task(options, images)
+    task = TASK.make_task(options, images)
     crops = Crops(images, n, side)
     torch.manual_seed(0)
     model = task.make_model()
@@ -156,9 +162,9 @@ def measure_query(peer: str, n: int, k: int, side: int, folder: str) -> dict[str
     model.eval()
 
     def ours(pool: ndarray) -> ndarray:
-        asking = asking_of(options | {"n_query": min(options["n_query"], len(pool))})
-        answer = query(get("bald"), task, model, WithoutTargets(crops), pool, asking, seed=0, cycle=0)  # type: ignore[arg-type]
-        return answer.scores
+        asked = QueryOptions.of(options | {"n_query": min(options["n_query"], len(pool))})
+        evidence = evidence_of(task, model, asked, seed=0, cycle=0)
+        return query(get("bald"), evidence, WithoutTargets(crops), pool, asked).scores  # type: ignore[arg-type]
 
     def theirs(pool: ndarray) -> ndarray:
         replicated, batch_size = peer == "replicated", options["query_batch_size"]
@@ -180,12 +186,13 @@ def measure_training(precision: str, channels_last: bool, size: dict[str, int], 
     images = pool_of(folder)
     sizes = {"steps": size["steps"], "batch_size": size["batch"], "crop": size["side"]}
     options = options_of(precision=precision, channels_last=channels_last, **sizes)
-    task = make_task(options, images)
+    task = TASK.make_task(options, images)
     torch.manual_seed(0)
     model, labelled = task.make_model(), np.arange(len(images))
 
     def train(steps: int) -> dict[str, float]:
-        return fit(model, task.loss, batches_of(options | {"steps": steps}, images)(labelled, 0, None), precision=precision)
+        batches = TASK.make_batches(options | {"steps": steps}, images)(labelled, 0, None)
+        return fit(model, task.loss, batches)
 
     train(2)
     done = measured(lambda: train(size["steps"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from itertools import combinations
 
 import numpy as np
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 
 from data import splits
 from data.store import Record, cached
-from experiments.learning.randomness import generator
-from tests.data.sets.test_glas import write_glas
 
 
 def rng(seed=0):
@@ -183,50 +180,3 @@ def test_edited_splits_move_images(tmp_path):
     (tmp_path / "test.csv").write_text("name\na0\n")
     read = splits.read_splits(images, tmp_path)
     assert (read.train.names, read.val, read.test.names) == (["a3", "a1"], None, ["a0"])
-
-
-def test_command_gives_the_division_of_the_experiment(tmp_path, capsys):
-    from data.sets.glas import glas
-
-    write_glas(tmp_path)
-    code = splits.main(["glas", "--run", "3", "--n-val", "1", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")])
-    printed = capsys.readouterr()
-    assert code == 0 and "train          2" in printed.out and "warning" not in printed.err
-    expected = splits.make_splits(glas(tmp_path), 1, generator(seed=3, cycle=0, purpose="split"))
-    for stem, images in (("train", expected.train), ("val", expected.val), ("test", expected.test)):
-        with (tmp_path / "out" / "glas" / f"{stem}.csv").open() as lines:
-            rows = list(csv.DictReader(lines))
-        assert [row["name"] for row in rows] == images.names
-        assert [int(row["index"]) for row in rows] == images.rows.tolist()
-    assert tuple(rows[0]) == splits.COLUMNS
-    assert {file.stem for file in (tmp_path / "out" / "glas").iterdir()} == {"train", "val", "test", "testA", "testB"}
-
-
-def test_command_says_once_that_a_part_is_missing(tmp_path, capsys):
-    write_glas(tmp_path, ["train_1", "train_2", "testB_1"])
-    assert splits.main(["glas", "--n-val", "0", "--data-root", str(tmp_path), "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().err.count("warning: this copy of GlaS has no testA") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "sentence"),
-    [
-        (["gals"], 2, "unknown dataset 'gals'. Did you mean 'glas'? Known: "),
-        (["glas", "--run", "-1"], 2, "--run -1 and --n-val 17 must not be negative"),
-        (["glas", "--data-root", "/nowhere"], 1, "folder /nowhere/glas does not exist; expected this tree"),
-    ],
-)
-def test_command_refuses_in_one_sentence(arguments, code, sentence, capsys):
-    assert splits.main(arguments) == code
-    assert capsys.readouterr().err.startswith(sentence)
-
-
-@pytest.mark.parametrize("run", [0, 7])
-def test_command_draws_with_the_generator_of_the_run(tmp_path, monkeypatch, run):
-    images = dataset(tmp_path, ["train"] * 40 + ["test"])
-    monkeypatch.setitem(splits._LOADERS, "toy", lambda root: images)
-    assert splits.main(["toy", "--run", str(run), "--n-val", "6", "--out", str(tmp_path / "out")]) == 0
-    expected = splits.make_splits(images, 6, generator(seed=run, cycle=0, purpose="split"))
-    assert expected.val is not None
-    with (tmp_path / "out" / "toy" / "val.csv").open() as lines:
-        assert [row["name"] for row in csv.DictReader(lines)] == expected.val.names

@@ -1,4 +1,4 @@
-"""The cache: exact, shared, ragged, and whole or absent."""
+"""Stored images: exact, shared, ragged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,39 +18,49 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from data.store import ROOT, Record, cached, source_fingerprint
+from data.files import ROOT
+from data.store import LAYOUT, Record, cached
+
+FOLDER = f"toy-f0-v{LAYOUT}"
 
 
 def records(shapes=((4, 6), (5, 3), (1, 9)), dtype="uint8", channels=3):
     rng = np.random.default_rng(0)
     parts = ["train", "train", "test"]
-    return [
-        Record(f"im{i}", rng.integers(0, 256, (*s, channels), np.uint8), rng.integers(0, 3, s).astype(dtype), i % 2, parts[i % 3], f"p{i}")
-        for i, s in enumerate(shapes)
-    ]
+    images = [rng.integers(0, 256, (*s, channels), np.uint8) for s in shapes]
+    masks = [rng.integers(0, 3, s).astype(dtype) for s in shapes]
+    pairs = enumerate(zip(images, masks, strict=True))
+    return [Record(f"im{i}", image, mask, i % 2, parts[i % 3], f"p{i}") for i, (image, mask) in pairs]
 
 
-def build(folder, given=None, kind="instance_map", name="toy"):
-    return cached(name, "f0", kind, ("background", "thing"), lambda: given or records(), cache_root=folder)
+def build(folder, given=None, kind="instance_map", fingerprint="f0"):
+    return cached("toy", fingerprint, kind, ("background", "thing"), lambda: given or records(), cache_root=folder)
 
 
 def test_everything_comes_back_at_first_and_second_use(tmp_path):
     wanted = records()
     for images in (build(tmp_path, wanted), build(tmp_path, ["never read"])):
-        assert len(images) == 3 and images.names == ["im0", "im1", "im2"] and images.shapes.tolist() == [[4, 6], [5, 3], [1, 9]]
+        assert len(images) == 3 and images.names == ["im0", "im1", "im2"]
+        assert images.shapes.tolist() == [[4, 6], [5, 3], [1, 9]]
         assert images.groups.tolist() == [0, 1, 0] and images.parts.tolist() == ["train", "train", "test"]
         assert images.patients.tolist() == ["p0", "p1", "p2"] and images.channels == 3
         for i, record in enumerate(wanted):
             assert (images.raw(i) == record.image).all() and (images.instances(i) == record.target).all()
             image, target = images[i]
-            assert image.dtype == torch.float32 and np.array_equal((image.numpy().transpose(1, 2, 0) * 255).round(), record.image)
+            assert image.dtype == torch.float32
+            assert np.array_equal((image.numpy().transpose(1, 2, 0) * 255).round(), record.image)
             assert target.dtype == torch.int64 and np.array_equal(target.numpy(), record.target > 0)
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=6), st.sampled_from(["uint8", "uint16"]), st.data())
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=6),
+    st.sampled_from(["uint8", "uint16"]),
+    st.data(),
+)
 def test_any_shapes(tmp_path_factory, shapes, dtype, data):
-    wanted = [Record(f"{i}", data.draw(arrays(np.uint8, (*s, 1))), data.draw(arrays(dtype, s))) for i, s in enumerate(shapes)]
+    pairs = [(data.draw(arrays(np.uint8, (*s, 1))), data.draw(arrays(dtype, s))) for s in shapes]
+    wanted = [Record(f"{i}", *pair) for i, pair in enumerate(pairs)]
     images = build(tmp_path_factory.mktemp("cache"), wanted)
     for i, record in enumerate(wanted):
         assert np.array_equal(images.raw(i), record.image) and np.array_equal(images.instances(i), record.target)
@@ -63,7 +72,7 @@ def test_boxes_and_classes(tmp_path):
     images = build(tmp_path, [Record(f"{i}", pixel, b) for i, b in enumerate(boxes)], "boxes")
     assert [images.target(i).tolist() for i in range(3)] == [b.tolist() for b in boxes]
     assert images.target(1).shape == (0, 5)
-    images = build(tmp_path, [Record(f"{i}", pixel, np.array(i)) for i in range(3)], "class", "classes")
+    images = build(tmp_path, [Record(f"{i}", pixel, np.array(i)) for i in range(3)], "class", "f1")
     assert [images.target(i).item() for i in range(3)] == [0, 1, 2] and images.target(0).shape == ()
 
 
@@ -75,7 +84,8 @@ def test_no_boxes_at_all(tmp_path):
 def test_subsets_share_the_files(tmp_path):
     images = build(tmp_path)
     train = images.part("train")
-    assert train.names == ["im0", "im1"] and images.part("test", "train").names == images.names and len(images.part("none")) == 0
+    assert train.names == ["im0", "im1"] and images.part("test", "train").names == images.names
+    assert len(images.part("none")) == 0
     last = train.subset([1, 0]).subset([0])
     assert last.names == ["im1"] and last.rows.tolist() == [1] and last.pixels is images.pixels
     assert np.shares_memory(last.raw(0), images.raw(1))
@@ -142,12 +152,13 @@ cached("toy", "f0", "instance_map", ("a",), slow, cache_root=Path(sys.argv[1]))
 
 
 def test_killed_build_is_never_taken_for_a_cache(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    words = [sys.executable, "-c", KILLED, str(tmp_path)]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None and process.stdout.readline() == b"writing\n"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert not (tmp_path / "toy-f0").exists()
+    assert not (tmp_path / FOLDER).exists()
     assert build(tmp_path).names == ["im0", "im1", "im2"]
 
 
@@ -169,22 +180,10 @@ def test_concurrent_builds_agree(tmp_path):
     for thread in threads:
         thread.join(20)
     assert len(found) == 3 and all((images.raw(1) == records()[1].image).all() for images in found)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["toy-f0"]
+    assert [entry.name for entry in tmp_path.iterdir()] == [FOLDER]
 
 
 def test_cache_root_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIQUOT_CACHE", str(tmp_path / "elsewhere"))
     build(None)
-    assert (tmp_path / "elsewhere" / "toy-f0").is_dir()
-
-
-def test_fingerprint_sees_every_change(tmp_path):
-    a, b = tmp_path / "a", tmp_path / "b"
-    for file in (a, b):
-        file.write_text("12345")
-        os.utime(file, ns=(10**18, 10**18))
-    first = source_fingerprint([a, b], 1.0)
-    assert first == source_fingerprint(iter([Path(b), a]), 1.0)
-    assert len({first, source_fingerprint([a, b], 0.5), source_fingerprint([a], 1.0)}) == 3
-    os.utime(a, ns=(10**18, 10**18 + 1))
-    assert source_fingerprint([a, b], 1.0) != first
+    assert (tmp_path / "elsewhere" / FOLDER).is_dir()

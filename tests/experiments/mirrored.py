@@ -18,7 +18,8 @@ files = FileStorageObserver(runs)
 ex = Experiment("segment", save_git_info=False)
 ex.observers += [files, mongo.Mirror(url, lambda: str(files.dir))]
 ex.add_config(
-    dataset="phantom", heuristic="random", run=int(number), seed=0, data_root="", beta=float("nan"), classes=["a", "b"], options={}
+    dataset="phantom", heuristic="random", run=int(number), seed=int(number), data_root="", beta=float("nan"),
+    classes=["a", "b"], options={},
 )
 
 

@@ -1,22 +1,21 @@
 """Running the scripts from tests: inside this process, or as users do."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-from sacred.observers import FileStorageObserver
+
+from experiments.tracking.recording import stored_folder
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def run_in_process(ex, command="main", presets=("tiny",), **options):
-    """Run a command of an experiment with presets; returns the finished run's folder."""
-    ex.observers[:] = [FileStorageObserver(os.environ["ALIQUOT_RUNS"])]
-    run = ex.run(command, config_updates=options, named_configs=list(presets))
-    return Path(run.observers[0].dir)
+def run_in_process(script, command="main", presets=("tiny",), **options):
+    """Run a command of a script with presets; returns the run's folder, or None where that run was finished before."""
+    run = script.run(command, presets, **options)
+    return run and stored_folder(run)
 
 
 def curve_of(folder):
@@ -37,7 +36,12 @@ def status_of(folder):
 def command_line(*words, cwd=ROOT, wait=True, script=ROOT / "experiments" / "segment.py"):
     """Start a script as users do; returns the finished process, or the running one."""
     process = subprocess.Popen(
-        [sys.executable, str(script), *words], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, str(script), *words],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     if not wait:
         return process

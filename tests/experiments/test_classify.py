@@ -7,31 +7,34 @@ import re
 import numpy as np
 import pytest
 import torch
-from experiments.classification_presets import PRESETS
-from experiments.tracking.common import Refused
 
-import experiments.classify as classify
-from data import classification as datasets
+from data import catalogue
+from data.names import Refused
+from data.phantoms.tissue import phantom
 from data.splits import make_splits
 from data.store import Images
+from experiments.classify import PRESETS, SCRIPT
 from experiments.learning.randomness import generator
-from experiments.learning.training import Recipe
+from experiments.learning.recipe import Recipe
 from experiments.measures.classification import classification_metrics
-from heuristics import get, names
+from experiments.measures.table import CLASSIFICATION as METRICS
+from experiments.tasks import classification
+from experiments.tracking import declare
+from heuristics.core.fitting import fitting
 from tests.experiments.runs import ROOT, command_line, curve_of, picks_of, run_in_process
 
 SHORT = {"n_cycles": 1, "steps": 3, "mc_samples": 2}  # the pool of `tiny` is 90 images of 9 classes
-FOR_CLASSES = [n for n in names() if not get(n).of_boxes]
+FOR_CLASSES = fitting(classification.GIVES)
 CLASSIFY = ROOT / "experiments" / "classify.py"
 
 
 def run(command="main", presets=("tiny",), **options):
-    return run_in_process(classify.ex, command, presets, **options)
+    return run_in_process(SCRIPT, command, presets, **options)
 
 
 @pytest.fixture(scope="module")
 def images(phantom_cache):
-    return datasets.phantom(image_size=16, cache_root=phantom_cache, **PRESETS["tiny"][1]["dataset_options"])
+    return phantom(image_size=16, cache_root=phantom_cache, **PRESETS["tiny"][1]["dataset_options"])
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,9 @@ def test_every_heuristic_runs_and_shares_round_0(heuristic, first_round):
     """Same run: the same initial set and the same first model, to the last digit."""
     folder = run(**SHORT, n_val=9, heuristic=heuristic)
     picks = picks_of(folder)
-    assert {name: values[0] for name, values in curve_of(folder).items() if not name.startswith("score_")} == first_round[0]
+    assert {
+        name: values[0] for name, values in curve_of(folder).items() if not name.startswith("score_")
+    } == first_round[0]
     assert picks[:18] == first_round[1] and len(set(picks)) == 24 and max(picks) < 90
 
 
@@ -70,9 +75,11 @@ def test_a_second_stage_spreads_the_highest_scores(then):
 
 
 def test_boxes_are_for_detection_and_a_second_stage_is_for_scores():
-    with pytest.raises(Refused, match="'box_entropy' needs boxes, which a classifier does not find"):
+    with pytest.raises(Refused, match="'box_entropy' needs boxes, which a classifier does not give"):
         run(**SHORT, heuristic="box_entropy")
-    with pytest.raises(Refused, match="then=kmeans needs one score per image; heuristic 'coreset' chooses whole batches"):
+    with pytest.raises(
+        Refused, match="then=kmeans needs one score per image; heuristic 'coreset' chooses whole batches"
+    ):
         run(**SHORT, heuristic="coreset", then="kmeans")
     with pytest.raises(Refused, match="select=power and then=kmeans both choose the batch"):
         run(**SHORT, heuristic="entropy", then="kmeans", select="power")
@@ -113,14 +120,17 @@ def test_labels_of_the_pool_change_no_pick(monkeypatch, images, heuristic):
 
 MISTAKES = [
     ({"heuristic": "bagde"}, "unknown heuristic 'bagde'. Did you mean 'badge'\\?"),
-    ({"dataset": "pathmist"}, "dataset='pathmist' is unknown. Did you mean 'pathmnist'\\?"),
+    ({"dataset": "pathmist"}, "unknown dataset 'pathmist'. Did you mean 'pathmnist'\\?"),
     ({"dataset": "chestmnist"}, "chestmnist gives each image 14 yes-or-no labels"),
     ({"dataset_options": {"n_pol": 5}}, "dataset 'phantom' has no option 'n_pol'. Did you mean 'n_pool'\\?"),
-    ({"dataset_options": {"n_pool": "many"}}, "option n_pool='many' of dataset 'phantom' must be a int"),
-    ({"dataset_options": {"image_size": 32}}, "dataset_options.image_size is no option of a dataset; set dataset, data_root or the size"),
+    ({"dataset_options": {"n_pool": "many"}}, "dataset 'phantom': n_pool='many' must be a whole number"),
+    (
+        {"dataset_options": {"image_size": 32}},
+        "dataset_options.image_size is no option of a dataset; set dataset, data_root or the size",
+    ),
     ({"heuristic_options": {"metric": "l2"}}, "heuristic 'random' has no option 'metric'"),
     ({"image_size": -1}, "image_size=-1 must be between 0 and 4096"),
-    ({"image_size": 4}, "image_size=4 must be a whole number of pixels from 8"),
+    ({"image_size": 4}, "image_size=4 is too small for small_cnn, which needs at least 8 pixels a side"),
     ({"model": "resnet"}, "unknown model 'resnet'. Did you mean 'resnet"),
     ({"model": "densenet121"}, "image_size=16 is too small for densenet121, which needs at least 29"),
     ({"weights": "imagenet"}, "there are no ImageNet weights for 'small_cnn': use weights=random, or one of resnet18"),
@@ -138,14 +148,17 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("options", "sentence"), MISTAKES, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
 def test_mistakes_in_options_are_refused_before_data_are_loaded(monkeypatch, options, sentence):
-    monkeypatch.setattr(datasets, "load", None)
+    monkeypatch.setattr(classification, "load_images", None)
     with pytest.raises(Refused, match=sentence):
         run(**options)
 
 
 LATER = [
     ({"n_cycles": 99}, "are 612 labels, but the pool has 90 images; n_cycles=12 is the most"),
-    ({"heuristic": "badge", "memory_limit": 1e-9}, "of 72 images is .* GB, above memory_limit=1e-09: use a streamed heuristic"),
+    (
+        {"heuristic": "badge", "memory_limit": 1e-9},
+        "of 72 images is .* GB, above memory_limit=1e-09: use a streamed heuristic",
+    ),
 ]
 
 
@@ -156,12 +169,20 @@ def test_mistakes_that_only_the_data_or_the_training_show(options, sentence):
 
 
 def test_deliverables(tmp_path, images):
-    options = {"heuristic": "bald", "save_maps": True, "eval_samples": 2, "results_dir": str(tmp_path / "out"), "metric": "macro_auroc"}
+    options = {
+        "heuristic": "bald",
+        "save_maps": True,
+        "eval_samples": 2,
+        "results_dir": str(tmp_path / "out"),
+        "metric": "macro_auroc",
+    }
     folder = run(**options)
     curve = np.load(folder / "curve.npy")
     assert curve["n_labelled"].tolist() == [18, 24, 30]
-    measured = {*classify.METRICS, "nll", "ece"}
-    assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(curve.dtype.names)
+    measured = {*METRICS, "nll", "ece"}
+    assert measured | {f"mc_{m}" for m in measured} | {"n_validation", "train_seconds", "loader_share"} <= set(
+        curve.dtype.names
+    )
     by_class = [np.stack([curve[f"{m}accuracy[{c}]"] for c in images.classes]) for m in ("", "mc_")]
     n_test = np.bincount(images.part("test").groups, minlength=9)
     for values, prefix in zip(by_class, ("", "mc_"), strict=True):
@@ -196,7 +217,7 @@ def test_a_run_says_what_its_result_is_beside_the_trivial_prediction(capsys):
     out = capsys.readouterr().out
     assert curve_of(folder)["macro_auroc"][-1] > 0.5
     assert "trivial prediction: macro_auroc 0.5000 (always" in out and "no better" not in out
-    classify.ex.run("evaluate", config_updates={**SHORT, "metric": "macro_auroc"}, named_configs=["tiny"])
+    run("evaluate", **SHORT, metric="macro_auroc")
     out = capsys.readouterr().out
     assert re.search(r"macro_auroc +0\.\d+ +0\.5000\n", out) and re.search(r"accuracy\[.+\] +\d\.\d{4}\n", out)
 
@@ -207,8 +228,8 @@ def test_pictures_of_a_selector_have_no_scores_and_change_nothing():
     assert (drawn / "cycle_00.png").exists() and not (plain / "cycle_00.png").exists()
 
 
-def test_the_initial_set_takes_every_class(images):
-    folder = run(**SHORT)
+def test_an_oracles_start_takes_every_class(images):
+    folder = run(**SHORT, initial="stratified")
     assert set(images.groups[picks_of(folder)[:18]].tolist()) == set(range(9))
 
 
@@ -216,16 +237,16 @@ def test_supervised_trains_on_everything_and_evaluate_measures_the_saved_model()
     upper = run("supervised", **SHORT)
     assert curve_of(upper)["n_labelled"] == [90.0]
     folder = run(**SHORT)
-    evaluated = classify.ex.run("evaluate", config_updates=SHORT, named_configs=["tiny"])
+    evaluated = SCRIPT.run("evaluate", ["tiny"], **SHORT)
     assert evaluated.result == pytest.approx(curve_of(folder)["accuracy"][-1], abs=1e-12)
     with pytest.raises(Refused, match="split=val, but this division has no validation images"):
-        classify.ex.run("evaluate", config_updates={**SHORT, "split": "val"}, named_configs=["tiny"])
+        run("evaluate", **SHORT, split="val")
 
 
 def test_evaluation_is_that_of_one_image_at_a_time(images):
     """Batches, their last short one and the order of the images leave all metrics as they are."""
     options = options_of("tiny")
-    task = classify.make_task({**options, "eval_batch_size": 7}, images)
+    task = classification.make_task({**options, "eval_batch_size": 7, "precision": "float32"}, images)
     torch.manual_seed(0)
     model, test = task.make_model().eval(), images.part("test")
     row = task.evaluate(model, test, 0)
@@ -242,21 +263,25 @@ def test_evaluation_is_that_of_one_image_at_a_time(images):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_metrics_see_float64_and_heuristics_float32(images, precision, monkeypatch):
     seen = []
-    measured = classify.classification_metrics
-    monkeypatch.setattr(classify, "classification_metrics", lambda *given: seen.append(given[0]) or measured(*given))
-    task = classify.make_task({**options_of("tiny"), "eval_samples": 2, "precision": precision}, images)
+    measured = classification.classification_metrics
+    monkeypatch.setattr(
+        classification, "classification_metrics", lambda *given: seen.append(given[0]) or measured(*given)
+    )
+    task = classification.make_task({**options_of("tiny"), "eval_samples": 2, "precision": precision}, images)
     model = task.make_model().eval()
     with torch.no_grad():
         task.evaluate(model, images.part("test"), 0)
         found = task.evidence(model, images.image(0)[None], frozenset({"probs", "mc_mean", "mc_entropy"}), 2, 0)
-    assert [probs.dtype for probs in seen] == [np.float64, np.float64] and all(e.dtype == torch.float32 for e in found.values())
+    assert [probs.dtype for probs in seen] == [np.float64, np.float64] and all(
+        e.dtype == torch.float32 for e in found.values()
+    )
     assert all(np.abs(probs.sum(1) - 1).max() < 1e-14 for probs in seen)
 
 
 def test_batches_are_augmented_only_in_training_and_weighted_by_the_labelled_set(images):
     labelled = np.array([i for c, n in enumerate((4, 2, 1)) for i in np.flatnonzero(images.groups == c)[:n]])
     options = {**options_of("tiny"), "augment": "hflip", "class_weighting": "balanced", "batch_size": 7}
-    batches = classify.batches_of(options, images.part("train"))(labelled, 0, None)
+    batches = classification.make_batches(options, images.part("train"))(labelled, 0, None)
     pictures, (classes, weights) = batches.prepare(batches[0], generator(0, 0, "augment", 0, 1))
     assert weights.tolist() == pytest.approx([7 / 12, 7 / 6, 7 / 3, 0, 0, 0, 0, 0, 0])
     flipped = []
@@ -272,38 +297,43 @@ def test_loss_is_weighted_and_smoothed(images):
     torch.manual_seed(0)
     logits, classes = torch.randn(5, 9), torch.tensor([0, 1, 1, 2, 8])
     weights = torch.arange(1.0, 10)
-    loss = classify.make_task({**options_of("tiny"), "label_smoothing": 0.1}, images).loss
+    loss = classification.make_task({**options_of("tiny"), "label_smoothing": 0.1}, images).loss
     smooth = torch.full((5, 9), 0.1 / 9).scatter_add(1, classes[:, None], torch.full((5, 1), 0.9))
     expected = -(smooth * weights * logits.log_softmax(1)).sum() / weights[classes].sum()
-    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, weights))) == pytest.approx(float(expected), rel=1e-5)
+    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, weights))) == pytest.approx(
+        float(expected), rel=1e-5
+    )
     plain = -(smooth * logits.log_softmax(1)).sum() / 5
-    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, None))) == pytest.approx(float(plain), rel=1e-5)
+    assert loss(lambda pictures: logits, (torch.zeros(5, 3, 16, 16), (classes, None))) == pytest.approx(
+        float(plain), rel=1e-5
+    )
 
 
 def options_of(preset):
     """All options as a preset leaves them."""
-    scopes = {name: value for scope in classify.ex.configurations for name, value in scope().items()}
-    return {**scopes, **PRESETS[preset][1]}
+    return declare.settle(SCRIPT.options, PRESETS[preset][1].items(), {})
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_is_valid_and_says_what_it_is_for(preset, tmp_path):
+def test_every_preset_is_valid_and_says_what_it_is_for(preset):
     sentence, changed = PRESETS[preset]
-    classify.check(options_of(preset))
-    assert changed.keys() <= {name for scope in classify.ex.configurations for name in scope()}
-    assert classify.ex.named_configs[preset].__doc__ == sentence and 30 < len(sentence) < 300 and sentence.endswith(".")
+    SCRIPT.check(options_of(preset))
+    assert changed.keys() <= SCRIPT.options.keys()
+    assert SCRIPT.ex.named_configs[preset].__doc__ == sentence and 30 < len(sentence) < 300 and sentence.endswith(".")
     assert not re.search(r"\s\s|\n", sentence)
 
 
 def test_every_dataset_has_a_preset():
-    assert set(datasets.names()) <= PRESETS.keys()
-    assert {options_of(name)["dataset"] for name in datasets.names()} == set(datasets.names())
+    names = set(catalogue.names("classify"))
+    assert names <= PRESETS.keys() and {options_of(name)["dataset"] for name in names} == names
 
 
 def test_presets_train_as_long_as_they_say():
-    published = [classify.recipe_of(options_of(p), n) for p, n in (("nct_low", 50), ("isic_low", 300), ("nct_high", 1000))]
+    published = [Recipe.of(options_of(p), n) for p, n in (("nct_low", 50), ("isic_low", 300), ("nct_high", 1000))]
     assert [recipe.steps for recipe in published] == [100, 600, 781]
-    assert all(isinstance(recipe, Recipe) and recipe.optimizer == "sgd" and recipe.weight_decay == 5e-4 for recipe in published)
+    assert all(
+        isinstance(recipe, Recipe) and recipe.optimizer == "sgd" and recipe.weight_decay == 5e-4 for recipe in published
+    )
 
 
 def test_own_folder_of_one_folder_per_class_in_grey(tmp_path):
@@ -316,36 +346,53 @@ def test_own_folder_of_one_folder_per_class_in_grey(tmp_path):
             for i in range(n):
                 picture = rng.integers(0, 120, (20, 24 + i)) + 120 * (name == "malignant")
                 Image.fromarray(picture.astype(np.uint8)).save(tmp_path / part / name / f"{part}{i}.png")
-    options = {"dataset": "folder", "data_root": str(tmp_path), "model": "small_cnn", "n_initial": 4, "n_query": 2, **SHORT}
+    options = {
+        "dataset": "folder",
+        "data_root": str(tmp_path),
+        "model": "small_cnn",
+        "n_initial": 4,
+        "n_query": 2,
+        **SHORT,
+    }
     folder = run(presets=("folder",), heuristic="badge", image_size=16, **options)
     assert curve_of(folder)["n_labelled"] == [4, 6]
-    with pytest.raises(Refused, match="the images of 'folder' have 8 sizes, from 20x24 to 20x31: bring them to one, for example"):
+    with pytest.raises(
+        Refused, match="the images of 'folder' have 8 sizes, from 20x24 to 20x31: bring them to one, for example"
+    ):
         run(presets=("folder",), image_size=0, **options)
 
 
 def test_weights_from_a_file_are_where_training_starts(tmp_path, images):
-    task = classify.make_task(options_of("tiny"), images)
+    task = classification.make_task(options_of("tiny"), images)
     torch.manual_seed(1)
     torch.save(task.make_model().state_dict(), tmp_path / "w.pt")
     options = {**options_of("tiny"), "weights": str(tmp_path / "w.pt")}
-    classify.check(options)
-    one, two = (classify.make_task(options, images).make_model() for _ in range(2))
+    SCRIPT.check(options)
+    one, two = (classification.make_task(options, images).make_model() for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
 def test_options_of_datasets_and_heuristics_are_taken_from_the_command_line():
-    words = ["with", "tiny", "steps=1", "n_cycles=1", "heuristic=coreset", "heuristic_options.metric=cosine", "dataset_options.n_test=20"]
+    words = [
+        "with",
+        "tiny",
+        "steps=1",
+        "n_cycles=1",
+        "heuristic=coreset",
+        "heuristic_options.metric=cosine",
+        "dataset_options.n_test=20",
+    ]
     process = command_line(*words, script=CLASSIFY)
     assert process.returncode == 0 and "area under the curve of accuracy" in process.out, process.err
     assert "Added new config entry" not in process.err
 
 
 def test_the_manual_reads_like_one(capsys):
-    classify.ex.run("print_named_configs")
+    SCRIPT.run("print_named_configs")
     manual = capsys.readouterr().out
     for preset in PRESETS:
         assert re.search(rf"^  {preset}\W.*# ", manual, re.MULTILINE), preset
-    classify.ex.run("print_config")
+    SCRIPT.run("print_config")
     config = capsys.readouterr().out
     assert "dataset_options" in config
     assert not [line for line in config.splitlines()[1:] if " = " in line and "#" not in line]

@@ -5,23 +5,25 @@ import json
 import numpy as np
 import pytest
 import torch
-from data.detection import LOADERS
-from experiments.tracking.common import Refused
 
-import experiments.detect as detect
+from data import catalogue
+from data.names import Refused
 from data.store import Images
 from experiments import loop
+from experiments.detect import PRESETS, SCRIPT
 from experiments.learning import training
+from experiments.measures import detection as detection_metrics
 from experiments.measures.froc import FPS, match
-from heuristics import get, names
+from experiments.tasks import detection
+from heuristics.core.fitting import fitting
 from tests.experiments.runs import ROOT, command_line, curve_of, picks_of, run_in_process, status_of
 
 SHORT = {"n_cycles": 1, "steps": 2, "mc_samples": 2}
-FOR_BOXES = [name for name in names() if get(name).wants <= detect.EVIDENCE]
+FOR_BOXES = fitting(detection.gives({"model": "fasterrcnn_small"}))
 
 
 def run(command="main", presets=("tiny",), **options):
-    return run_in_process(detect.ex, command, presets, **options)
+    return run_in_process(SCRIPT, command, presets, **options)
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +37,25 @@ def first_round(tmp_path_factory, phantom_cache):
 
 
 def test_the_catalogue_has_the_strategies_of_detection():
-    wanted = "random prediction_uncertainty box_entropy box_margin localization_tightness localization_stability mc_localization"
-    assert {*wanted.split(), "consistency", "box_bald", "kmeans", "coreset"} <= set(FOR_BOXES)
+    wanted = "random prediction_uncertainty box_entropy box_margin localization_tightness localization_stability"
+    assert {*wanted.split(), "mc_localization", "consistency", "box_bald", "kmeans", "coreset"} <= set(FOR_BOXES)
 
 
 @pytest.mark.parametrize("heuristic", FOR_BOXES)
 def test_every_heuristic_runs_and_shares_round_0(heuristic, first_round):
     """Same run: the same initial set and the same first model, to the last digit."""
     folder = run(**SHORT, heuristic=heuristic)
-    assert {name: values[0] for name, values in curve_of(folder).items() if not name.startswith("score_")} == first_round[0]
-    assert picks_of(folder)[:6] == first_round[1] and len(set(picks_of(folder))) == 9 and status_of(folder) == "COMPLETED"
+    assert {
+        name: values[0] for name, values in curve_of(folder).items() if not name.startswith("score_")
+    } == first_round[0]
+    assert (
+        picks_of(folder)[:6] == first_round[1] and len(set(picks_of(folder))) == 9 and status_of(folder) == "COMPLETED"
+    )
 
 
 @pytest.mark.parametrize("heuristic", ["entropy", "bald", "badge", "bim"])
 def test_heuristics_of_whole_images_are_refused(heuristic):
-    with pytest.raises(Refused, match=f"heuristic '{heuristic}' needs .*, which a detector does not give"):
+    with pytest.raises(Refused, match=f"heuristic '{heuristic}' needs .*, which fasterrcnn_small does not give"):
         run(**SHORT, heuristic=heuristic)
 
 
@@ -57,11 +63,17 @@ def test_heuristics_of_whole_images_are_refused(heuristic):
     ("options", "sentence"),
     [
         ({"model": "fasterrcnn_smal"}, "unknown model 'fasterrcnn_smal'. Did you mean 'fasterrcnn_small'"),
-        ({"dataset": "deeplesions"}, "dataset='deeplesions' is unknown. Did you mean 'deeplesion'"),
+        ({"dataset": "deeplesions"}, "unknown dataset 'deeplesions'. Did you mean 'deeplesion'"),
         ({"aggregate": "foreground"}, "unknown aggregate 'foreground'"),
         ({"metric": "frock"}, "unknown metric 'frock'. Did you mean 'froc'"),
-        ({"model": "fcos_resnet50", "heuristic": "box_bald"}, "needs a box head with dropout, which fcos_resnet50 has not"),
-        ({"model": "retinanet_resnet50", "heuristic": "localization_tightness"}, "needs region proposals, which retina"),
+        (
+            {"model": "fcos_resnet50", "heuristic": "box_bald"},
+            "needs a box head with dropout, which fcos_resnet50 does not give",
+        ),
+        (
+            {"model": "retinanet_resnet50", "heuristic": "localization_tightness"},
+            "needs region proposals, which retina",
+        ),
         ({"teacher": "ema"}, "pseudo_labels=False: set pseudo_labels=True"),
         ({"pseudo_thresholds": {"nodule": 0.5}}, "has no class 'nodule', but lesion"),
         ({"pseudo_thresholds": {"lesion": "high"}}, "pseudo_thresholds.lesion='high' must be a number"),
@@ -107,16 +119,16 @@ def test_the_convention_reaches_the_metrics(monkeypatch):
 
 @pytest.mark.parametrize("teacher", ["previous", "ema"])
 def test_pseudo_labels_join_training_and_a_killed_run_resumes_to_the_same(teacher, monkeypatch):
-    """Regenerated every cycle from the last model, never for labelled images, and with every score trusted so that there are some."""
+    """Regenerated every cycle from the last model, never for labelled images; all scores are trusted, to have some."""
     options = {**SHORT, "n_cycles": 2, "burn_in": 0, "score_threshold": 0.001}
     options |= {"pseudo_labels": True, "teacher": teacher, "pseudo_threshold": 0.0}
-    calls, real_find, real_fit = [], detect.find, loop.fit
+    calls, real_find, real_fit = [], detection.find, loop.fit
 
     def spy(model, images, indices, batch_size):
         calls.append(indices.tolist())
         return real_find(model, images, indices, batch_size)
 
-    monkeypatch.setattr(detect, "find", spy)
+    monkeypatch.setattr(detection, "find", spy)
     folder = run(**options)
     curve, picks = curve_of(folder), picks_of(folder)
     for cycle, pool in enumerate(calls, start=1):
@@ -182,7 +194,10 @@ def test_second_stage_and_aggregation():
 
     first = picks(heuristic="box_entropy", n_query=6)
     assert set(picks(heuristic="box_entropy", then="coreset", candidates=2)) <= set(first)
-    mean = {how: curve_of(run(**SHORT, heuristic="box_entropy", aggregate=how))["score_mean"][0] for how in ("min", "mean", "max", "sum")}
+    mean = {
+        how: curve_of(run(**SHORT, heuristic="box_entropy", aggregate=how))["score_mean"][0]
+        for how in ("min", "mean", "max", "sum")
+    }
     assert mean["min"] < mean["mean"] < mean["max"] < mean["sum"]
 
 
@@ -190,7 +205,7 @@ def test_supervised_and_evaluate():
     upper = run("supervised", **SHORT)
     assert curve_of(upper)["n_labelled"] == [24.0]
     folder = run(**SHORT)
-    ran = detect.ex.run("evaluate", config_updates=SHORT, named_configs=["tiny"])
+    ran = SCRIPT.run("evaluate", ["tiny"], **SHORT)
     assert ran.result == pytest.approx(curve_of(folder)["froc"][-1], abs=1e-12)
 
 
@@ -200,7 +215,7 @@ def test_one_stage_detectors_and_validation_run():
 
 
 def test_every_dataset_has_a_preset_or_is_the_default():
-    assert set(LOADERS) - {"phantom"} <= set(detect.ex.named_configs)
+    assert set(catalogue.names("detect")) - {"phantom"} <= PRESETS.keys()
 
 
 def test_the_command_line_from_the_scripts_folder():

@@ -36,6 +36,7 @@ def evidence(n=N, c=3, k=4, d=5):
     del found["targets"]
     found["detections"] = [random_image(rng, m % 4) for m in range(n)]
     found["mc_detections"] = [random_image(rng, m % 4, k=k) for m in range(n)]
+    found["proposals"] = [image["proposals"] for image in found["detections"]]
     for name in ("noisy_detections", "augmented_detections"):
         found[name] = [[random_image(rng, int(rng.integers(4))) for _ in range(2)] for _ in range(n)]
     found["images"] = torch.rand(n, 1, 4, 4, generator=generator)

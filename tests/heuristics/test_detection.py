@@ -57,7 +57,12 @@ def random_evidence(seed, sizes, n_copies=3, c=2, k=4):
     rng = np.random.default_rng(seed)
     copies = [[[random_image(rng, int(rng.integers(0, 5)), c) for _ in range(n_copies)] for _ in sizes] for _ in range(2)]
     plain, stochastic = [random_image(rng, m, c) for m in sizes], [random_image(rng, m, c, k) for m in sizes]
-    return dict(zip(EVIDENCE, (plain, *copies, stochastic), strict=True))
+    return with_proposals(dict(zip(EVIDENCE, (plain, *copies, stochastic), strict=True)))
+
+
+def with_proposals(evidence):
+    """The evidence with the regions that the boxes were regressed from, which is asked for by a name of its own."""
+    return evidence | {"proposals": [found["proposals"] for found in evidence["detections"]]}
 
 
 def slow_iou(a, b):
@@ -163,9 +168,11 @@ def test_range_and_order_of_boxes(seed, sizes, c):
     """Scores lie in their documented range, and boxes do not depend on their order or on the other images."""
     evidence = random_evidence(seed, sizes, c=c)
     highest = dict.fromkeys(NAMES, 1.0) | {"box_entropy": math.log(c + 1), "box_bald": math.log(c + 1)}
-    shuffled = evidence | {
-        name: [{key: value.flip(0) for key, value in found.items()} for found in evidence[name]] for name in ("detections", "mc_detections")
+    flipped = {
+        name: [{key: value.flip(0) for key, value in found.items()} for found in evidence[name]]
+        for name in ("detections", "mc_detections")
     }
+    shuffled = with_proposals(evidence | flipped)
     for name in NAMES:
         scores, turned = get(name)(**evidence), get(name)(**shuffled)
         alone = get(name)(**{key: value[-1:] for key, value in evidence.items()})
@@ -192,7 +199,7 @@ def test_tightness_is_highest_where_place_and_class_disagree():
     """Box = proposal or beside it, sure or not: J is 1 where both are high or both low, 0 where one is."""
     box, far, half = [0, 0, 4, 4], [8, 8, 12, 12], [0, 0, 4, 8]
     found = [image([box] * 5, [[0, 1], [1, 0], [0, 1], [1, 0], [0.25, 0.75]], [box, box, far, far, half])]
-    assert get("localization_tightness")(detections=found)[0].tolist() == pytest.approx([0, 1, 1, 0, 0.75])
+    assert get("localization_tightness")(detections=found, proposals=[found[0]["proposals"]])[0].tolist() == pytest.approx([0, 1, 1, 0, 0.75])
 
 
 def test_stability_averages_the_best_overlap_over_noise_levels():
@@ -275,7 +282,8 @@ def test_uncertainty_of_independent_scores_is_the_networks():
 def test_all_background_and_ties_are_finite_and_equal():
     """Boxes of which the network is sure that they are nothing; all alike, so that no box can come before another."""
     nothing = image([[0, 0, 4, 4]] * 3, [[1.0, 0.0]] * 3, mc_boxes=[[[0, 0, 4, 4]] * 2] * 3, mc_probs=[[[1.0, 0.0]] * 2] * 3)
-    evidence = {"detections": [nothing], "noisy_detections": [[nothing]], "augmented_detections": [[nothing]], "mc_detections": [nothing]}
+    copies = {"noisy_detections": [[nothing]], "augmented_detections": [[nothing]]}
+    evidence = with_proposals({"detections": [nothing], "mc_detections": [nothing], **copies})
     expected = dict.fromkeys(OF_BOXES, 0.0) | {"prediction_uncertainty": 1, "localization_tightness": 1}
     for name in OF_BOXES:
         assert get(name)(**evidence)[0].tolist() == pytest.approx([expected[name]] * 3), name
@@ -317,9 +325,9 @@ def test_iou_is_that_of_torchvision_with_broadcasting():
 
 def test_misuse_is_refused():
     evidence = random_evidence(9, [2], n_copies=0)
-    with pytest.raises(ValueError, match="beta=2.5 of consistency must be in 0..2"):
+    with pytest.raises(ValueError, match="heuristic 'consistency': beta=2.5 must be between 0 and 2"):
         get("consistency", beta=2.5)(**evidence)
-    with pytest.raises(ValueError, match="empty='consistant' of consistency must be one of .* Did you mean 'consistent'"):
+    with pytest.raises(ValueError, match="heuristic 'consistency': unknown empty 'consistant'. Did you mean 'consistent'"):
         get("consistency", empty="consistant")(**evidence)
     with pytest.raises(ValueError, match="at least one changed copy"):
         get("consistency")(**evidence)
@@ -329,7 +337,8 @@ def test_misuse_is_refused():
 
 def test_only_what_a_score_needs_is_asked_for():
     wants = {name: get(name).wants for name in NAMES}
-    assert all(wants[name] == {"detections"} for name in PLAIN)
+    assert all(wants[name] == {"detections"} for name in PLAIN if name != "localization_tightness")
+    assert wants["localization_tightness"] == {"detections", "proposals"}
     assert wants["mc_localization"] == wants["box_bald"] == {"mc_detections"}
     assert wants["localization_stability"] == {"detections", "noisy_detections"}
     assert wants["consistency"] == {"detections", "augmented_detections"}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import heuristics.diversity as diversity
-from heuristics.core.initial import kmeans_start, typiclust_start
+from heuristics.core.initial import STARTS, start
 from heuristics.diversity import coreset, kmeans, probcover, typiclust
 from tests.heuristics.core.test_clustering import groups, normal
 
@@ -288,5 +288,7 @@ def test_options_out_of_range_are_refused():
 
 def test_starts_need_no_labels():
     x, labels = groups(3, 20)
-    for start in (kmeans_start, typiclust_start):
-        assert sorted(labels[start(x, 3, rng())]) == [0, 1, 2]
+    for name in STARTS:
+        assert sorted(labels[start(name, x, 3, rng())]) == [0, 1, 2]
+    with pytest.raises(ValueError, match="unknown initial 'kmean'. Did you mean 'kmeans'"):
+        start("kmean", x, 3, rng())

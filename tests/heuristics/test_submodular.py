@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy, one_hot
 
-from heuristics.submodular import HeldOut, cosines, facility_location, fass, glister, nearest, similar
+from heuristics.core.covering import cosines, facility_location, nearest
+from heuristics.submodular import HeldOut, fass, glister, similar
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -217,7 +218,7 @@ def test_a_sample_stands_in_where_similarities_are_too_many(name: str) -> None:
 
 def test_similarities_in_blocks(monkeypatch) -> None:
     a, b = features(30), features(20, seed=1)
-    monkeypatch.setattr("heuristics.submodular.CHUNK", 1)
+    monkeypatch.setattr("heuristics.core.covering.CHUNK", 1)
     assert cosines(a, b).numpy() == pytest.approx(similarity(a, b), abs=1e-6)
     assert nearest(a, b).numpy() == pytest.approx(similarity(a, b).max(1), abs=1e-6)
     assert nearest(a, b[:0]).tolist() == [0] * 30

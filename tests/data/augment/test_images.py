@@ -11,7 +11,8 @@ from scipy.stats import chisquare
 from skimage.color import hed2rgb
 from torchvision.transforms.functional import adjust_brightness, adjust_contrast, adjust_saturation, adjust_sharpness
 
-from data.augment.images import AUGMENTATIONS, _recoloured, _restained, _sharpened, _warped, blurred, crop_example, jittered
+from data.augment.colours import blurred, jittered, recoloured, restained
+from data.augment.images import AUGMENTATIONS, _sharpened, _warped, crop_example
 
 GEOMETRIC = ["hflip", "flips_rot90", "segmentation", "dermoscopy", "histology", "randaugment"]
 
@@ -121,9 +122,9 @@ def test_colour_map_against_torchvision():
     images = 0.3 + 0.4 * batch(3, 3, 6, 7)  # far from the ends, where the order of clamping would matter
     one, factor = torch.ones(3), torch.tensor([0.8, 1.0, 1.25])
     for found, adjust in (
-        (_recoloured(images, factor, one, one, 0 * one), adjust_brightness),
-        (_recoloured(images, one, factor, one, 0 * one), adjust_contrast),
-        (_recoloured(images, one, one, factor, 0 * one), adjust_saturation),
+        (recoloured(images, factor, one, one, 0 * one), adjust_brightness),
+        (recoloured(images, one, factor, one, 0 * one), adjust_contrast),
+        (recoloured(images, one, one, factor, 0 * one), adjust_saturation),
     ):
         expected = torch.stack([adjust(image, float(f)) for image, f in zip(images, factor, strict=True)])
         torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)  # they round the weights of grey
@@ -134,8 +135,8 @@ def test_colour_map_against_torchvision():
 def test_turn_of_hue_keeps_grey_and_turns_colours_back():
     images = 0.4 + 0.2 * batch(2, 3, 4, 4)
     one, turn = torch.ones(2), torch.tensor([0.5, -1.0])
-    there = _recoloured(images, one, one, one, turn)
-    torch.testing.assert_close(_recoloured(there, one, one, one, -turn), images, atol=1e-5, rtol=0)
+    there = recoloured(images, one, one, one, turn)
+    torch.testing.assert_close(recoloured(there, one, one, one, -turn), images, atol=1e-5, rtol=0)
     assert (there - images).abs().max() > 0.01
     luma = torch.tensor([0.299, 0.587, 0.114])
     torch.testing.assert_close(torch.einsum("bchw,c->bhw", there, luma), torch.einsum("bchw,c->bhw", images, luma), atol=1e-3, rtol=0)
@@ -143,7 +144,7 @@ def test_turn_of_hue_keeps_grey_and_turns_colours_back():
 
 def test_grey_images_are_jittered_about_their_mean():
     images = 0.4 + 0.2 * batch(2, 1, 4, 4)
-    found = _recoloured(images, torch.tensor([0.9, 1.1]), torch.tensor([1.2, 0.8]), torch.ones(2), torch.zeros(2))
+    found = recoloured(images, torch.tensor([0.9, 1.1]), torch.tensor([1.2, 0.8]), torch.ones(2), torch.zeros(2))
     for i, (brightness, contrast) in enumerate([(0.9, 1.2), (1.1, 0.8)]):
         expected = brightness * (images[i].mean() + contrast * (images[i] - images[i].mean()))
         torch.testing.assert_close(found[i], expected)
@@ -154,11 +155,11 @@ def test_restaining_scales_the_stains():
     scale = np.array([1.3, 0.8, 1.1])
     # skimage measures optical density in units of -ln(1e-6) and does not normalise the stains: pure scaling is free of both
     before, after = (torch.from_numpy(hed2rgb(a).transpose(2, 0, 1)).float()[None] for a in (amounts, amounts * scale))
-    found = _restained(before, torch.from_numpy(scale).float()[None], torch.zeros(1, 3))
+    found = restained(before, torch.from_numpy(scale).float()[None], torch.zeros(1, 3))
     torch.testing.assert_close(found, after, atol=1e-5, rtol=0)
-    same = _restained(before, torch.ones(1, 3), torch.zeros(1, 3))
+    same = restained(before, torch.ones(1, 3), torch.zeros(1, 3))
     torch.testing.assert_close(same, before, atol=1e-5, rtol=0)
-    assert (_restained(before, torch.ones(1, 3), torch.full((1, 3), 0.1)) < before).all()  # more stain, less light
+    assert (restained(before, torch.ones(1, 3), torch.full((1, 3), 0.1)) < before).all()  # more stain, less light
 
 
 def test_blur_is_the_separable_kernel():

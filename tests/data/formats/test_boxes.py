@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.formats.boxes import Annotated, BoxChecker, boxed_images, shrunk, with_test_part
+from data.formats.boxes import BoxChecker, Boxed, boxed_images, shrunk, with_test_part
 from tests.data.pictures import cut_short, save
 
 GOOD = [0.0, 0.0, 12.0, 10.0, 1.0]  # the whole of an image of 12 x 10 pixels
@@ -68,7 +68,7 @@ def test_counts_add_up_over_images_and_the_first_is_told():
 
 
 def test_unknown_policy():
-    with pytest.raises(ValueError, match=r"bad_boxes='clap' is unknown\. Did you mean 'clip'\? Known: refuse, clip"):
+    with pytest.raises(ValueError, match=r"unknown bad_boxes 'clap'\. Did you mean 'clip'\? Known: refuse, clip"):
         BoxChecker("clap")
 
 
@@ -107,12 +107,12 @@ def load(tmp_path, found, **options):
     return boxed_images("own", tmp_path, found, ["a"], code=[], decoding=(), cache_root=tmp_path / "cache", **options)
 
 
-def entries(tmp_path, n=5, **changed) -> list[Annotated]:
+def entries(tmp_path, n=5, **changed) -> list[Boxed]:
     """Annotations a.txt of grey pictures 0.png, 1.png, ... of 12 x 10 pixels; each has one box more than the last."""
     table = tmp_path / "a.txt"
     table.write_text("x")
     files = [save(tmp_path / f"{i}.png", 10 * i) for i in range(n)]
-    return [Annotated(file, boxes(*[[1, 1, 3, 4, 0]] * i), table, **changed) for i, file in enumerate(files)]
+    return [Boxed(file, boxes(*[[1, 1, 3, 4, 0]] * i), table, **changed) for i, file in enumerate(files)]
 
 
 def test_images_of_boxes(tmp_path):

@@ -178,5 +178,5 @@ def test_a_picture_in_two_parts_is_refused(tmp_path):
 def test_missing_folder_shows_the_tree(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"(?s)nowhere does not exist; expected this tree:.*instances_train2017\.json"):
         coco(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="bad_boxes='drop' is unknown"):
+    with pytest.raises(ValueError, match="unknown bad_boxes 'drop'"):
         coco(tmp_path, bad_boxes="drop")

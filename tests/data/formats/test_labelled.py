@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.formats.labelled import find_root, held_out, labelled_record, ordered_map, require_image_size, resized, unique_names
+from data.formats.labelled import (
+    find_root,
+    held_out,
+    labelled_record,
+    ordered_map,
+    require_image_size,
+    resized,
+    unique_names,
+)
 
 
 def test_resized_takes_the_centre_of_the_longer_side():

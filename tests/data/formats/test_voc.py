@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.formats.voc import bccd, voc
+from data.formats.voc import voc
+from data.sets.bccd import bccd
 from tests.data.pictures import cut_short, save
 
 OBJECT = """
@@ -171,8 +172,8 @@ def test_folders_without_lists_must_match(tmp_path):
     ("options", "sentence"),
     [
         ({"classes": ["RBC", "WBCs", "Platelets"]}, r"c1\.xml has an object 'WBC', which is none of .* Did you mean 'WBCs'\?"),
-        ({"corners": "pixel"}, r"corners='pixel' is unknown\. Did you mean 'pixels'"),
-        ({"bad_boxes": "drop"}, "bad_boxes='drop' is unknown"),
+        ({"corners": "pixel"}, r"unknown corners 'pixel'\. Did you mean 'pixels'"),
+        ({"bad_boxes": "drop"}, "unknown bad_boxes 'drop'"),
         ({"scale": 0.0}, "scale="),
     ],
 )

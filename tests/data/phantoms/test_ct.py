@@ -119,7 +119,7 @@ def test_sizes_and_contrasts_range_from_subtle_to_plain(tmp_path):
 
 def test_the_second_call_reads_the_cache(tmp_path, monkeypatch):
     first = ct_slices(3, 2, 64, seed=1, cache_root=tmp_path)
-    monkeypatch.setattr(phantom_ct, "_records", lambda *_: pytest.fail("generated again"))
+    monkeypatch.setattr("data.phantoms.ct._records", lambda *_: pytest.fail("generated again"))
     second = ct_slices(3, 2, 64, seed=1, cache_root=tmp_path)
     np.testing.assert_array_equal(first.raw(4), second.raw(4))
 

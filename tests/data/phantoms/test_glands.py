@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from data.phantoms import glands
-from data.phantoms.glands import KINDS, develop, glands, noise, stamp_ellipses
+from data.phantoms.glands import KINDS, glands
+from data.phantoms.painting import develop, noise, stamp_ellipses
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_most_of_the_pool_are_near_duplicates(phantom):
 
 def test_the_second_call_reads_the_cache(tmp_path, monkeypatch):
     first = glands(3, 2, 32, seed=1, cache_root=tmp_path)
-    monkeypatch.setattr(phantoms, "_records", lambda *_: pytest.fail("generated again"))
+    monkeypatch.setattr("data.phantoms.glands._records", lambda *_: pytest.fail("generated again"))
     second = glands(3, 2, 32, seed=1, cache_root=tmp_path)
     np.testing.assert_array_equal(first.raw(4), second.raw(4))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.phantoms import tissue
 from data.phantoms.tissue import CLASSES, KINDS, PAINTERS, TAIL, tissue
 
 
@@ -64,9 +63,9 @@ def test_only_the_pool_has_duplicates_and_wrong_labels(phantom):
 
 
 def test_a_wrong_label_changes_the_label_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(phantom_tissue, "MISLABELLED_SHARE", {"train": 0.3, "test": 0.0})
+    monkeypatch.setattr("data.phantoms.tissue.MISLABELLED_SHARE", {"train": 0.3, "test": 0.0})
     with_wrong = tissue(60, 1, 16, seed=3, cache_root=tmp_path / "with")
-    monkeypatch.setattr(phantom_tissue, "MISLABELLED_SHARE", {"train": 0.0, "test": 0.0})
+    monkeypatch.setattr("data.phantoms.tissue.MISLABELLED_SHARE", {"train": 0.0, "test": 0.0})
     without = tissue(60, 1, 16, seed=3, cache_root=tmp_path / "without")
     wrong = np.flatnonzero(kinds(with_wrong) == "mislabelled")
     assert 8 <= len(wrong) <= 30
@@ -100,7 +99,7 @@ def test_every_class_is_painted_in_its_own_way():
 
 def test_the_second_call_reads_the_cache(tmp_path, monkeypatch):
     first = tissue(3, 2, 16, seed=1, cache_root=tmp_path)
-    monkeypatch.setattr(phantom_tissue, "_records", lambda *_: pytest.fail("generated again"))
+    monkeypatch.setattr("data.phantoms.tissue._records", lambda *_: pytest.fail("generated again"))
     second = tissue(3, 2, 16, seed=1, cache_root=tmp_path)
     np.testing.assert_array_equal(first.raw(4), second.raw(4))
 

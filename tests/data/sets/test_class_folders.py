@@ -3,6 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
+from data.formats.class_folder import own
 from data.sets import class_folders
 from data.sets.class_folders import CIFAR10, EUROSAT, NCT, OCT
 from tests.data.pictures import cut_short, save
@@ -158,27 +159,27 @@ class TestOwn:
 
     def test_one_folder_per_class(self, tmp_path):
         self.write_classes(tmp_path / "mine")
-        images = class_folders.own(tmp_path / "mine", 8)
+        images = own(tmp_path / "mine", 8)
         assert images.classes == ("benign", "malignant") and counts(images) == {"train": [8, 8], "test": [2, 2]}
         assert images.channels == 1
-        assert counts(class_folders.own(tmp_path / "mine", 8, test_fraction=0.5)) == {"train": [5, 5], "test": [5, 5]}
+        assert counts(own(tmp_path / "mine", 8, test_fraction=0.5)) == {"train": [5, 5], "test": [5, 5]}
 
     def test_any_coloured_picture_makes_all_rgb(self, tmp_path):
         self.write_classes(tmp_path / "mine")
         save(tmp_path / "mine" / "benign" / "x.png", (1, 2, 3))
-        assert class_folders.own(tmp_path / "mine", 8).channels == 3
+        assert own(tmp_path / "mine", 8).channels == 3
 
     def test_sixteen_bits_are_scaled_together(self, tmp_path):
         for name, value in (("benign", 1000), ("malignant", 4095)):
             for i in range(5):
                 save(tmp_path / "mine" / name / f"{name}{i}.png", values=np.full((12, 10), value, np.uint16))
-        images = class_folders.own(tmp_path / "mine", None)
+        images = own(tmp_path / "mine", None)
         assert sorted({int(images.raw(i).max()) for i in range(10)}) == [1000 >> 4, 4095 >> 4]
 
     def test_official_parts(self, tmp_path):
         for part, n in (("train", 4), ("val", 2), ("test", 3)):
             self.write_classes(tmp_path / "mine" / part, n)
-        assert counts(class_folders.own(tmp_path / "mine", 8)) == {"train": [4, 4], "val": [2, 2], "test": [3, 3]}
+        assert counts(own(tmp_path / "mine", 8)) == {"train": [4, 4], "val": [2, 2], "test": [3, 3]}
 
     def table(self, root, rows, header="file,label,patient"):
         root.mkdir(exist_ok=True)
@@ -189,7 +190,7 @@ class TestOwn:
 
     def test_csv_divides_by_patient(self, tmp_path):
         rows = [f"pics/{i}.png, {('no', 'yes')[i % 4 == 0]}, P{i // 4}" for i in range(40)]
-        images = class_folders.own(self.table(tmp_path / "mine", rows), None)
+        images = own(self.table(tmp_path / "mine", rows), None)
         assert images.classes == ("no", "yes") and counts(images) == {"train": [24, 8], "test": [6, 2]}
         assert not set(images.part("train").patients) & set(images.part("test").patients)
         for i, name in enumerate(images.names):
@@ -197,7 +198,7 @@ class TestOwn:
 
     def test_csv_with_parts(self, tmp_path):
         rows = [f"pics/{i}.png,{i % 2},{'test' if i < 6 else 'val' if i < 10 else ''}" for i in range(20)]
-        images = class_folders.own(self.table(tmp_path / "mine", rows, "file,label,part"), 8)
+        images = own(self.table(tmp_path / "mine", rows, "file,label,part"), 8)
         assert counts(images) == {"train": [5, 5], "val": [2, 2], "test": [3, 3]}
 
     @pytest.mark.parametrize(
@@ -208,19 +209,19 @@ class TestOwn:
             (["pics/1.png,a", "pics/2.png,"], "file,label", ValueError, "line 3 of .* has no label"),
             (["pics/1.png,a", "pics/2.png,b", "pics/1.png,b"], "file,label", ValueError, "line 4 .* for the second time"),
             (["pics/1.png,a", "pics/2.png,a"], "file,label", ValueError, "expected at least two labels"),
-            (["pics/1.png,a,train", "pics/2.png,b,tset"], "file,label,part", ValueError, "part='tset' is unknown. Did you mean 'test'"),
+            (["pics/1.png,a,train", "pics/2.png,b,tset"], "file,label,part", ValueError, "unknown part 'tset'. Did you mean 'test'"),
         ],
     )
     def test_csv_errors_name_the_line(self, tmp_path, rows, header, kind, message):
         with pytest.raises(kind, match=message):
-            class_folders.own(self.table(tmp_path / "mine", rows, header), 8)
+            own(self.table(tmp_path / "mine", rows, header), 8)
 
     def test_missing_folder_and_single_class(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="(?s)nowhere does not exist; expected this tree:.*labels.csv"):
-            class_folders.own(tmp_path / "nowhere", 8)
+            own(tmp_path / "nowhere", 8)
         save(tmp_path / "mine" / "benign" / "a.png")
         with pytest.raises(ValueError, match="holds 1 class folders, expected at least two"):
-            class_folders.own(tmp_path / "mine", 8)
+            own(tmp_path / "mine", 8)
 
 
 @pytest.mark.realdata

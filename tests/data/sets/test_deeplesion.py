@@ -223,14 +223,14 @@ def test_damage_is_named_and_leaves_no_cache(root, damage, error, sentence):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"lesion_type": "lungs"}, "lesion_type='lungs' is unknown. Did you mean 'lung'"),
+        ({"lesion_type": "lungs"}, "unknown lesion_type 'lungs'. Did you mean 'lung'"),
         ({"window": "soft"}, "window='soft' is unknown.*two numbers like '-1024,3071'"),
         ({"window": "300,-200"}, "window='300,-200' must be a lower and a higher number"),
         ({"window": "nan,1"}, "window='nan,1' must be"),
-        ({"context": 2}, "context=2 is unknown"),
+        ({"context": 2}, "unknown context 2"),
         ({"scale": 0.0}, "scale=0.0"),
-        ({"bad_boxes": "drop"}, "bad_boxes='drop'"),
-        ({"source": "jpeg"}, "source='jpeg'"),
+        ({"bad_boxes": "drop"}, "unknown bad_boxes 'drop'"),
+        ({"source": "jpeg"}, "unknown source 'jpeg'"),
     ],
 )
 def test_wrong_options_are_named(tmp_path, options, sentence):

@@ -38,7 +38,7 @@ class TestGaps:
     def test_errors(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="(?s)found no v2/NORMvsDISTRESS_50k_160.*expected this tree"):
             gaps(tmp_path, None)
-        with pytest.raises(ValueError, match="issue='ZEB_50' is unknown. Did you mean 'ZEB_50k'"):
+        with pytest.raises(ValueError, match="unknown issue 'ZEB_50'. Did you mean 'ZEB_50k'"):
             gaps(tmp_path, None, issue="ZEB_50")
         write_gaps(tmp_path / "gaps", classes=3)
         with pytest.raises(ValueError, match="chunk_00_00002 has label 2, expected 0 to 1"):
@@ -90,7 +90,7 @@ class TestKsdd2:
         images = ksdd2(tmp_path, 16)
         assert images.groups.tolist() == [int(int(name[:5]) % 3 == 0) for name in images.names]
         (tmp_path / "KolektorSDD2" / "test.csv").write_text("file,label\n20000.png,GN\n")
-        with pytest.raises(ValueError, match="line 2 of .*test.csv: label='GN' is unknown. .*Known: OK, NG"):
+        with pytest.raises(ValueError, match="line 2 of .*test.csv: unknown label 'GN'. .*Known: OK, NG"):
             ksdd2(tmp_path, 16)
         (tmp_path / "KolektorSDD2" / "test.csv").write_text("file,label\n20009.png,OK\n")
         with pytest.raises(FileNotFoundError, match="names 1 files that do not exist, the first .*20009.png"):

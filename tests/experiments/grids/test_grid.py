@@ -1,6 +1,8 @@
 """Grids: what the words expand to, what is refused, and what is printed and returned in the end."""
 
+import json
 import os
+import pickle
 from itertools import product
 from pathlib import Path
 
@@ -9,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import experiments.segment as segment
+from data.names import Refused
 from experiments import grid
+from experiments.grids.examining import examine
 from experiments.grids.jobs import Job, Outcome
+from experiments.grids.words import expand, split_values, values_of
 from experiments.tracking.checkpoints import Checkpoint
 from tests.experiments.runs import ROOT, run_in_process, status_of
 
-TINY = {"phantom_pool": 14, "phantom_test": 4, "steps": 3, "n_cycles": 1}
+TINY = {"dataset_options.n_pool": 14, "dataset_options.n_test": 4, "steps": 3, "n_cycles": 1}
 TINY_WORDS = ("tiny", *(f"{name}={value}" for name, value in TINY.items()))
 
 
@@ -41,51 +46,77 @@ TINY_WORDS = ("tiny", *(f"{name}={value}" for name, value in TINY.items()))
     ],
 )
 def test_what_a_word_stands_for(word, values):
-    assert grid.values_of(word) == values
+    assert values_of(word) == values
 
 
 LEAVES = st.integers() | st.text("ab,'\"\\[]{}().= ", max_size=6) | st.booleans() | st.none()
-LITERALS = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("a,'", max_size=3), inner, max_size=2))
+LISTS_AND_DICTIONARIES = lambda inner: (  # noqa: E731
+    st.lists(inner, max_size=3) | st.dictionaries(st.text("a,'", max_size=3), inner, max_size=2)
+)
+LITERALS = st.recursive(LEAVES, LISTS_AND_DICTIONARIES)
 
 
 @given(st.lists(LITERALS, min_size=1, max_size=4))
 def test_literals_of_python_stay_whole(values):
     written = [repr(value) for value in values]
-    assert grid.split_values(",".join(written)) == written
+    assert split_values(",".join(written)) == written
 
 
 @given(st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True), min_size=1, max_size=3))
 def test_a_grid_is_the_product_of_its_values(columns):
     words = [f"option{i}=" + ",".join(map(str, values)) for i, values in enumerate(columns)]
     expected = [tuple(f"option{i}={v}" for i, v in enumerate(row)) for row in product(*columns)]
-    assert grid.expand(["tiny", *words]) == [("tiny", *row) for row in expected]
+    assert expand(["tiny", *words]) == [("tiny", *row) for row in expected]
 
 
 REFUSED = [
     (["segmnt", "with", "tiny"], "unknown script 'segmnt'. Did you mean 'segment'\\? Known: classify"),
-    (["segment", "supervise", "with", "tiny"], "unknown command 'supervise'. Did you mean 'supervised'\\? Known: main, supervised"),
+    (
+        ["segment", "supervise", "with", "tiny"],
+        "unknown command 'supervise'. Did you mean 'supervised'\\? Known: main, supervised",
+    ),
     (["segment", "heuristic=bald"], "unknown command 'heuristic=bald'. Presets and options come after the word `with`"),
     (["segment", "with", "run=4..0"], "run=4..0 counts down; write run=0..4"),
-    (["segment", "with", "run=0..99999999999"], "run=0..99999999999 are 100000000000 values, more than the 10000 of a grid"),
+    (
+        ["segment", "with", "run=0..99999999999"],
+        "run=0..99999999999 are 100000000000 values, more than the 10000 of a grid",
+    ),
     (["segment", "with", "run=0..999", "n_val=0..99"], "these are 100000 command lines"),
     (["segment", "with", "run=1,,2"], "'1,,2' has an empty value beside a comma"),
-    (["segment", "with", "run=0.."], "run=0.. is no range: write whole numbers on both sides, like run=0..4, and text in quotes"),
+    (
+        ["segment", "with", "run=0.."],
+        "run=0.. is no range: write whole numbers on both sides, like run=0..4, and text in quotes",
+    ),
     (["segment", "with", "run=1,..4"], "run=..4 is no range"),
     (["segment", "with", "run=0..x"], "run=0..x is no range"),
     (["segment", "with", "run=x..4"], "run=x..4 is no range"),
     (["segment", "with", "run=0...4"], "run=0...4 is no range"),
     (["segment", "with", "lr=0.1..0.3"], "lr=0.1..0.3 is no range"),
     (["segment", "with", "lr=1e-3..2"], "lr=1e-3..2 is no range"),
-    (["segment", "with", "tiny", "run=0:4"], "Seed has to be integer but was '0:4'.*\\(tiny run=0:4\\)"),
-    (["segment", "with", "tiny", "run=0", "lr=1", "run=1,2"], "run is given 2 times; write all its values at once: run=0,1,2"),
-    (["segment", "with", "tiny", "heuristic=random", "heuristic =bald"], "heuristic is given 2 times.*: heuristic=random,bald"),
+    (["segment", "with", "tiny", "run=0:4"], "run=0:4|run='0:4'\\(tiny run=0:4\\)"),
+    (
+        ["segment", "with", "tiny", "run=0", "lr=1", "run=1,2"],
+        "run is given 2 times; write all its values at once: run=0,1,2",
+    ),
+    (
+        ["segment", "with", "tiny", "heuristic=random", "heuristic =bald"],
+        "heuristic is given 2 times.*: heuristic=random,bald",
+    ),
     (["segment", "with", "x=[1,2"], "'\\[1,2' lacks a closing \\]"),
     (["segment", "with", "x='1,2"], "'1,2\" lacks a closing '"),
     (["segment", "with", "tinny"], "unknown preset 'tinny'. Did you mean 'tiny'\\?"),
     (["segment", "with", "tiny", "heuristc=bald"], "unknown option 'heuristc'. Did you mean 'heuristic'\\?"),
-    (["segment", "with", "tiny", "heuristic=random,entropi", "run=0..2"], "unknown heuristic 'entropi'. Did you mean 'entropy'\\?"),
+    (
+        ["segment", "with", "tiny", "heuristic=random,entropi", "run=0..2"],
+        "unknown heuristic 'entropi'. Did you mean 'entropy'\\?",
+    ),
     (["segment", "with", "tiny", "workers=0,1"], "`tiny workers=0` and `tiny workers=1` are one and the same run"),
     (["segment", "supervised", "with", "tiny", "heuristic=random,bald"], "are one and the same run"),
+    (
+        ["segment", "with", "tiny", "seed=1", "run=0..5"],
+        "`tiny seed=1 run=0` and `tiny seed=1 run=1` differ in `run` alone",
+    ),
+    (["classify", "with", "tiny", "run=0,1", "seed=0,1", "heuristic=random,entropy"], "leave `seed` to follow `run`"),
     (["segment", "with", "tiny", "--slurm"], "--slurm needs the commands of Slurm"),
 ]
 
@@ -93,16 +124,18 @@ REFUSED = [
 @pytest.fixture
 def here(monkeypatch):
     """Options are checked in this process, which has the script imported already."""
-    monkeypatch.setattr(grid, "examined", grid.examine)
+    monkeypatch.setattr(grid, "examined", examine)
 
 
 @pytest.mark.parametrize(("words", "sentence"), REFUSED, ids=lambda x: " ".join(x[-2:]) if isinstance(x, list) else "")
 def test_mistakes_are_refused_before_anything_starts(here, monkeypatch, capsys, words, sentence):
-    monkeypatch.setattr("experiments.slurm.shutil.which", lambda name: None)
+    monkeypatch.setattr("experiments.grids.slurm.shutil.which", lambda name: None)
     monkeypatch.setattr(grid, "run_here", None)
     assert grid.main(words) == 1
     err = capsys.readouterr().err
-    assert err.startswith("Refused: ") and err.count("\n") == 1, "one sentence, however many command lines have the mistake"
+    assert err.startswith("Refused: ") and err.count("\n") == 1, (
+        "one sentence, however many command lines have the mistake"
+    )
     with pytest.raises(ValueError, match=sentence):
         raise ValueError(err)
 
@@ -122,11 +155,13 @@ def test_mistakes_in_the_options_of_the_grid(words, capsys):
 
 def test_print_names_what_is_finished_and_prints_the_rest(here, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    run_in_process(segment.ex, **TINY, run=1)
+    run_in_process(segment.SCRIPT, **TINY, run=1)
     capsys.readouterr()
     assert grid.main(["segment", "with", *TINY_WORDS, "run=0..2", "--print"]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == [f"python experiments/segment.py with {' '.join(TINY_WORDS)} run={run}" for run in (0, 2)]
+    assert out.splitlines() == [
+        f"python experiments/segment.py with {' '.join(TINY_WORDS)} run={run}" for run in (0, 2)
+    ]
     assert err == f"# finished before: {' '.join(TINY_WORDS)} run=1\n"
 
 
@@ -142,7 +177,9 @@ def test_a_folder_that_takes_no_runs_is_one_sentence(here, capsys, monkeypatch, 
     monkeypatch.setenv("ALIQUOT_RUNS", str(tmp_path / "file" / "runs"))
     assert grid.main(["segment", "with", *TINY_WORDS]) == 1
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith(f"Refused: runs cannot be stored in {tmp_path / 'file' / 'runs'} (Not a directory); ALIQUOT_RUNS")
+    assert out == "" and err.startswith(
+        f"Refused: runs cannot be stored in {tmp_path / 'file' / 'runs'} (Not a directory); ALIQUOT_RUNS"
+    )
     assert err.count("\n") == 1
 
 
@@ -156,7 +193,7 @@ def test_no_address_of_mongodb_is_said_before_anything_is_imported(capsys, monke
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"status": "COMPL'])
 def test_a_damaged_record_is_not_finished(here, capsys, text):
     """As a power cut leaves it; the run continues from its state."""
-    folder = run_in_process(segment.ex, **TINY, run=1)
+    folder = run_in_process(segment.SCRIPT, **TINY, run=1)
     (folder / "run.json").write_text(text)
     capsys.readouterr()
     assert grid.main(["segment", "with", *TINY_WORDS, "run=1", "--print"]) == 0
@@ -164,7 +201,7 @@ def test_a_damaged_record_is_not_finished(here, capsys, text):
 
 
 def test_another_option_or_resume_fresh_is_not_finished(here, capsys):
-    run_in_process(segment.ex, **TINY, run=1)
+    run_in_process(segment.SCRIPT, **TINY, run=1)
     for more, lines in (([], 0), (["lr=0.5"], 1), (["resume=fresh"], 1), (["workers=1"], 0)):
         capsys.readouterr()
         assert grid.main(["segment", "with", *TINY_WORDS, "run=1", *more, "--print"]) == 0
@@ -173,7 +210,7 @@ def test_another_option_or_resume_fresh_is_not_finished(here, capsys):
 
 def test_a_real_grid(capsys, monkeypatch):
     """Two runs of a script, one of them finished before; and once more, when nothing is left to do."""
-    run_in_process(segment.ex, **TINY, run=1)
+    run_in_process(segment.SCRIPT, **TINY, run=1)
     words = ["segment", "with", *TINY_WORDS, "run=1,2", "--jobs", "2"]
     assert grid.main(words) == 0
     lines = capsys.readouterr().out.splitlines()[-4:]
@@ -183,8 +220,11 @@ def test_a_real_grid(capsys, monkeypatch):
     assert (status, number, what) == ("completed", "2", "run=2") and 0 < float(result) < 1 and int(seconds) < 300
     assert lines[3] == "1 completed, 1 finished before"
     folder = Path(os.environ["ALIQUOT_RUNS"])
-    assert status_of(folder / "2") == "COMPLETED" and "area under the curve of dice" in next(folder.glob("grid/*.log")).read_text()
-    monkeypatch.setattr(grid, "examined", grid.examine)
+    assert (
+        status_of(folder / "2") == "COMPLETED"
+        and "area under the curve of dice" in next(folder.glob("grid/*.1.log")).read_text()
+    )
+    monkeypatch.setattr(grid, "examined", examine)
     assert grid.main(words) == 0 and "\n2 finished before\n" in capsys.readouterr().out
 
 
@@ -204,10 +244,43 @@ def test_exit_codes(monkeypatch, tmp_path, ends, code):
     assert grid.main(["segment", "with", "tiny"]) == code
 
 
+def keys_of(*words):
+    return [job.key for job in examine("segment", "main", expand(words))]
+
+
+def test_the_seed_follows_run_unless_it_is_typed(tmp_path):
+    """A folder of splits fixes the division, and first labels and weights still differ from run to run."""
+    config = tmp_path / "config.json"
+    config.write_text('{"dataset": "phantom", "heuristic": "bald", "seed": 0, "run": 0}')
+    for words in (["tiny"], [f"splits_dir={tmp_path}"], ["split_seed=3"], [str(config)]):
+        assert len(set(keys_of(*words, "run=0..5"))) == 6
+        with pytest.raises(Refused, match="differ in `run` alone"):
+            keys_of(*words, "run=0..5", "seed=0")
+
+
+@pytest.mark.parametrize(
+    "option", ["lr={}", "anchor_ratios=[{}]", "dataset_options={}", "data_root={}", "heuristic={}"]
+)
+def test_no_word_is_ever_executed(here, capsys, tmp_path, option):
+    mark = tmp_path / "executed"
+    grid.main(["detect", "with", "tiny", option.format(f"open({str(mark)!r}, 'w')"), "--print"])
+    assert not mark.exists()
+
+
+def test_no_file_is_ever_executed(here, capsys, tmp_path):
+    mark = tmp_path / "executed"
+    code = {"py/reduce": [{"py/function": "os.mkdir"}, {"py/tuple": [str(mark)]}]}
+    (tmp_path / "tags.json").write_text(json.dumps({"data_root": code}))
+    (tmp_path / "file.pickle").write_bytes(pickle.dumps(0))
+    for name, sentence in (("tags.json", "would make Python objects"), ("file.pickle", "is no configuration file")):
+        assert grid.main(["segment", "with", str(tmp_path / name), "--print"]) == 1
+        assert sentence in capsys.readouterr().err and not mark.exists()
+
+
 def test_two_grids_at_once_share_the_work(here, capsys):
     """What the other process holds is named; there is one sentence, exit code 130 and no record of it."""
     runs = Path(os.environ["ALIQUOT_RUNS"])
-    (job,) = grid.examine("segment", "main", [TINY_WORDS])
+    (job,) = examine("segment", "main", [TINY_WORDS])
     with Checkpoint(runs, job.key).lock():
         assert grid.main(["segment", "with", *TINY_WORDS]) == 130
     out = capsys.readouterr().out

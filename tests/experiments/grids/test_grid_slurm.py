@@ -1,6 +1,6 @@
-"""A grid on a real Slurm of one node: two runs to the end, one queued again in the middle, pre-emption, and what is refused.
+"""A grid on a real Slurm of one node: two runs to the end, one queued again, pre-emption, and what is refused.
 
-Needs Debian's packages: apt-get install slurm-wlm munge. Everything lives in a folder of its own and ends with the tests.
+Needs Debian's packages: apt-get install slurm-wlm munge. All lives in a folder of its own and ends with the tests.
 """
 
 import json
@@ -22,7 +22,14 @@ from tests.experiments.runs import ROOT, curve_of, picks_of, run_in_process, sta
 pytestmark = pytest.mark.slurm
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])  # where daemons are, for users who are not root too
-OPTIONS = {"phantom_pool": 14, "phantom_test": 4, "n_cycles": 2, "steps": 150, "save_every": 0.0, "channels_last": False}
+OPTIONS = {
+    "dataset_options.n_pool": 14,
+    "dataset_options.n_test": 4,
+    "n_cycles": 2,
+    "steps": 150,
+    "save_every": 0.0,
+    "channels_last": False,
+}
 WORDS = ["segment", "with", "tiny", *(f"{name}={value}" for name, value in OPTIONS.items())]
 
 CONF = """
@@ -98,8 +105,15 @@ def cluster(tmp_path_factory):
     user = slurm("id", "-un").strip()
     conf = folder / "slurm.conf"
     conf.write_text(CONF.format(host=host, ports=free_ports(2), user=user, folder=folder, cpus=cpus))
-    own = [f"--{option}={folder}/munge.{option.split('-')[0]}" for option in ("key-file", "socket", "pid-file", "log-file", "seed-file")]
-    commands = [["munged", "--foreground", "--force", *own], ["slurmctld", "-D", "-f", str(conf)], ["slurmd", "-D", "-f", str(conf)]]
+    own = [
+        f"--{option}={folder}/munge.{option.split('-')[0]}"
+        for option in ("key-file", "socket", "pid-file", "log-file", "seed-file")
+    ]
+    commands = [
+        ["munged", "--foreground", "--force", *own],
+        ["slurmctld", "-D", "-f", str(conf)],
+        ["slurmd", "-D", "-f", str(conf)],
+    ]
     daemons = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", PATH)
@@ -110,7 +124,11 @@ def cluster(tmp_path_factory):
                     daemons.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
                 until((folder / "munge.socket").exists, "no munged", 10)
             ready = ["sinfo", "--noheader", "--format=%T", "--partition=debug"]
-            until(lambda: subprocess.run(ready, capture_output=True, text=True).stdout.strip() == "idle", f"no idle node, see {folder}", 60)
+            until(
+                lambda: subprocess.run(ready, capture_output=True, text=True).stdout.strip() == "idle",
+                f"no idle node, see {folder}",
+                60,
+            )
             yield folder
         finally:
             subprocess.run(["scancel", "--user", user], capture_output=True)
@@ -125,7 +143,16 @@ def start(cluster, tmp_path):
     started = []
 
     def go(*words):
-        command = [sys.executable, str(ROOT / "experiments" / "grid.py"), *words, "--slurm", "--cpus", "1", "--time", "10"]
+        command = [
+            sys.executable,
+            str(ROOT / "experiments" / "grid.py"),
+            *words,
+            "--slurm",
+            "--cpus",
+            "1",
+            "--time",
+            "10",
+        ]
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(process)
         return process
@@ -168,7 +195,8 @@ def outcome(process):
 
 
 def log_of(runs, run):
-    return next(runs.glob(f"grid/*-random-{run}-*.log")).read_text()
+    """What the processes of a run printed, one after the other."""
+    return "".join(log.read_text() for log in sorted(runs.glob(f"grid/*-random-{run}-*.log")))
 
 
 def finished(runs, run):
@@ -191,12 +219,12 @@ def test_two_runs_one_of_them_queued_again(start, runs):
     assert log.count("$ ") == 2 and "Stopped by SIGTERM" in log and "Continuing after" in log
     assert sorted(status_of(f) for f in runs.iterdir() if f.name.isdigit()) == ["COMPLETED", "COMPLETED", "INTERRUPTED"]
     resumed = finished(runs, 0)
-    whole = run_in_process(segment.ex, **OPTIONS, resume="fresh")
+    whole = run_in_process(segment.SCRIPT, **OPTIONS, resume="fresh")
     assert (curve_of(resumed), picks_of(resumed)) == (curve_of(whole), picks_of(whole))
 
 
 def test_a_job_that_is_more_urgent(start, runs):
-    """The run is warned, saves itself, makes way, and continues when the other is done; resume=fresh is for the first start only."""
+    """The run saves itself, makes way, and continues when the other is done; resume=fresh is for the first start."""
     process = start(*WORDS, "run=2", "resume=fresh")
     job = job_of(runs, 2)
     begun(runs, 2)
@@ -238,9 +266,19 @@ def test_a_grid_that_is_left_and_taken_up_again(start, runs):
 def test_failures_and_what_slurm_refuses(start, runs):
     words = [word for word in WORDS if not word.startswith("n_cycles=")]
     out, err, code = outcome(start(*words, "n_cycles=99"))
-    assert code == 1 and "1 failed" in out and "Refused: n_initial=4 + n_cycles=99 x n_query=3 are 301 labels" in out and ".log" in out
+    assert (
+        code == 1
+        and "1 failed" in out
+        and "Refused: n_initial=4 + n_cycles=99 x n_query=3 are 301 labels" in out
+        and ".log" in out
+    )
     out, err, code = outcome(start(*WORDS, "--partition", "nowhere"))
-    assert code == 1 and "Refused: Slurm took no job: sbatch: error:" in err and "nvalid partition" in err and "Traceback" not in err
+    assert (
+        code == 1
+        and "Refused: Slurm took no job: sbatch: error:" in err
+        and "nvalid partition" in err
+        and "Traceback" not in err
+    )
 
 
 def test_a_job_that_is_cancelled(start, runs):

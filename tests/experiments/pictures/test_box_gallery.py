@@ -16,10 +16,12 @@ from experiments.pictures.box_gallery import BOX_COLOURS, MOST_BOXES, PickedPict
 CELLS = ("RBC", "WBC", "Platelets")
 
 
-def picture(number: int = 0, size: tuple[int, int] = (48, 64), channels: int = 3, score: float = 0.25, **other) -> PickedPicture:
+def picture(
+    number: int = 0, size: tuple[int, int] = (48, 64), channels: int = 3, score: float = 0.25, **other
+) -> PickedPicture:
     """Two true boxes, and three detections of which the last is too unsure to be drawn."""
     return {
-        "name": f"a_long_folder/of_many_slides/of_patient/$smear_{number:04d}.png",  # a lone $ must not be read as mathematics
+        "name": f"a_long_folder/of_many_slides/of_patient/$smear_{number:04d}.png",  # a lone $ is no mathematics
         "image": np.full((*size, channels), 40 * (number % 6), dtype=np.uint8),
         "truth": np.array([[4, 20, 14, 34, 0], [30, 20, 40, 26, 1]], dtype=np.float32),
         "boxes": np.array([[5, 20, 15, 34], [30, 22, 41, 26], [0, 0, 9, 9]], dtype=np.float32),
@@ -33,7 +35,11 @@ def picture(number: int = 0, size: tuple[int, int] = (48, 64), channels: int = 3
 def detections(scores: list[float], size: tuple[int, int] = (48, 64)) -> dict:
     """One class; box m begins in column m, and each lies in its proposal."""
     boxes = np.array([[m, 20, m + 6, 30] for m in range(len(scores))], dtype=np.float32).reshape(-1, 4)
-    found = {"boxes": boxes, "labels": np.zeros(len(scores), dtype=np.int64), "scores": np.array(scores, dtype=np.float32)}
+    found = {
+        "boxes": boxes,
+        "labels": np.zeros(len(scores), dtype=np.int64),
+        "scores": np.array(scores, dtype=np.float32),
+    }
     return {**found, "proposals": boxes + np.array([-0.5, -1, 0.5, 1], dtype=np.float32)}
 
 
@@ -48,24 +54,31 @@ def rectangles(axes: Axes, dotted: bool) -> list[Rectangle]:
 
 def corners(patches: list[Rectangle]) -> np.ndarray:
     """xyxy of the outlines."""
-    return np.array([[x, y, x + p.get_width(), y + p.get_height()] for p in patches for x, y in [p.get_xy()]]).reshape(-1, 4)
+    return np.array([[x, y, x + p.get_width(), y + p.get_height()] for p in patches for x, y in [p.get_xy()]]).reshape(
+        -1, 4
+    )
 
 
 def line_width(axes: Axes) -> float:
     """Of the boxes, in pixels of the image."""
     in_points = rectangles(axes, dotted=False)[0].get_linewidth()
     inverse = axes.transData.inverted()
-    step = inverse.transform((axes.figure.dpi / 72, 0)) - inverse.transform((0, 0))  # pyright: ignore[reportAttributeAccessIssue]
+    dpi = axes.figure.dpi  # pyright: ignore[reportAttributeAccessIssue]
+    step = inverse.transform((dpi / 72, 0)) - inverse.transform((0, 0))
     return in_points * step[0]
 
 
 def test_every_pick_with_truth_detections_proposals_and_score(tmp_path, saved):
     picks = [picture(0), picture(1, channels=1, score=0.125)]
-    path = save_box_gallery(tmp_path / "maps" / "cycle.png", picks, 2, np.linspace(0, 1, 40), [0.25, 0.125], "run 3", CELLS)
+    path = save_box_gallery(
+        tmp_path / "maps" / "cycle.png", picks, 2, np.linspace(0, 1, 40), [0.25, 0.125], "run 3", CELLS
+    )
     assert Image.open(path).size[0] > 1000
     histogram, truth, found, grey, _ = saved[0].axes
     assert histogram.lines[0].get_xdata().tolist() == [0.25, 0.125]
-    assert np.array_equal(truth.images[0].get_array(), picks[0]["image"]) and np.array_equal(found.images[0].get_array(), picks[0]["image"])
+    assert np.array_equal(truth.images[0].get_array(), picks[0]["image"]) and np.array_equal(
+        found.images[0].get_array(), picks[0]["image"]
+    )
     assert grey.images[0].get_array().shape == (48, 64, 3)
     assert not rectangles(truth, dotted=True) and texts(truth) == []
 
@@ -84,7 +97,10 @@ def test_every_pick_with_truth_detections_proposals_and_score(tmp_path, saved):
     assert written[2:4] == ["truth · 2 boxes", "found · 2 of 3 detections"]
     assert written[4].startswith("a_long_folder") and written[4].endswith("$smear_0000.png") and "…" in written[4]
     assert written[5] == "score 0.250" and written[9] == "score 0.125" and len(written) == 10
-    assert [text.get_text() for text in saved[0].legends[0].get_texts()] == [*CELLS, "proposal that a detection came from"]
+    assert [text.get_text() for text in saved[0].legends[0].get_texts()] == [
+        *CELLS,
+        "proposal that a detection came from",
+    ]
 
 
 def test_pixels_and_boxes_share_their_coordinates(tmp_path, saved):
@@ -124,8 +140,12 @@ def test_only_the_surest_detections_are_drawn(tmp_path, saved):
 
 
 def test_scores_stay_inside_the_image_and_off_the_box(tmp_path, saved):
-    """Boxes in each corner, in the middle, and one that is the whole image: only there does the score cover anything."""
-    boxes = np.array([[0, 0, 9, 9], [55, 0, 64, 9], [0, 39, 9, 48], [55, 39, 64, 48], [30, 20, 36, 26], [0, 0, 64, 48]], dtype=np.float32)
+    """Boxes in each corner, in the middle, and one that is the whole image: only there does the score cover
+    anything."""
+    boxes = np.array(
+        [[0, 0, 9, 9], [55, 0, 64, 9], [0, 39, 9, 48], [55, 39, 64, 48], [30, 20, 36, 26], [0, 0, 64, 48]],
+        dtype=np.float32,
+    )
     found = {**detections([0.9] * len(boxes)), "boxes": boxes}
     save_box_gallery(tmp_path / "cycle.png", [picture(**found)], 1, [], [], "", CELLS)
     axes = saved[0].axes[1]

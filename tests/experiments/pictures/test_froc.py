@@ -14,7 +14,9 @@ HIGH = np.array([[0, 0], [0.25, 0.5], [1, 0.75], [40, 1.0]])
 
 
 def test_curves_points_and_conventions_are_drawn(tmp_path, saved):
-    path = save_froc(tmp_path / "new" / "froc.png", {"40 labelled": LOW, "$60 labelled": HIGH}, "detect · run 3", CONVENTION)
+    path = save_froc(
+        tmp_path / "new" / "froc.png", {"40 labelled": LOW, "$60 labelled": HIGH}, "detect · run 3", CONVENTION
+    )
     assert path.stat().st_size > 10_000
     figure, axes = saved[0], saved[0].axes[0]
     assert figure.texts[0].get_text() == "detect · run 3"

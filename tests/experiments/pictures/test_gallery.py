@@ -11,7 +11,9 @@ from PIL import Image
 from experiments.pictures.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
 
 
-def thumbnail(number: int = 0, wrong: bool = False, score: float = 0.25, channels: int = 3, size: tuple[int, int] = (12, 16)) -> Thumbnail:
+def thumbnail(
+    number: int = 0, wrong: bool = False, score: float = 0.25, channels: int = 3, size: tuple[int, int] = (12, 16)
+) -> Thumbnail:
     return {
         "name": f"a_long_folder/of_slides/$tile_{number:04d}.png",  # a lone $ must not be read as mathematics
         "image": np.full((*size, channels), 40 * (number % 6), dtype=np.uint8),

@@ -14,7 +14,9 @@ from experiments.pictures.canvas import BLUE, VERMILION, write_figure
 from experiments.pictures.plots import OUTLINE, save_curve, save_picks
 
 
-def pick(h: int = 24, w: int = 36, classes: int = 2, channels: int = 3, mapped: bool = True, score: float = 0.25) -> plots.PickedImage:
+def pick(
+    h: int = 24, w: int = 36, classes: int = 2, channels: int = 3, mapped: bool = True, score: float = 0.25
+) -> plots.PickedImage:
     rng = np.random.default_rng(h * w)
     truth = np.zeros((h, w), dtype=np.int64)
     truth[5:15, 6:20] = classes - 1
@@ -66,9 +68,17 @@ def test_curve_of_one_point_and_of_missing_values(tmp_path, saved):
 
 
 def test_noise_does_not_fill_an_axis(tmp_path, saved):
-    save_curve(tmp_path / "c.png", [4, 6, 8], {"dice": [0.88, 0.883, 0.878], "hd95": [90, 91, 90.5], "ap": [0.01, 0.01, 0.02]}, "", "dice")
+    save_curve(
+        tmp_path / "c.png",
+        [4, 6, 8],
+        {"dice": [0.88, 0.883, 0.878], "hd95": [90, 91, 90.5], "ap": [0.01, 0.01, 0.02]},
+        "",
+        "dice",
+    )
     heights = [high - low for low, high in (axes.get_ylim() for axes in saved[0].axes)]
-    assert heights == pytest.approx([0.0883, 9.1, 0.05]) and all(a.get_ylim()[0] < 0.88 < a.get_ylim()[1] for a in saved[0].axes[:1])
+    assert heights == pytest.approx([0.0883, 9.1, 0.05]) and all(
+        a.get_ylim()[0] < 0.88 < a.get_ylim()[1] for a in saved[0].axes[:1]
+    )
     save_curve(tmp_path / "d.png", [4, 6], {"dice": [0.2, 0.9]}, "", "dice")
     low, high = saved[1].axes[0].get_ylim()
     assert high - low == pytest.approx(0.7 * 1.16)  # what is high enough stays as it was
@@ -80,7 +90,9 @@ def test_curve_stands_beside_its_yardsticks(tmp_path, saved):
     trivial = {"dice": 0.8802, "hd95": 400.0, "auroc": 0.5}
     save_curve(tmp_path / "c.png", [4, 6], curves, "", "dice", trivial=trivial, full={"dice": 0.93})
     dice, hd95, auroc = saved[0].axes
-    assert [line.get_ydata()[0] for line in dice.lines[1:]] == [0.8802, 0.93] and len(hd95.lines) == len(auroc.lines) == 1
+    assert [line.get_ydata()[0] for line in dice.lines[1:]] == [0.8802, 0.93] and len(hd95.lines) == len(
+        auroc.lines
+    ) == 1
     written = [[text.get_text() for text in axes.texts] for axes in (dice, hd95, auroc)]
     assert "trivial 0.880" in written[0] and "all labels 0.930" in written[0]
     assert "↑ trivial 400" in written[1] and "↓ trivial 0.500" in written[2]
@@ -97,10 +109,19 @@ def test_curve_misuse_is_refused(tmp_path):
 
 def test_picks_of_different_sizes_with_and_without_maps(tmp_path, saved):
     rows = [pick(), pick(40, 20, channels=1), pick(20, 60, mapped=False)]
-    path = save_picks(tmp_path / "picks.png", rows, np.linspace(0, 1, 50), [0.2, 0.3, 0.4], "cycle 2", ["background", "gland"])
+    path = save_picks(
+        tmp_path / "picks.png", rows, np.linspace(0, 1, 50), [0.2, 0.3, 0.4], "cycle 2", ["background", "gland"]
+    )
     figure = saved[0]
     assert len(figure.axes) == 1 + 3 * 4 + 2  # histogram, pictures, two colour bars
-    for word in ("cycle 2", "input", "ground truth", "probability of gland", "uncertainty", "slide_$7.png   score 0.250"):
+    for word in (
+        "cycle 2",
+        "input",
+        "ground truth",
+        "probability of gland",
+        "uncertainty",
+        "slide_$7.png   score 0.250",
+    ):
         assert word in texts(figure)
     assert "no map" in texts(figure)
     assert pixels(path, OUTLINE) > 100
@@ -155,14 +176,21 @@ def test_constant_maps_empty_truth_and_one_pixel_rows(tmp_path):
     flat["uncertainty"] = np.zeros((24, 36))
     flat["truth"] = np.zeros((24, 36), dtype=np.int64)
     thin = pick(1, 30)
-    assert save_picks(tmp_path / "picks.png", [flat, thin], [0.0, 0.0], [0.0], "", ["background", "gland"]).stat().st_size > 1000
+    assert (
+        save_picks(tmp_path / "picks.png", [flat, thin], [0.0, 0.0], [0.0], "", ["background", "gland"]).stat().st_size
+        > 1000
+    )
 
 
 def test_pick_misuse_is_refused(tmp_path):
     names = ["background", "gland"]
     with pytest.raises(ValueError, match="no picked image"):
         save_picks(tmp_path / "p.png", [], [0.1], [0.1], "", names)
-    for key, wrong in [("truth", np.zeros((3, 3), int)), ("prediction", np.zeros((3, 24, 36))), ("uncertainty", np.zeros((36, 24)))]:
+    for key, wrong in [
+        ("truth", np.zeros((3, 3), int)),
+        ("prediction", np.zeros((3, 24, 36))),
+        ("uncertainty", np.zeros((36, 24))),
+    ]:
         row = pick()
         row[key] = wrong
         with pytest.raises(ValueError, match=rf"slide_\$7.png: {key} has shape"):
@@ -186,7 +214,11 @@ def test_a_figure_is_written_whole_or_not_at_all(tmp_path, monkeypatch, ending):
     figure.text(0.1, 0.5, "dice")
     path = write_figure(figure, tmp_path / "new" / f"curves{ending}")
     before = path.read_bytes()
-    assert before.startswith({".png": b"\x89PNG", ".pdf": b"%PDF"}[ending]) and b"Type3" not in before and b"CreationDate" not in before
+    assert (
+        before.startswith({".png": b"\x89PNG", ".pdf": b"%PDF"}[ending])
+        and b"Type3" not in before
+        and b"CreationDate" not in before
+    )
     assert dict(mpl.rcParams) == settings
 
     def fails(self, file, **kwargs):

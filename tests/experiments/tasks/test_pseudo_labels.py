@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from data.phantoms.ct import ct_slices
-from experiments.tasks.pseudo_labels import MeanTeacher, network_of, pseudo_labels, quality, thresholds_of
+from experiments.learning.teacher import MeanTeacher, network_of
+from experiments.tasks.pseudo_labels import pseudo_labels, quality, thresholds_of
 
 CLASSES = ("RBC", "WBC")
 

@@ -55,7 +55,8 @@ def test_what_was_not_sent_is_kept_and_sent_when_the_server_is_back(unreachable,
 def test_a_whole_run_without_its_server(monkeypatch):
     monkeypatch.setenv("ALIQUOT_MONGO", "mongodb://127.0.0.1:9/")
     started = time.monotonic()
-    process = command_line("with", "tiny", "phantom_pool=14", "phantom_test=4", "n_cycles=1", "steps=2")
+    few = ("dataset_options.n_pool=14", "dataset_options.n_test=4", "n_cycles=1")
+    process = command_line("with", "tiny", *few, "steps=2")
     assert process.returncode == 0 and "MongoDB does not answer" in process.err and "Traceback" not in process.err
     assert status_of(Path(os.environ["ALIQUOT_RUNS"]) / "1") == "COMPLETED"
     assert time.monotonic() - started < 120

@@ -14,7 +14,7 @@ from gridfs import GridFS
 from pandas.testing import assert_frame_equal
 
 from analysis.runs import load, load_picks
-from analysis.sync import to_database
+from experiments.tracking.sync import to_database
 from tests.experiments.runs import ROOT, command_line, status_of
 from tests.mongo_server import mongo, mongo_server  # noqa: F401
 
@@ -133,7 +133,7 @@ def test_sigkill_is_dead_by_heartbeat(mongo, tmp_path, monkeypatch):  # noqa: F8
     process.kill()
     end(process)
     assert load(mongo.url(), statuses=None)["status"].unique().tolist() == ["RUNNING"]
-    monkeypatch.setattr("analysis.stored.DEAD_AFTER", 0.5)
+    monkeypatch.setattr("experiments.tracking.records.DEAD_AFTER", 0.5)
     time.sleep(0.6)
     for source in (tmp_path, mongo.url()):
         assert load(source, statuses=None)["status"].unique().tolist() == ["DEAD"]
@@ -144,7 +144,8 @@ def test_sigkill_is_dead_by_heartbeat(mongo, tmp_path, monkeypatch):  # noqa: F8
 def test_sigterm_leaves_interrupted(mongo, monkeypatch):  # noqa: F811
     """The script itself, as a batch system stops it."""
     monkeypatch.setenv("ALIQUOT_MONGO", mongo.url())
-    process = command_line("with", "tiny", "phantom_pool=14", "phantom_test=4", "n_cycles=1", "steps=100000", wait=False)
+    few = ("dataset_options.n_pool=14", "dataset_options.n_test=4", "n_cycles=1")
+    process = command_line("with", "tiny", *few, "steps=100000", wait=False)
     runs = Path(os.environ["ALIQUOT_RUNS"])
     until(lambda: list(runs.glob("resume/*/state.json")) or process.poll() is not None)
     process.send_signal(signal.SIGTERM)

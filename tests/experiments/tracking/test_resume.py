@@ -10,20 +10,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from experiments.tracking.common import Refused
 
-import experiments.segment as segment
-from data import classification as data_classification
-from data import detection as data_detection
-from data import segmentation as datasets
+from data import catalogue, files
 from data import splits as data_splits
+from data.names import Refused
 from data.phantoms.glands import glands
-from experiments import loop, simulation
+from experiments import loop
 from experiments.learning import training
-from experiments.tracking import checkpoints
+from experiments.segment import SCRIPT
+from experiments.tasks import segmentation
+from experiments.tracking import checkpoints, code
 from tests.experiments.runs import command_line, curve_of, picks_of, run_in_process, status_of
 
-OPTIONS = {"phantom_pool": 14, "phantom_test": 4, "steps": 5, "mc_samples": 2, "heuristic": "bald", "save_every": 0.0}
+OPTIONS = {
+    "dataset_options": {"n_pool": 14, "n_test": 4},
+    "steps": 5,
+    "mc_samples": 2,
+    "heuristic": "bald",
+    "save_every": 0.0,
+}
+
+
+def run(**options):
+    """The folder of the run, or None where it was finished before."""
+    return run_in_process(SCRIPT, **options)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +42,7 @@ def whole(tmp_path_factory, phantom_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALIQUOT_RUNS", str(tmp_path_factory.mktemp("whole")))
         patch.setenv("ALIQUOT_CACHE", str(phantom_cache))
-        folder = run_in_process(segment.ex, **OPTIONS)
+        folder = run(**OPTIONS)
         return curve_of(folder), picks_of(folder)
 
 
@@ -53,26 +63,27 @@ def stop_at(monkeypatch, module, name, call):
     monkeypatch.setattr(module, name, counted)
 
 
-MOMENTS = [
-    (training, "autocast", 1), (training, "autocast", 4), (training, "autocast", 8), (training, "autocast", 14),
-    (loop, "query", 1), (loop, "query", 2), (loop, "fit", 2), (loop, "fit", 3),
-    (checkpoints.json, "dumps", 2), (checkpoints.json, "dumps", 5),
-    (checkpoints.os, "replace", 3), (checkpoints.os, "replace", 9), (checkpoints.os, "replace", 10), (checkpoints.os, "replace", 17),
-]  # fmt: skip
-
-
-EVERYTHING = {**OPTIONS, "phantom_pool": 20, "n_val": 4, "val_every": 1, "patience": 2, "start": "warm", "keep_models": True, "clip": 1.0}
+EVERYTHING = {
+    **OPTIONS,
+    "dataset_options": {"n_pool": 20, "n_test": 4},
+    "n_val": 4,
+    "val_every": 1,
+    "patience": 2,
+    "start": "warm",
+    "keep_models": True,
+    "clip": 1.0,
+}
 
 
 @pytest.mark.parametrize("call", [3, 9])
 def test_best_weights_patience_and_warm_start_survive_too(monkeypatch, call):
-    expected = run_in_process(segment.ex, **EVERYTHING, run=5)
+    expected = run(**EVERYTHING, run=5)
     expected = curve_of(expected), picks_of(expected)
     with monkeypatch.context() as patch:
         stop_at(patch, training, "autocast", call)
         with pytest.raises(Killed):
-            run_in_process(segment.ex, **EVERYTHING, run=5, resume="fresh")
-    folder = run_in_process(segment.ex, **EVERYTHING, run=5)
+            run(**EVERYTHING, run=5, resume="fresh")
+    folder = run(**EVERYTHING, run=5)
     assert (curve_of(folder), picks_of(folder)) == expected
 
 
@@ -80,23 +91,21 @@ def test_changed_code_is_noticed_in_the_first_training(monkeypatch):
     with monkeypatch.context() as patch:
         stop_at(patch, training, "autocast", 3)
         with pytest.raises(Killed):
-            run_in_process(segment.ex, **OPTIONS)
-    for module in (checkpoints, simulation):
-        monkeypatch.setattr(module, "code_digest", lambda: "changed")
+            run(**OPTIONS)
+    monkeypatch.setattr(code, "digest_of", lambda *modules: "changed")
     with pytest.raises(Refused, match="the code changed under this unfinished run"):
-        run_in_process(segment.ex, **OPTIONS)
+        run(**OPTIONS)
 
 
 def test_a_run_that_died_after_its_last_save_is_recorded_again(whole):
     """The state says finished, but Sacred's record does not, or cannot be read: the next start replays it."""
-    folder = run_in_process(segment.ex, **OPTIONS)
+    folder = run(**OPTIONS)
     for text in ((folder / "run.json").read_text().replace("COMPLETED", "RUNNING"), "", "{}", "null"):
         (folder / "run.json").write_text(text)
-        again = run_in_process(segment.ex, **OPTIONS)
+        again = run(**OPTIONS)
         assert again != folder and (curve_of(again), picks_of(again)) == whole and status_of(again) == "COMPLETED"
         folder = again
-    with pytest.raises(SystemExit):
-        run_in_process(segment.ex, **OPTIONS)
+    assert run(**OPTIONS) is None
 
 
 def taken(folder):
@@ -111,24 +120,23 @@ def taken(folder):
 
 def test_a_run_is_held_from_the_gate_to_its_end(monkeypatch):
     """While Sacred makes its record and data are loaded too, so that a second process makes no record that fails."""
-    seen, real = [], datasets.load
+    seen, real = [], segmentation.load_images
 
-    def load(*args):
+    def load(*args, **options):
         (folder,) = (Path(os.environ["ALIQUOT_RUNS"]) / "resume").iterdir()
         seen.append((folder, taken(folder)))
         if len(seen) == 1:
             raise OSError("no data")
-        return real(*args)
+        return real(*args, **options)
 
-    monkeypatch.setattr(datasets, "load", load)
-    with pytest.raises(Refused, match="no data"):
-        run_in_process(segment.ex, **OPTIONS)
+    monkeypatch.setattr(segmentation, "load_images", load)
+    with pytest.raises(OSError, match="no data"):
+        run(**OPTIONS)
     ((folder, held),) = seen
     assert held and not taken(folder), "a run that fails early is free"
-    run_in_process(segment.ex, **OPTIONS)
+    run(**OPTIONS)
     assert not taken(folder)
-    with pytest.raises(SystemExit):
-        run_in_process(segment.ex, **OPTIONS)
+    assert run(**OPTIONS) is None
     assert seen[1:] == [(folder, True), (folder, False)], "a finished run is not held while its data are compared"
 
 
@@ -156,64 +164,53 @@ def test_another_folder_is_another_run_where_it_is_the_dataset(dataset):
 
 
 def test_own_folders_are_datasets_of_the_scripts():
-    known = {**datasets.LOADERS, **data_classification.LOADERS, **data_detection.LOADERS}
-    assert all(name in known for name in checkpoints.OWN_FOLDERS)
+    assert set().union(*map(catalogue.names, ("segment", "classify", "detect"))) > catalogue.OWN
 
 
 def test_changed_data_or_division_is_refused(tmp_path):
     splits = tmp_path / "splits"
     data_splits.write_splits(data_splits.make_splits(glands(14, 4), 0, np.random.default_rng(0)), splits)
-    run_in_process(segment.ex, **OPTIONS, splits_dir=str(splits))
+    run(**OPTIONS, splits_dir=str(splits))
     lines = (splits / "train.csv").read_text().splitlines(keepends=True)
     (splits / "train.csv").write_text("".join(lines[:-1]))
     with pytest.raises(Refused, match="the data or their division changed under this run .*resume=fresh"):
-        run_in_process(segment.ex, **OPTIONS, splits_dir=str(splits))
-
-
-@pytest.mark.parametrize(("module", "name", "call"), MOMENTS, ids=lambda x: str(getattr(x, "__name__", x)))
-def test_stopped_anywhere_ends_the_same(monkeypatch, whole, module, name, call):
-    with monkeypatch.context() as patch:
-        stop_at(patch, module, name, call)
-        with pytest.raises(Killed):
-            run_in_process(segment.ex, **OPTIONS)
-    folder = run_in_process(segment.ex, **OPTIONS)
-    assert (curve_of(folder), picks_of(folder)) == whole
+        run(**OPTIONS, splits_dir=str(splits))
 
 
 def test_finished_cycles_are_not_trained_again(monkeypatch, whole):
     with monkeypatch.context() as patch:
         stop_at(patch, loop, "fit", 3)
         with pytest.raises(Killed):
-            run_in_process(segment.ex, **OPTIONS)
+            run(**OPTIONS)
     steps = []
     real = training.autocast
     monkeypatch.setattr(training, "autocast", lambda *a: (steps.append(1), real(*a))[1])
-    folder = run_in_process(segment.ex, **OPTIONS)
+    folder = run(**OPTIONS)
     assert len(steps) == OPTIONS["steps"], "only the third training was left"
     assert curve_of(folder) == whole[0]
 
 
 def test_a_finished_run_is_named_and_nothing_changes(capsys):
-    folder = run_in_process(segment.ex, **OPTIONS)
+    folder = run(**OPTIONS)
     before = sorted(str(f) for f in folder.parent.rglob("*"))
-    with pytest.raises(SystemExit) as stop:
-        run_in_process(segment.ex, **OPTIONS)
-    assert stop.value.code == 0 and f"finished before as run {folder.name}" in capsys.readouterr().out
+    assert run(**OPTIONS) is None
+    assert f"finished before as run {folder.name}" in capsys.readouterr().out
     assert sorted(str(f) for f in folder.parent.rglob("*")) == before
-    assert run_in_process(segment.ex, **OPTIONS, resume="fresh") != folder
+    assert run(**OPTIONS, resume="fresh") != folder
 
 
 def test_changed_code_is_refused_until_forced(monkeypatch, whole):
     with monkeypatch.context() as patch:
         stop_at(patch, loop, "query", 2)
         with pytest.raises(Killed):
-            run_in_process(segment.ex, **OPTIONS)
-    then = checkpoints.code_digest()
-    for module in (checkpoints, simulation):
-        monkeypatch.setattr(module, "code_digest", lambda: "changed")
-    with pytest.raises(Refused, match=f"the code changed under this unfinished run \\(then {then}, now changed\\).*resume=force"):
-        run_in_process(segment.ex, **OPTIONS)
-    folder = run_in_process(segment.ex, **OPTIONS, resume="force")
+            run(**OPTIONS)
+    then = SCRIPT.code_of(SCRIPT.values(["tiny", "heuristic=bald"]))
+    monkeypatch.setattr(code, "digest_of", lambda *modules: "changed")
+    with pytest.raises(
+        Refused, match=f"the code changed under this unfinished run \\(then {then}, now changed\\).*resume=force"
+    ):
+        run(**OPTIONS)
+    folder = run(**OPTIONS, resume="force")
     assert (curve_of(folder), picks_of(folder)) == whole
 
 
@@ -227,21 +224,21 @@ def test_a_full_disk_loses_nothing(monkeypatch, whole):
         return real(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.os, "fsync", full)
+        patch.setattr(files.os, "fsync", full)
         with pytest.raises(Refused, match="the disk is full while saving .*start the same command again"):
-            run_in_process(segment.ex, **OPTIONS)
+            run(**OPTIONS)
     resume = Path(os.environ["ALIQUOT_RUNS"]) / "resume"
     assert not list(resume.rglob(".*")), "no half-written file is left"
-    folder = run_in_process(segment.ex, **OPTIONS)
+    folder = run(**OPTIONS)
     assert (curve_of(folder), picks_of(folder)) == whole
 
 
 def test_a_damaged_state_is_named():
-    folder = run_in_process(segment.ex, **OPTIONS)
+    folder = run(**OPTIONS)
     state = next((folder.parent / "resume").rglob("state.json"))
     state.write_text(state.read_text()[:40])
     with pytest.raises(Refused, match="cannot read .*state.json .*resume=fresh"):
-        run_in_process(segment.ex, **OPTIONS)
+        run(**OPTIONS)
 
 
 WORDS = ["with", "tiny", *(f"{name}={value}" for name, value in OPTIONS.items())]
@@ -276,7 +273,11 @@ def test_sigterm_marks_the_run_and_a_second_process_is_refused():
     first = command_line(*words, wait=False)
     wait_for(first, lambda: list(runs.glob("resume/*/training.pt")))
     second = command_line(*words)
-    assert second.returncode == 1 and "this run is already in progress (process" in second.err and "Traceback" not in second.err
+    assert (
+        second.returncode == 1
+        and "this run is already in progress (process" in second.err
+        and "Traceback" not in second.err
+    )
     first.send_signal(signal.SIGTERM)
     _, err = first.communicate(timeout=60)
     assert first.returncode == 130 and "Stopped by SIGTERM. The same command continues from here." in err

@@ -10,7 +10,8 @@ from scipy.stats import chisquare
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from heuristics.core.clustering import Points, agglomerate, check_pool, completed, frame, lloyd, nearest_centre, seed
+from heuristics.core.agglomerating import agglomerate
+from heuristics.core.clustering import Points, check_pool, completed, frame, lloyd, nearest_centre, seed
 
 
 def normal(*shape, generator=0, scale=1.0):

@@ -1,13 +1,16 @@
 """What a heuristic may be called and may ask for."""
 
-from pathlib import Path
+from typing import Annotated
 
 import pytest
 
+from data.files import ROOT
+from data.limits import Between, Numbers, OneOf
+from data.names import Refused
 from heuristics import get, names
 from heuristics.__main__ import catalogue
 from heuristics.core import registry
-from heuristics.core.registry import EVIDENCE, Heuristic, scorer
+from heuristics.core.registry import EVIDENCE, Heuristic, check_for, scorer
 
 
 def test_parameter_names_are_the_request():
@@ -75,7 +78,7 @@ def test_options_are_checked_by_type():
     registry._KNOWN["sharp"] = Heuristic("sharp", sharp, True)
     try:
         assert get("sharp", share=1).arguments == {"share": 1}
-        with pytest.raises(ValueError, match="option share='a' of heuristic 'sharp' must be a float, like 0.5"):
+        with pytest.raises(ValueError, match="heuristic 'sharp': share='a' must be a number, like 0.5"):
             get("sharp", share="a")
         with pytest.raises(ValueError, match="has no option 'metrics'. Did you mean 'metric'"):
             get("sharp", metrics="l2")
@@ -83,5 +86,69 @@ def test_options_are_checked_by_type():
         del registry._KNOWN["sharp"]
 
 
-def test_the_readme_shows_the_catalogue_of_the_registry():
-    assert catalogue() in (Path(__file__).parent.parent.parent / "README.md").read_text()
+NONSENSE = [-1, 1e400, float("nan"), "abc", None, True, b"1", 1j, [1], {}]
+OPTIONS = [(name, option) for name in names() for option in get(name).options]
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_every_number_and_text_has_a_limit_and_nonsense_is_refused_at_once(name, option):
+    default, limit = get(name).options[option]
+    if isinstance(default, bool):
+        nonsense = [0, 1, "True", None, 1.0]
+    else:
+        assert isinstance(limit, Between | OneOf | Numbers), f"{option} of {name} has no limit beside it"
+        nonsense = [value for value in NONSENSE if not (value is default is None)]
+        nonsense = [value for value in nonsense if not (isinstance(limit, Numbers) and value == [1])]
+        nonsense += [0.5] if isinstance(default, int) else [[1, "a"]] if isinstance(limit, Numbers) else []
+    for value in nonsense:
+        with pytest.raises(Refused) as caught:
+            get(name, **{option: value})
+        sentence = str(caught.value)
+        assert sentence.startswith(f"heuristic '{name}': ") and f"{option}" in sentence and repr(value) in sentence
+        assert "\n" not in sentence
+    bounds = [limit.low, limit.high] if isinstance(limit, Between) else [default]
+    for value in bounds:
+        assert get(name, **{option: type(default)(value) if default is not None else None}).arguments
+
+
+def test_options_that_do_not_go_together_are_refused_before_any_training():
+    with pytest.raises(Refused, match="mode='ood' needs query_classes, the classes in distribution, like"):
+        get("similar", mode="ood")
+    with pytest.raises(Refused, match=r"query_classes=\[\] of similar must name at least one class"):
+        get("similar", query_classes=[])
+    with pytest.raises(Refused, match=r"query_classes=\[1\] of similar means nothing with mode='redundancy'"):
+        get("similar", mode="redundancy", query_classes=[1])
+    assert get("similar", mode="ood", query_classes=[1]).arguments == {"mode": "ood", "query_classes": [1]}
+    assert get("similar", mode="redundancy").arguments == {"mode": "redundancy"}
+
+
+def test_a_heuristic_may_register_a_check_of_its_options():
+    def sharp(probs, low: Annotated[int, Between(0, 9)] = 1, high: Annotated[int, Between(0, 9)] = 2):
+        return probs
+
+    @check_for(sharp)
+    def rising(low, high):
+        if low > high:
+            raise Refused(f"low={low} is above high={high}")
+
+    registry._KNOWN["sharp"] = Heuristic("sharp", sharp, True)
+    try:
+        assert get("sharp", low=2).arguments == {"low": 2}
+        with pytest.raises(Refused, match="low=3 is above high=2"):
+            get("sharp", low=3)
+    finally:
+        del registry._KNOWN["sharp"], registry._CHECKS["sharp"]
+
+
+def test_the_page_of_strategies_shows_the_catalogue_of_the_registry():
+    page = (ROOT / "docs" / "strategies.md").read_text()
+    shown = page.split("<!-- catalogue -->\n")[1].split("\n<!-- /catalogue -->")[0]
+    assert shown == catalogue(), "write the page again: python -m heuristics"
+
+
+def test_the_catalogue_says_what_each_strategy_is_for():
+    lines = dict(line.split(" | ", 2)[:2] for line in catalogue().splitlines()[2:])
+    assert len(lines) == len(names())
+    assert lines["| `bald`"] == "classes, pixels" and lines["| `badge`"] == lines["| `bim`"] == "classes"
+    assert lines["| `box_bald`"] == lines["| `localization_tightness`"] == "boxes"
+    assert lines["| `coreset`"] == lines["| `random`"] == "anything"

@@ -14,10 +14,10 @@ from typing import Any
 from gridfs import GridFS
 from pymongo.database import Database
 
-from analysis.records import run_folders, time_of
 from data.files import atomic
 from data.names import Refused
 from experiments.tracking.mongo import LONGEST_OUTPUT, plain
+from experiments.tracking.records import run_folders, time_of
 
 FINAL = ("COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT")
 TIMES = ("start_time", "stop_time", "heartbeat")
@@ -25,7 +25,7 @@ TIMES = ("start_time", "stop_time", "heartbeat")
 
 @dataclass(eq=False)
 class Run:
-    """A run as its folder holds it: the entry and metrics in the form that MongoDB stores, and where its artifacts are."""
+    """A run as its folder holds it: entry and metrics in the form of MongoDB, and where its artifacts are."""
 
     folder: Path
     entry: dict[str, Any]
@@ -59,17 +59,30 @@ def content_of(status: str, metrics: dict[str, Any], artifacts: Any) -> tuple[bo
 
 
 def write_run(
-    database: Database, run: dict[str, Any], metrics: dict[str, Any], runs: Path, folder: Path | None, source_names: dict[Any, str]
+    database: Database,
+    run: dict[str, Any],
+    metrics: dict[str, Any],
+    runs: Path,
+    folder: Path | None,
+    source_names: dict[Any, str],
 ) -> None:
     """Write a run as Sacred's file observer would; a new folder appears when it is whole."""
     files = GridFS(database)
     into = folder or runs / f".sync-{os.getpid()}"
-    record = {name: value for name, value in run.items() if name not in ("_id", "config", "info", "captured_out", "format")}
+    record = {
+        name: value for name, value in run.items() if name not in ("_id", "config", "info", "captured_out", "format")
+    }
     record["host"] = {"stored_in": str(run["_id"])} | run["host"]
-    sources = [(name, _write_source(files, file_id, runs, source_names)) for name, file_id in run["experiment"].get("sources", [])]
+    sources = [
+        (name, _write_source(files, file_id, runs, source_names))
+        for name, file_id in run["experiment"].get("sources", [])
+    ]
     record["experiment"] = run["experiment"] | {"sources": [list(source) for source in sources if source[1]]}
     record["artifacts"] = [artifact["name"] for artifact in run["artifacts"]]
-    columns = {name: {column: metric[column] for column in ("steps", "values", "timestamps")} for name, metric in metrics.items()}
+    columns = {
+        name: {column: metric[column] for column in ("steps", "values", "timestamps")}
+        for name, metric in metrics.items()
+    }
     info = {name: value for name, value in run["info"].items() if name != "metrics"}
     save = _save if folder else Path.write_bytes
     into.mkdir(exist_ok=True)
@@ -125,5 +138,3 @@ def _take_number(folder: Path, runs: Path, number: int) -> None:
                 if not (runs / str(number)).exists():
                     raise
         number = max(int(f.name) for f in run_folders(runs)) + 1
-
-

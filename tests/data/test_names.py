@@ -1,0 +1,30 @@
+"""Names that people type."""
+
+import pytest
+
+from data.names import Missing, NotFinite, Refused, Unreachable, require_one_of, suggestion
+
+
+def test_the_nearest_name_is_suggested_and_nothing_where_none_is_near():
+    assert suggestion("bold", ["bald", "badge"]) == " Did you mean 'bald'?"
+    assert suggestion("xyz", ["bald", "badge"]) == suggestion("bald", []) == ""
+    assert suggestion(12, [128, 7]) == " Did you mean '128'?"
+
+
+def test_an_unknown_name_is_refused_with_all_that_are_known():
+    require_one_of("size", 28, (28, 64))
+    with pytest.raises(Refused, match=r"^unknown heuristic 'bold'\. Did you mean 'bald'\? Known: bald, badge$"):
+        require_one_of("heuristic", "bold", iter(["bald", "badge"]))
+    with pytest.raises(Refused, match=r"^line 2 of t\.csv: unknown label 'c'\. Known: a, b$"):
+        require_one_of("label", "c", "ab", "line 2 of t.csv")
+    for odd in (None, 1j, b"bald", ["bald"], {}):
+        with pytest.raises(Refused, match="unknown heuristic"):
+            require_one_of("heuristic", odd, ["bald"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"), [(Missing, FileNotFoundError), (NotFinite, FloatingPointError), (Unreachable, ConnectionError)]
+)
+def test_every_kind_of_refusal_is_one_and_what_python_calls_it(kind, builtin):
+    assert issubclass(kind, Refused) and issubclass(kind, builtin) and issubclass(kind, ValueError)
+    assert str(kind("no such file")) == "no such file"
