@@ -26,7 +26,7 @@ from experiments.learning.recipe import Recipe, autocast
 from experiments.measures.classification import classification_metrics, trivial_metrics
 from experiments.measures.table import CLASSIFICATION as METRICS
 from experiments.measures.table import by_class, require_metric
-from experiments.pictures.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
+from experiments.pictures.class_picks import MAX_THUMBNAILS, Thumbnail, save_gallery
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
 from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import title_of

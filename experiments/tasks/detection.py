@@ -25,7 +25,7 @@ from experiments.learning.teacher import MeanTeacher, network_of
 from experiments.measures.detection import DetectionScores, trivial_detections
 from experiments.measures.froc import check_conventions, sensitivity_at
 from experiments.measures.table import DETECTION, FPS, by_class, require_metric
-from experiments.pictures.box_gallery import MAX_PICTURES, PickedPicture, save_box_gallery
+from experiments.pictures.box_picks import MAX_PICTURES, PickedPicture, save_box_gallery
 from experiments.pictures.froc import save_froc
 from experiments.tasks.pseudo_labels import find, pseudo_labels, quality, thresholds_of
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch

@@ -25,7 +25,7 @@ from experiments.learning.recipe import Recipe, autocast
 from experiments.measures.segmentation import PartScores, Truth, trivial_scores
 from experiments.measures.table import SEGMENTATION as METRICS
 from experiments.measures.table import require_metric
-from experiments.pictures.plots import MAX_ROWS, PickedImage, save_picks
+from experiments.pictures.mask_picks import MAX_ROWS, PickedImage, save_picks
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
 from experiments.tracking.deliver import title_of
 from heuristics import get as get_heuristic

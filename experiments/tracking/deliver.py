@@ -15,7 +15,7 @@ from numpy import ndarray
 from data.files import atomic
 from data.splits import Splits
 from experiments.measures.table import is_measured, is_of_class
-from experiments.pictures.plots import save_curve
+from experiments.pictures.curve import save_curve
 from experiments.tracking.checkpoints import State
 
 CONTENT_TYPES = {".png": "image/png", ".csv": "text/csv", ".npy": "application/octet-stream"}

@@ -1,5 +1,4 @@
-"""A picture of what one cycle of a detection run chose to label: each image with its true boxes, and beside it with
-what was found."""
+"""A picture of what one cycle of a detection run chose to label: each image with its true boxes and with those found."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from data.names import Refused
 from experiments.pictures.canvas import GREY, INK, PHOTO_DPI, rounded, score_histogram, write_figure
-from experiments.pictures.gallery import shortened
+from experiments.pictures.class_picks import shortened
 
 CHANGES_NO_RESULT = True
 
