@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 
 from data.catalogue import OWN
 from data.names import Refused, Unreachable
-from experiments.tracking.mongo import open_database, plain
+from experiments.tracking.database import open_database, plain
 from experiments.tracking.options import RENAMED
 from experiments.tracking.records import BROKEN, PATIENCE, is_mongo, reason_of, run_folders, status_of, time_of
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pymongo.errors import PyMongoError
 
 from analysis.wording import say
-from experiments.tracking.mongo import open_database
+from experiments.tracking.database import open_database
 from experiments.tracking.records import PATIENCE, is_mongo
 from experiments.tracking.sync import to_database, to_folder
 

@@ -63,8 +63,7 @@ def save_box_gallery(
     title: str,
     classes: Sequence[str],
 ) -> Path:
-    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then a grid of the images,
-    best first.
+    """Write what one cycle chose as PNG: where the picks' scores lie in the pool's, then the images, best first.
 
     Each image stands there twice: with its true boxes, and with the detections (at most 20, with a score of 0.3 or
     more, which is written above the box) and the proposals they came from. Boxes have the colour of their class; where
