@@ -1,4 +1,4 @@
-"""A picture of what one cycle of a detection run chose to label: each image with its true boxes and with those found."""
+"""A picture of what one cycle of a detection run chose to label: each image with true and found boxes."""
 
 from __future__ import annotations
 
@@ -178,8 +178,7 @@ def _draw_boxes(
     classes: Sequence[str],
     scores: Float[ndarray, " m"] | None = None,
 ) -> None:
-    """Solid boxes, their lines outside of what they hold; above them the score and, where colours do not tell it, the
-    class."""
+    """Solid boxes, their lines outside of what they hold; above them the score and, if need be, the class."""
     frame = -axes.get_xlim()[0]  # width of a line with its rim: that of the room around the image
     rim = [withStroke(linewidth=LINE + 2 * RIM, foreground=DARK)]
     for m, (box, label) in enumerate(zip(boxes, labels, strict=True)):

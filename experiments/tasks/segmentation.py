@@ -131,7 +131,7 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
 
 
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
-    """What `save_maps` draws in each cycle: the picked images, their truth, prediction and uncertainty, and all scores."""
+    """What `save_maps` draws in each cycle: the picks, their truth, prediction and uncertainty, and all scores."""
     heuristic = get_heuristic(options["heuristic"], **options["heuristic_options"])
 
     def watch(folder, cycle, model, pool, selection: Selection):

@@ -39,7 +39,7 @@ def open_database(url: str, patience: int) -> Database:
 
 
 def create_indexes(database: Database) -> None:
-    """What is looked up: a run's metrics, runs by start, in Omniboard by dataset, strategy and tag; GridFS's own two."""
+    """What is looked up: a run's metrics, runs by start, in Omniboard by dataset, strategy, tag; GridFS's own."""
     # Omniboard 2.16 sorts, and computes a status, after it has gone through all runs: no index can serve these
     database["metrics"].create_index([("run_id", 1), ("name", 1)])
     by_option = ["config.dataset", "config.heuristic", "config.run"]
@@ -84,7 +84,7 @@ def _unpacked(value: Mapping[str, Any]) -> Any:
 
 
 def identity(run: Mapping[str, Any]) -> tuple[str, datetime | None, str]:
-    """What tells a run from all others, in every copy: machine, start in ms as MongoDB keeps it, number of its folder."""
+    """What tells a run from all others, in every copy: machine, start in whole ms, number of its folder."""
     start = run.get("start_time")
     host = run.get("host", {})
     start = start and start.replace(microsecond=start.microsecond // 1000 * 1000)
