@@ -41,8 +41,8 @@ def draw_curves(
     Dashed lines stand for `full`, the value with all labels, and for `trivial`, name and value of a prediction that
     looks at no image. The axis is never lower than `experiments.pictures.canvas.least_height`.
 
-    `bands` holds low and high (T,) by strategy, as of `analysis.curves.mean_interval`; without it they are mean ± one sample
-    standard deviation, and a strategy with a single run has none. Where the mean is NaN the line has a gap.
+    `bands` holds low and high (T,) by strategy, as `analysis.curves.mean_interval` does; without it they are one sample
+    standard deviation from the mean, none for a strategy with a single run. Where the mean is NaN the line has a gap.
     """
     names = [*curves, *(["all labels"] if full is not None else []), *([trivial[0]] if trivial else [])]
     beside = max(1.73, 0.4 + 0.085 * max(map(len, names)))

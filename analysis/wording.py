@@ -25,7 +25,7 @@ def counted(n: int, one: str, many: str = "") -> str:
 
 
 def say(text: str) -> None:
-    """Print, with plainer signs where the terminal has no others (Latin-1, ASCII); a closed pipe (`| head`) is no error."""
+    """Print, with plainer signs where the terminal has no others (Latin-1, ASCII); a closed pipe is no error."""
     encoding = sys.stdout.encoding or "utf-8"
     shown = "".join(sign if _has(encoding, sign) else PLAIN.get(sign, "?") for sign in text)
     try:

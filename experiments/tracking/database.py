@@ -29,9 +29,14 @@ def open_database(url: str, patience: int) -> Database:
 
     It waits `patience` ms for an answer. Raises ValueError for what is no address.
     """
-    waits = {"serverSelectionTimeoutMS": patience, "connectTimeoutMS": patience, "socketTimeoutMS": 5 * patience}
     try:
-        client = pymongo.MongoClient(url, tz_aware=False, **waits)
+        client = pymongo.MongoClient(
+            url,
+            serverSelectionTimeoutMS=patience,
+            connectTimeoutMS=patience,
+            socketTimeoutMS=5 * patience,
+            tz_aware=False,
+        )
         return client.get_default_database("sacred")
     except ConfigurationError as error:
         expected = "expected mongodb://host:port/database"
