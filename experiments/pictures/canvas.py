@@ -21,8 +21,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
+from data.files import atomic
 from data.names import Refused
-from experiments.tracking.checkpoints import atomic
 
 CHANGES_NO_RESULT = True
 
@@ -121,8 +121,8 @@ def write_figure(figure: Figure, path: Path) -> Path:
     """
     path, kind = Path(path), kind_of_figure(path)
     undated = {"CreationDate": None} if kind == "pdf" else None  # equal figures are equal files
-    true_type = {"pdf.fonttype": 42}  # journals refuse matplotlib's default, Type 3
-    with atomic(path) as beside, mpl.rc_context(true_type):
+    # TrueType: journals refuse matplotlib's default, Type 3
+    with atomic(path) as beside, mpl.rc_context({"pdf.fonttype": 42}):
         figure.savefig(beside, format=kind, metadata=undated)
     return path
 
