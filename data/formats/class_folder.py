@@ -27,8 +27,7 @@ def own(
     cache_root: Path | None = None,
     test_fraction: Annotated[float, Between(0, 0.9)] = TEST_FRACTION,
 ) -> Images:
-    """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without train/,
-    val/ and test/.
+    """Your own images under `data_root`: labels.csv if it is there, else class folders, in train/, val/, test/ or not.
 
     Images become grey or, if any is coloured, all RGB. Without an official test part, a fixed share `test_fraction` of
     every class is 'test', and all images of a patient go to the same side. Names are paths relative to `data_root`

@@ -34,9 +34,7 @@ def natural(name: str) -> list[tuple[int, int | str]]:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The files of a folder with an ending that Pillow can open, in natural order; hidden files and other endings are
-    passed over.
-    """
+    """The files of a folder with an ending that Pillow can open, in natural order; others and hidden ones are not."""
     formats = Image.registered_extensions()
     known = [
         f for f in folder.iterdir() if f.is_file() and f.name[0] != "." and formats.get(f.suffix.lower()) in Image.OPEN
@@ -59,9 +57,7 @@ def picture_mode(file: Path) -> str:
 
 
 def bit_depth(files: Iterable[Path]) -> int:
-    """Bits that the grey values of these pictures need, at least 8: one number for a set, so that its pictures stay
-    comparable.
-    """
+    """Bits that the grey values of these pictures need, at least 8: one number for a set keeps it comparable."""
     deep = (file for file in files if picture_mode(file) in DEEP)
     return max((int(_load(file).max()).bit_length() for file in deep), default=8)
 
@@ -91,8 +87,7 @@ def read_image(file: Path, channels: int | None = None, depth: int = 16) -> UInt
 
 
 def read_mask(file: Path) -> Integer[ndarray, "h w"]:
-    """A mask's integer values (H, W): grey values, palette indices, or the equal channels of a grey picture saved as
-    RGB.
+    """A mask's integer values (H, W): grey values, palette indices, or the equal channels of grey saved as RGB.
 
     ValueError names a file that is unreadable, in colour, or not of integers.
     """

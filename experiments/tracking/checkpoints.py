@@ -100,7 +100,8 @@ class Checkpoint:
             lock.acquire()
         except Timeout:
             who = holder.read_text().strip() if holder.exists() else ""
-            raise InProgress(f"{IN_PROGRESS} ({who or 'just begun'}); stop that process or choose another run") from None
+            way_out = "stop that process or choose another run"
+            raise InProgress(f"{IN_PROGRESS} ({who or 'just begun'}); {way_out}") from None
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, *FULL):
                 raise
