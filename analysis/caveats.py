@@ -26,9 +26,10 @@ SHARED = frozenset("n_initial initial n_query n_cycles start".split())
 def caveats(
     frame: pd.DataFrame, curves: Curves, runs: Mapping[int, Document], yard: Yardsticks, higher_is_better: bool
 ) -> list[str]:
-    """Sentences: copies of runs, an oracle's start, curves that are no better than a yardstick, too few or unequal
-    runs, unlike starts and options, validation labels, short training, no result with all labels, unlike code or
-    machines.
+    """What to keep in mind with a study, one sentence each.
+
+    Copies of runs, an oracle's start, curves that are no better than a yardstick, too few or unequal runs, unlike
+    starts and options, validation labels, short training, no result with all labels, unlike code or machines.
 
     `frame` is that of `analysis.runs.load`, `runs` holds Sacred's records of its runs.
     """
@@ -44,8 +45,7 @@ def caveats(
 
 
 def about_yardsticks(curves: Curves, yard: Yardsticks, higher_is_better: bool) -> list[str]:
-    """What the start gave away, and where the curves show nothing: no better than trivial, or all labels no better than
-    the start."""
+    """What the start gave away, and where nothing shows: trivial is as good, or the start is as good as all labels."""
     found = []
     if yard.oracle_runs:
         whose = "all runs" if yard.oracle_runs == yard.runs else f"{yard.oracle_runs} of {yard.runs} runs"

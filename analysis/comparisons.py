@@ -1,5 +1,4 @@
-"""Is one strategy better than another, or was it luck? Tests paired by `run`, and ranks; `analysis.verdict` says it in
-words.
+"""Is one strategy better than another, or was it luck? Tests paired by `run`, and ranks; in words: `analysis.verdict`.
 
 A table of scores has one row per run and one column per strategy, usually the AUBC (`analysis.curves.areas`), NaN where
 a strategy lacks a run: each pair is compared on the runs that both have. A study of R runs on one dataset speaks of
@@ -43,8 +42,7 @@ def signed_rank(differences: ArrayLike) -> float:
 
 
 def signed_ranks(differences: ArrayLike) -> Int[ndarray, " k"]:
-    """Twice the rank (mean ranks are halves) of each |d| with the sign of d, zeros left out; the sum says whom the
-    ranks favour."""
+    """Twice the rank of each |d| (means are halves) with the sign of d, zeros left out; the sum says who is ahead."""
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim != 1 or not np.isfinite(d).all():
         raise Refused(f"paired differences must be a row of finite numbers, got {d}")
@@ -54,8 +52,7 @@ def signed_ranks(differences: ArrayLike) -> Int[ndarray, " k"]:
 
 
 def holm(p: ArrayLike) -> Float[ndarray, " m"]:
-    """P-values adjusted for m comparisons (Holm, 1979): of the sorted p, max over i <= j of (m - i + 1) p[i], at most
-    1."""
+    """P-values adjusted for m comparisons (Holm, 1979): max over i <= j of (m - i + 1) p[i], p sorted; at most 1."""
     raw = np.asarray(p, dtype=np.float64)
     order = np.argsort(raw)
     stepped = np.maximum.accumulate((len(raw) - np.arange(len(raw))) * raw[order])
@@ -93,8 +90,7 @@ def _largest(scores: Float[ndarray, "n t"]) -> float:
 
 
 def places_of(scores: pd.DataFrame, higher_is_better: bool, method: Literal["average", "min"]) -> pd.DataFrame:
-    """Ranks within each row, 1 the best; what differs by rounding alone is tied, and ties share their mean or their
-    best rank."""
+    """Ranks within each row, 1 the best; what differs by rounding alone is tied, sharing its mean or best rank."""
     relative = scores / (_largest(scores.to_numpy(np.float64)) or 1.0)
     return (relative / ROUNDING).round().rank(axis=1, method=method, ascending=not higher_is_better)
 
@@ -128,8 +124,10 @@ def pairwise(scores: pd.DataFrame, baseline: str | None = None, higher_is_better
 
 
 def pairwise_per_budget(curves: Curves, baseline: str | None = None, higher_is_better: bool = True) -> pd.DataFrame:
-    """`pairwise` at each budget, named in the last column `n_labelled`. Holm corrects within a budget, not over
-    budgets: for exploring."""
+    """`pairwise` at each budget, named in the last column `n_labelled`.
+
+    Holm corrects within a budget, not over budgets: for exploring.
+    """
     budgets = next(iter(curves.values())).columns
     tables = {n: pd.DataFrame({name: table[n] for name, table in curves.items()}) for n in budgets}
     found = [pairwise(scores, baseline, higher_is_better).assign(n_labelled=n) for n, scores in tables.items()]
@@ -167,8 +165,7 @@ def penalty_matrix(curves: Curves, alpha: float = 0.05, higher_is_better: bool =
 
 
 def ranks(scores: pd.DataFrame, higher_is_better: bool = True) -> pd.DataFrame:
-    """Rank of each strategy in each run that all have, 1 the best, ties sharing their mean; differences from rounding
-    are ties.
+    """Rank of each strategy in each run that all have, 1 the best; ties, also but for rounding, share their mean.
 
     Raises ValueError without a run that all have.
     """
@@ -189,8 +186,9 @@ def critical_difference(n_strategies: int, n_runs: int, alpha: float = 0.05) -> 
 
 
 def friedman(scores: pd.DataFrame) -> float:
-    """P of Friedman's test that all strategies rank alike, on the runs that all have (chi-square, corrected for ties;
-    Demsar, 2006, 3.2.1).
+    """P of Friedman's test that all strategies rank alike, on the runs that all have (Demsar, 2006, 3.2.1).
+
+    It is the chi-square form, corrected for ties.
 
     1 where all scores tie; NaN for fewer than three strategies, which `signed_rank` compares.
     """
@@ -203,8 +201,7 @@ def friedman(scores: pd.DataFrame) -> float:
 
 
 def cliques(mean_ranks: pd.Series, difference: float) -> list[tuple[str, str]]:
-    """The bars of a critical-difference diagram: best and worst member of each largest group that differs by at most
-    `difference`."""
+    """The bars of a critical-difference diagram: best and worst of each largest group within `difference`."""
     ordered = mean_ranks.sort_values()
     last = [int(np.flatnonzero(ordered - ordered.iloc[i] <= difference)[-1]) for i in range(len(ordered))]
     kept = [(i, j) for i, j in enumerate(last) if j > i and (i == 0 or last[i - 1] < j)]

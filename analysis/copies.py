@@ -1,5 +1,4 @@
-"""Copies of a run: only `run` differs, and nothing follows from it. One experiment that was counted several times
-proves nothing more."""
+"""Copies of a run: only `run` differs, and nothing follows from it. One experiment counted twice proves no more."""
 
 from __future__ import annotations
 

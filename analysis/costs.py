@@ -38,8 +38,7 @@ def read_costs(file: Path) -> dict[str, float]:
 
 
 def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float]) -> dict[str, pd.DataFrame]:
-    """The cumulative cost of the labels of every run at every budget: strategy -> runs x budgets, tables like those of
-    `curves_of`.
+    """The cumulative cost of the labels of every run at every budget: strategy -> runs x budgets, as in `curves_of`.
 
     `frame` and `picks` are those of `analysis.runs.load` and `load_picks`. Raises ValueError for an image without a
     cost, or a run whose picks are missing.
@@ -68,8 +67,7 @@ def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float
 def annotation_cost(
     picks: Int[ndarray, " n"], cost_per_image: Float[ndarray, " images"], n_labelled: ArrayLike
 ) -> Float[ndarray, " t"]:
-    """What the labels of one run cost at each of its budgets: cost[t] = sum of `cost_per_image` over the first
-    n_labelled[t] picks.
+    """What the labels of one run cost at each budget: cost[t] = sum of `cost_per_image` over n_labelled[t] picks.
 
     `picks` are dataset indices in the order of labelling, the initial set first; cost has any unit, >= 0. Raises
     ValueError where a budget counts more images than were picked.

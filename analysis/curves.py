@@ -1,5 +1,4 @@
-"""Curves over the label budget: from the tidy frame to one table per strategy, and what the curves of its runs are
-worth.
+"""Curves over the label budget: from the tidy frame to one table per strategy, and what the curves are worth.
 
 A table of curves has one row per run (index `run`) and one column per budget (`n_labelled`); strategies that share a
 `run` share split, initial set and initial weights, so that rows of equal index are pairs. Metrics where less is better
@@ -56,8 +55,7 @@ def curves_of(frame: pd.DataFrame, metric: str, column: str = "value") -> dict[s
 
 
 def aubc(n_labelled: ArrayLike, values: ArrayLike) -> float:
-    """Area under the curve `values` (T,) over the budget `n_labelled` (T,), normalised to 0..1 between its first and
-    its last point.
+    """Area under the curve `values` (T,) over the budget `n_labelled` (T,), whose range counts as 1.
 
     aubc = sum_t (n[t+1] - n[t]) (v[t] + v[t+1]) / 2 / (n[-1] - n[0]), the mean height of the curve in the unit of
     `values` (Zhan et al., 2021, A comparative survey: benchmarking for pool-based active learning). A single point has

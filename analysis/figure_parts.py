@@ -1,5 +1,4 @@
-"""Pieces of the figures of a study: how strategies look, one quiet panel, and names that stand apart from each
-other."""
+"""Pieces of the figures of a study: how strategies look, one quiet panel, and names that stand apart."""
 
 from __future__ import annotations
 
@@ -46,8 +45,7 @@ def styles(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
 def panel(
     title: str, x: str, y: str, wide: float = WIDE, tall: float = TALL, beside: float = 0.3, above: float = 0.1
 ) -> tuple[Figure, Axes]:
-    """A figure with one quiet pair of axes, this `wide` and `tall`, and room for labels `beside` and `above`;
-    inches."""
+    """A figure with one quiet pair of axes, this `wide` and `tall`, with room `beside` and `above` them; inches."""
     width = 0.75 + wide + beside
     title = wrapped(title, width - 0.85, 11.0)
     height = 0.55 + tall + above + 0.3 + LINE * (title.count("\n") + 1)
@@ -65,8 +63,7 @@ def panel(
 
 
 def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each name beside the end (x, y, colour) of its line, moved as little as keeps the names apart, with a thin
-    line to it.
+    """Write each name beside the end (x, y, colour) of its line, with a line to it, moved little enough to part them.
 
     The name of a line without any value, whose end is NaN, stands at the bottom.
     """
@@ -80,8 +77,7 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None
 
 
 def label_above(axes: Axes, tips: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each name above the axes, with a thin line to its tip (x, y, colour); the names keep the order of the
-    tips."""
+    """Write each name above the axes, in the order of the tips (x, y, colour), with a thin line to its own."""
     names = sorted(tips, key=lambda name: tips[name][0])
     axes.set_ylim(axes.get_ylim())
     wide = axes.get_window_extent().width / DPI
@@ -96,8 +92,7 @@ def label_above(axes: Axes, tips: Mapping[str, tuple[float, float, str]]) -> Non
 def _label(
     axes: Axes, name: str, end: tuple[float, float, str], place: tuple[float, float], **look: float | str
 ) -> None:
-    """Write a name at a place, in shares of the axes, with a thin line to the end (x, y, colour), where there is
-    one."""
+    """Write a name at a place, in shares of the axes, with a thin line to the end (x, y, colour) if there is one."""
     x, y, colour = end
     link = {
         "arrowstyle": "-",
@@ -114,8 +109,7 @@ def _label(
 
 
 def _apart(places: Float[ndarray, " n"], gap: float, end: float) -> Float[ndarray, " n"]:
-    """The rising places in 0..end nearest to `places` (least squares) of which neighbours keep a gap; `end` has room
-    for them."""
+    """The rising places in 0..end nearest to `places` (least squares) whose neighbours keep a gap; all must fit."""
     steps = gap * np.arange(len(places))
     return np.clip(isotonic_regression(places - steps).x, 0, end - steps[-1]) + steps
 

@@ -1,9 +1,8 @@
-"""Figures of a study, as one would put them in a paper: curves, penalty matrix, ranks, class balance of the picks, time
-against accuracy.
+"""Figures of a study, as in a paper: curves, penalty matrix, ranks, class balance of the picks, time and accuracy.
 
-Each `draw_*` returns a figure; `analysis.plots.write_figure` writes it as PNG or PDF. A strategy has the same colour in
-all figures that name the same strategies. Figures grow with the number of strategies and the length of names, so that
-no text covers or leaves anything.
+Each `draw_*` returns a figure; `experiments.pictures.canvas.write_figure` writes it as PNG or PDF. A strategy has the
+same colour in all figures that name the same strategies. Figures grow with the number of strategies and the length of
+names, so that no text covers or leaves anything.
 """
 
 from __future__ import annotations
@@ -37,12 +36,13 @@ def draw_curves(
     x_label: str = "labelled images",
     trivial: tuple[str, float] | None = None,
 ) -> Figure:
-    """Mean curves over the runs, labelled at their last values; dashed lines for `full`, the value with all labels, and
-    for `trivial`, name and value of a prediction that looks at no image. The axis is never lower than
-    `plots.least_height`.
+    """Mean curves over the runs, labelled at their last values.
 
-    `bands` holds low and high (T,) by strategy, such as `analysis.curves.mean_interval`; without it they are mean ± one
-    sample standard deviation, and a strategy with a single run has none. Where the mean is NaN the line has a gap.
+    Dashed lines stand for `full`, the value with all labels, and for `trivial`, name and value of a prediction that
+    looks at no image. The axis is never lower than `experiments.pictures.canvas.least_height`.
+
+    `bands` holds low and high (T,) by strategy, as `analysis.curves.mean_interval` does; without it they are one sample
+    standard deviation from the mean, none for a strategy with a single run. Where the mean is NaN the line has a gap.
     """
     names = [*curves, *(["all labels"] if full is not None else []), *([trivial[0]] if trivial else [])]
     beside = max(1.73, 0.4 + 0.085 * max(map(len, names)))
@@ -72,8 +72,7 @@ def draw_curves(
 
 
 def draw_penalties(matrix: pd.DataFrame, title: str) -> Figure:
-    """Heat map of `analysis.comparisons.penalty_matrix`, best strategy first, with the mean of each column below it
-    (lower is better)."""
+    """Heat map of `analysis.comparisons.penalty_matrix`, best strategy first; below it each column's mean."""
     k = len(matrix)
     mean = matrix.to_numpy().sum(axis=0) / max(k - 1, 1)  # the diagonal is no comparison
     order = np.argsort(mean, kind="stable")
@@ -115,8 +114,7 @@ def draw_penalties(matrix: pd.DataFrame, title: str) -> Figure:
 
 
 def draw_ranks(mean_ranks: pd.Series, difference: float, title: str) -> Figure:
-    """Critical-difference diagram: strategies on an axis of mean ranks, 1 the best on the left; bars join those that do
-    not differ.
+    """Critical-difference diagram: strategies on an axis of mean ranks, best left; bars join those that do not differ.
 
     `difference` is `analysis.comparisons.critical_difference`.
     """
@@ -233,8 +231,7 @@ def draw_balance(
 def draw_times(
     seconds: pd.Series, scores: pd.DataFrame, metric: str, title: str, x_label: str = "seconds per query"
 ) -> Figure:
-    """What a strategy takes against what it reaches: a point per strategy at its `seconds` (logarithmic) and its mean
-    score ± sample std.
+    """What a strategy takes against what it reaches: its `seconds` (logarithmic) and its mean score ± sample std.
 
     `scores` are runs x strategies (`analysis.curves.areas` or `finals`), `seconds` > 0 by strategy. Raises ValueError
     for seconds that a logarithm does not take.

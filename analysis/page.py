@@ -1,5 +1,4 @@
-"""Pieces of a web page that needs nothing beside itself: no scripts, no links, pictures inside. All text is escaped
-here."""
+"""Pieces of a web page that needs nothing beside itself: no scripts, no links, pictures inside, text escaped."""
 
 from __future__ import annotations
 

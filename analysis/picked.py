@@ -33,8 +33,7 @@ class Balance:
 
 
 def picks_and_images(source: Source, frame: pd.DataFrame) -> tuple[pd.DataFrame, Images]:
-    """What the runs of a frame (one task, one dataset) picked, by the frame's names of the strategies; and the whole
-    dataset.
+    """What the runs of a frame (one task, one dataset) picked, by the frame's names of the strategies; and the dataset.
 
     Raises FileNotFoundError where the dataset does not lie here, and ValueError where it is not the one that the runs
     picked from, or where the record of a run's picks is not whole.
@@ -56,8 +55,7 @@ def picks_and_images(source: Source, frame: pd.DataFrame) -> tuple[pd.DataFrame,
 
 
 def class_balance(source: Source, frame: pd.DataFrame) -> Balance | None:
-    """The classes of what the runs of a frame picked; None where there is one class alone, or no pick. Raises as
-    `picks_and_images`."""
+    """The classes of what the runs of a frame picked; None for one class or no pick. Raises as `picks_and_images`."""
     picks, images = picks_and_images(source, frame)
     weighed = class_weights(images)
     if weighed is None or max(picks["cycle"], default=-1) < 0:
@@ -91,8 +89,7 @@ def dataset_of(task: str, options: Mapping[str, Any], picks: pd.DataFrame) -> Im
 
 
 def class_weights(images: Images) -> tuple[Float[ndarray, "n c"], list[str]] | None:
-    """How much of each class an image holds, and the names of the classes: 1 of its own, or its number of boxes of
-    each.
+    """How much of each class an image holds, 1 of its own or its number of boxes of each; and the names of the classes.
 
     Segmented images count for their group (grade, kind) where the dataset names more than one. None where there is one
     class only.
@@ -109,8 +106,7 @@ def class_weights(images: Images) -> tuple[Float[ndarray, "n c"], list[str]] | N
 
 
 def balance(picks: pd.DataFrame, weights: Float[ndarray, "n c"]) -> dict[str, Float[ndarray, "cycles c"]]:
-    """Sum of the weights of what each strategy picked in each cycle, over all its runs; the initial set, which none
-    chose, is left out."""
+    """Sum of the weights of what each strategy picked in each cycle, over its runs, without the initial set."""
     chosen = picks[picks["cycle"] >= 0]
     cycles = range(max(chosen["cycle"], default=-1) + 1)
     return {

@@ -16,8 +16,10 @@ PACKAGES = ("torch", "torchvision", "numpy", "sacred")
 
 
 def documents(source: Source) -> dict[int, Document]:
-    """Sacred's record of every readable run by its number; `analysis.runs.load` names the others. Raises as
-    `analysis.records.read`."""
+    """Sacred's record of every readable run by its number; `analysis.runs.load` names the others.
+
+    Raises as `analysis.records.read`.
+    """
     return {record.run_id: record.document for record in read(source).records}
 
 
@@ -64,8 +66,10 @@ def presets(documents: Iterable[Document]) -> list[str]:
 
 
 def environments(documents: Iterable[Document]) -> list[tuple[dict[str, str], int]]:
-    """The different surroundings of the runs, each with the number of runs, most first: software, system, processor,
-    threads, accelerators, code."""
+    """The different surroundings of the runs, each with the number of runs, most first.
+
+    They are software, system, processor, threads, accelerators and code.
+    """
     counted = Counter(tuple(_environment(document).items()) for document in documents)
     return [(dict(items), count) for items, count in counted.most_common()]
 
@@ -90,8 +94,7 @@ def _environment(document: Document) -> dict[str, str]:
 
 
 def same_recipe(supervised: Mapping[str, Any], runs: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a run on all labels has the data and training of one of `runs`: all options that choose no images, have
-    the same values."""
+    """Whether a run on all labels has the data and training of one of `runs`: the options that choose no images."""
     ours = _recipe(supervised)
     return any(_recipe(config) == ours for config in runs)
 

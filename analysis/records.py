@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 
 from data.catalogue import OWN
 from data.names import Refused, Unreachable
-from experiments.tracking.mongo import open_database, plain
+from experiments.tracking.database import open_database, plain
 from experiments.tracking.options import RENAMED
 from experiments.tracking.records import BROKEN, PATIENCE, is_mongo, reason_of, run_folders, status_of, time_of
 
@@ -45,8 +45,7 @@ class Record:
 
     @property
     def dataset(self) -> str:
-        """The name of the dataset for people: one's own are named by `dataset_title` or, in older runs, by their
-        folder."""
+        """The name of the dataset for people: one's own goes by `dataset_title` or, in older runs, by its folder."""
         title = self.config.get("dataset_title") or ""
         if not title and self.config["dataset"] in OWN:
             title = Path(str(self.config.get("data_root") or "")).name
@@ -60,16 +59,14 @@ class Record:
 
     @property
     def oracle_start(self) -> bool:
-        """Whether the first labels were chosen by the true classes of the pool. Older runs did not note it: their
-        strata say it."""
+        """Whether the first labels were chosen by the true classes of the pool; of older runs their strata tell it."""
         if self.command != "main" or not self.info.keys().isdisjoint(("oracle_start", "trivial")):
             return self.command == "main" and bool(self.info.get("oracle_start"))
         return self.task in CLASSES_ARE_STRATA and self.config.get("initial", "stratified") == "stratified"
 
 
 class FolderRecords:
-    """The runs that the scripts left in a folder; each file is read once. `damaged` names the others, with the
-    reason."""
+    """The runs that the scripts left in a folder, each file read once; `damaged` names the others, with the reason."""
 
     def __init__(self, runs: Path):
         self.runs, self.records, self.damaged = runs, list[Record](), dict[str, str]()
@@ -168,8 +165,7 @@ Source = str | Path | Records
 
 
 def read(source: Source) -> Records:
-    """The records of a runs folder or of a `mongodb://` address, each read once; records that were read already are
-    given back.
+    """The records of a runs folder or of a `mongodb://` address; each is read once and then given back.
 
     Raises FileNotFoundError without the folder, ConnectionError where MongoDB does not answer, ValueError for no
     address of one.

@@ -1,5 +1,4 @@
-"""python -m analysis.report SOURCE --task segment --dataset glas --out report/: one web page about a study,
-report/index.html.
+"""python -m analysis.report SOURCE --task segment --dataset glas --out report/: a study as one page, report/index.html.
 
 The page holds its figures, tables, verdict, commands, surroundings and caveats, needs no network and no scripts, and
 may be sent as one file. It shows no image of the dataset and no name of a machine; the command lines stand as they were

@@ -181,8 +181,7 @@ def _without_duplicates(chosen: Sequence[Record], newest: bool) -> list[Record]:
 
 
 def _refuse_mixed_budgets(chosen: Sequence[Record], curves: Mapping[int, Curves]) -> None:
-    """Completed runs on one dataset must have been measured at the same numbers of labels; unfinished ones stop
-    early."""
+    """Completed runs on one dataset must be measured at the same numbers of labels; unfinished ones stop early."""
     groups: dict[tuple[str, str], dict[tuple[int, ...], list[Record]]] = defaultdict(lambda: defaultdict(list))
     for stored in chosen:
         if stored.status == "COMPLETED":

@@ -1,4 +1,4 @@
-"""How few labels are enough: what a curve needs to reach a target, what one strategy saves against another, and a table of both."""
+"""How few labels are enough: to reach a target, or one strategy against another; and a table of both."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from data.names import Refused
 
 
 def widened(level: float, n_runs: int) -> float:
-    """The level at which to take percentiles of a bootstrap over few runs, so that the interval of a mean is as wide as
-    Student's.
+    """The level of a percentile bootstrap over few runs at which the interval of a mean is as wide as Student's.
 
     Bootstrapped means have sqrt((n - 1) / n) of the spread and the tails of a normal distribution: a tail becomes
     Phi(-sqrt(n / (n - 1)) t(n - 1)), the expanded percentile interval (Hesterberg, 2015, What teachers should know
@@ -35,8 +34,7 @@ def _resampled_means(values: Float[ndarray, "r t"], weights: Int[ndarray, "s r"]
 
 
 def labels_needed(n_labelled: ArrayLike, values: ArrayLike, target: float, higher_is_better: bool = True) -> float:
-    """Labels with which the curve `values` (T,) over `n_labelled` (T,) first reaches `target`, interpolated linearly
-    between budgets.
+    """Labels with which the curve `values` (T,) over `n_labelled` (T,) first reaches `target`, interpolated linearly.
 
     inf where it never does: more than the last budget are needed (right-censored), so medians over runs stay right,
     means become inf. The first budget where the curve begins at or beyond the target: at most so many are needed
@@ -76,8 +74,7 @@ def label_saving(
     level: float = 0.95,
     n_resamples: int = 10_000,
 ) -> dict[str, float]:
-    """Labels that `heuristic` saves against `baseline` on the way to `target`, on the mean curves over the runs that
-    both have.
+    """Labels that `heuristic` saves against `baseline` on the way to `target`, on mean curves over the runs of both.
 
     saving = labels_needed(baseline) - labels_needed(heuristic); without `target`, what the baseline's mean curve
     reaches with the last budget, read anew in each resample. `low` and `high` bound it by a percentile bootstrap that
@@ -129,8 +126,9 @@ def label_saving(
 def summary(
     curves: Curves, target: float | None = None, full: float | None = None, higher_is_better: bool = True
 ) -> pd.DataFrame:
-    """One row per strategy, best mean AUBC first: runs, aubc, aubc_std, aubc_low, aubc_high (`mean_interval`), final,
-    final_std.
+    """One row per strategy, best mean AUBC first.
+
+    Columns: runs, aubc, aubc_std, aubc_low, aubc_high (`mean_interval`), final, final_std.
 
     With `target`, or the full-data result `full`, also the median over runs of the labels needed (inf: at least half
     never got there) for it, or for 95 % of it, and the number of runs that got there.

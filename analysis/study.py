@@ -56,8 +56,7 @@ class Yardsticks:
 
 
 def only_study(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
-    """The frame of `analysis.runs.load`, if its runs are one study; strategies are divided by the values of the options
-    in `by`.
+    """The frame of `analysis.runs.load`, if its runs are one study; strategies are divided by the options in `by`.
 
     Else a ValueError names what is mixed: tasks, datasets, options of one strategy, or options of data and training
     between strategies, which must be equal unless `by` divides them. Options that a run was made before are not held

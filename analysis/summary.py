@@ -1,5 +1,4 @@
-"""python -m analysis.summary [SOURCE] --dataset NAME [--metric NAME] [--out FILE.png]: completed runs as a table and a
-figure.
+"""python -m analysis.summary [SOURCE] --dataset NAME [--metric NAME] [--out FILE.png]: runs as a table and a figure.
 
 SOURCE is a runs folder (runs by default) or a mongodb:// address. The table is Markdown: one row per strategy, best
 area first, mean ± sample standard deviation over its runs at every budget, and the area under the budget curve. With
@@ -43,8 +42,7 @@ MOST = 8  # budgets in a table of curves that have more than twice as many, as t
 
 
 def chosen_options(words: Sequence[str]) -> dict[str, Any]:
-    """`--where steps=200 heuristic=random,bald` as options of `load`. ValueError for a word without a name and a
-    value."""
+    """`--where steps=200 heuristic=random,bald` as options of `load`; ValueError for a word without name and value."""
     found: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -84,8 +82,7 @@ def refuse_empty(asked: argparse.Namespace) -> None:
 def table(
     curves: Curves, target: float | None = None, more_is_better: bool = True, yard: Yardsticks | None = None
 ) -> str:
-    """Mean ± standard deviation at every budget as Markdown, best area first; below them what a trivial prediction
-    reaches."""
+    """Mean ± standard deviation at every budget as Markdown, best area first; below, what a trivial prediction has."""
     area = areas(curves)
     order = [str(name) for name in area.mean().sort_values(ascending=not more_is_better, kind="stable").index]
     columns = curves[order[0]].columns
@@ -111,8 +108,7 @@ def spread(values: Float[ndarray, " runs"], write: Callable[[float], str] = "{:.
 
 
 def _needed(runs: pd.DataFrame, target: float, more_is_better: bool) -> str:
-    """Mean ± standard deviation of the labels that runs need, as a bound where some begin at the target or never get
-    there."""
+    """Mean ± standard deviation of the labels that runs need, a bound where some begin at the target or miss it."""
     needed = np.array([labels_needed(runs.columns, row, target, more_is_better) for row in runs.to_numpy(np.float64)])
     early, never = int((needed <= runs.columns[0]).sum()), int(np.isinf(needed).sum())
     mean = np.minimum(needed, runs.columns[-1]).mean()
@@ -128,8 +124,11 @@ def _needed(runs: pd.DataFrame, target: float, more_is_better: bool) -> str:
 
 
 def versus(curves: Curves, baseline: str, more_is_better: bool = True) -> str:
-    """Each strategy against the baseline as Markdown, then the verdict: areas paired by run, labels saved on the way to
-    what the baseline reaches with the last budget (95 % paired bootstrap)."""
+    """Each strategy against the baseline as Markdown, then the verdict.
+
+    Areas are paired by run; labels are saved on the way to what the baseline reaches with the last budget (95 % paired
+    bootstrap).
+    """
     area = areas(curves)
     found = pairwise(area, baseline, more_is_better).sort_values(
         "difference", ascending=not more_is_better, kind="stable"

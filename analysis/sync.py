@@ -1,5 +1,4 @@
-"""python -m analysis.sync SOURCE TARGET: bring a MongoDB database to the content of a runs folder, or the other way
-round.
+"""python -m analysis.sync SOURCE TARGET: bring a MongoDB to the content of a runs folder, or the other way round.
 
 One of the two is a folder, the other an address that starts with mongodb://. Can be repeated at will: what is equal is
 left as it is. From files, runs that the database lacks are added and those that differ are repaired. Into files, runs
@@ -15,7 +14,7 @@ from pathlib import Path
 from pymongo.errors import PyMongoError
 
 from analysis.wording import say
-from experiments.tracking.mongo import open_database
+from experiments.tracking.database import open_database
 from experiments.tracking.records import PATIENCE, is_mongo
 from experiments.tracking.sync import to_database, to_folder
 

@@ -14,8 +14,7 @@ def verdict(
     alpha: float = 0.05,
     higher_is_better: bool = True,
 ) -> str:
-    """What the scores allow to say, in plain English: who beats whom, that no difference was found, or that nothing can
-    be decided.
+    """What the scores allow to say, in plain English: who beats whom, no difference found, or nothing can be decided.
 
     Rests on `pairwise` at the family-wise level `alpha`; against `baseline` alone where one is given. Wilcoxon's test
     asks whether differences are symmetric about 0, not whether their mean is 0: with four strategies of equal means,
@@ -70,8 +69,7 @@ def _count(n: int, noun: str) -> str:
 
 
 def _difference(row: dict, higher_is_better: bool) -> str:
-    """One difference that was shown; its size is winner minus loser. The ranks alone, against the mean, make no
-    winner."""
+    """One difference that was shown, winner minus loser; ranks alone, against the mean, make no winner."""
     winner, loser = (row["a"], row["b"]) if row["favoured"] == row["a"] else (row["b"], row["a"])
     size, won = (row["difference"], row["wins"]) if winner == row["a"] else (-row["difference"], row["losses"])
     runs, p = f"{won} of {_count(row['n'], 'run')}", f"p = {row['p_holm']:.2g}"

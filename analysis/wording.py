@@ -1,4 +1,4 @@
-"""How numbers are written in tables: three digits, what is missing as a dash, what lies beyond the last budget as `> 44`."""
+"""How numbers are written: three digits, a dash for what is missing, `> 44` for what lies beyond the last budget."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def counted(n: int, one: str, many: str = "") -> str:
 
 
 def say(text: str) -> None:
-    """Print, with plainer signs where the terminal has no others (Latin-1, ASCII), and quietly where nobody reads on
-    (`| head`)."""
+    """Print, with plainer signs where the terminal has no others (Latin-1, ASCII); a closed pipe is no error."""
     encoding = sys.stdout.encoding or "utf-8"
     shown = "".join(sign if _has(encoding, sign) else PLAIN.get(sign, "?") for sign in text)
     try:
@@ -60,8 +59,7 @@ def interval(low: float, high: float, write: Callable[[float], str] = number) ->
 
 
 def labels(value: float, first: float, last: float) -> str:
-    """A number of labels; inf is more than the last budget, and where a curve begins at its target nobody knows how few
-    would do."""
+    """A number of labels; inf is beyond the last budget, and where a curve begins at its target, fewer might do."""
     return f"> {last:g}" if np.isinf(value) else f"≤ {first:g}" if value <= first else f"{value:.0f}"
 
 

@@ -1,6 +1,4 @@
-"""Division of a dataset into train, validation and test: stratified by group, by whole patients, the same for the same
-generator.
-"""
+"""Division into train, validation and test: stratified by group, by whole patients, equal for equal generators."""
 
 from __future__ import annotations
 
@@ -64,8 +62,7 @@ def divide(
 def initial(
     groups: Sequence[int] | Integer[ndarray, " n"], n_initial: int, rng: np.random.Generator, stratified: bool
 ) -> Int[ndarray, " q"]:
-    """Rising indices of the first labelled set: uniform, or (stratified) of every group equally many, as far as it has
-    them.
+    """Rising indices of the first labelled set: uniform, or (stratified) of every group equally many while it has them.
 
     What does not divide equally goes to groups that `rng` chooses; a group that is used up leaves its share to the
     others.
@@ -84,8 +81,7 @@ def initial(
 
 
 def make_splits(images: Images, n_val: int, rng: np.random.Generator) -> Splits:
-    """Official parts where there are any: 'test...' to test, 'val' to validate; else `n_val` images of 'train' are held
-    out.
+    """Official parts where there are any: 'test...' to test, 'val' to validate; else `n_val` of 'train' are held out.
 
     The held-out images are drawn by `divide`: stratified by group, by whole patients where the dataset names them; a
     UserWarning says so when that gives another number than `n_val`. With n_val = 0 nothing is validated with, and an
@@ -122,8 +118,7 @@ def make_splits(images: Images, n_val: int, rng: np.random.Generator) -> Splits:
 
 
 def write_splits(splits: Splits, folder: Path) -> list[Path]:
-    """Write train.csv, val.csv (without rows where there is none) and test.csv, and one file per test part where there
-    are several names.
+    """Write train.csv, val.csv (maybe without rows) and test.csv, and one file per test part where there are several.
 
     `index` is the position in the dataset as loaded.
     """
@@ -142,8 +137,7 @@ def write_splits(splits: Splits, folder: Path) -> list[Path]:
 
 
 def read_splits(images: Images, folder: Path) -> Splits:
-    """The division that train.csv, val.csv (optional) and test.csv under `folder` describe, images found by the column
-    `name`.
+    """The division that train.csv, val.csv (optional) and test.csv under `folder` describe; `name` tells which image.
 
     ValueError names a file without that column, an unknown name, a name that occurs twice, or a part without images.
     """

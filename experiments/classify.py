@@ -1,15 +1,15 @@
 """Active learning for classification.
 
-python experiments/classify.py                                          # tissue phantom, random, about a minute on two cores
+python experiments/classify.py                                             # tissue phantom, random, about a minute
 python experiments/classify.py with pneumonia_quick heuristic=badge run=3  # real radiographs, quick
-python experiments/classify.py print_named_configs                       # what else there is
+python experiments/classify.py print_named_configs                         # what else there is
 """
 
 import signal
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that `data` is ours wherever this is started from
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that `data` is ours
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback; later `launch` listens
 
@@ -23,14 +23,12 @@ from experiments.tracking.options import CLASSIFY
 
 
 def _task():
-    from experiments.tasks.classification import (
-        TASK,  # torch and all that hangs on it: a refused option need not wait for it
-    )
+    from experiments.tasks.classification import TASK  # with torch, for which no refused option need wait
 
     return TASK
 
 
-ex = Experiment("classify", base_dir=ROOT, save_git_info=False)  # made here, so that Sacred keeps this file among the sources
+ex = Experiment("classify", base_dir=ROOT, save_git_info=False)  # here, so that Sacred keeps this file
 SCRIPT = Script(ex, CLASSIFY, PRESETS, _task)
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from heuristics.core.registry import Heuristic
 
 # Sources are those that are imported, wherever they lie; output is captured in Python, which loses no last lines.
-SETTINGS.update({"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"})  # type: ignore[union-attr]
+OF_SACRED = {"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"}
+SETTINGS.update(OF_SACRED)  # type: ignore[union-attr]
 NOT_SAID = ("Added new config entry", "Aborted after", "Failed after")  # by Sacred: scripts say what matters themselves
 CONTINUED = ("main", "supervised")  # commands whose runs are continued where they stopped
 
@@ -95,7 +96,7 @@ class Script:
         return self.start(given.command, self.values(given.updates), named, flags)
 
     def run(self, command: str = "main", presets: Sequence[str] = (), **typed: Any) -> Run | None:
-        """Run a command from Python, with presets and options as on a command line; None where that run was finished before."""
+        """Run a command from Python, with presets and options as on a command line; None where it was finished."""
         chosen = [item for name in presets for item in declare.preset(self.options, self.presets, name).items()]
         values = declare.settle(self.options, chosen, typed)
         return self.start(command, self.titled(values), presets)
@@ -125,7 +126,8 @@ class Script:
             if state is None or not checkpoint.is_completed(state):
                 if state is not None and state.finished_by:
                     reason = checkpoint.damage_of_record(state)
-                    print(f"The record of run {state.finished_by} is not whole ({reason}); it is made again, untrained.")
+                    damage = f"The record of run {state.finished_by} is not whole ({reason})"
+                    print(f"{damage}; it is made again, untrained.")
                 elif state is not None:
                     checkpoint.require_same_code(state, code, options["resume"])
                 self.begun = Begun(options, heuristic, checkpoint, state, code)
@@ -150,7 +152,7 @@ class Script:
         return heuristic
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """The options, each checked, with the name that figures give the dataset: its own, or that of the user's folder."""
+        """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's."""
         declare.check(self.options, options)
         own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
         return {**options, "dataset_title": options["dataset_title"] or own}
@@ -162,7 +164,7 @@ class Script:
         return Checkpoint(runs_folder(), run_key(f"{self.name}-{command}", options))
 
     def code_of(self, options: declare.Values) -> str:
-        """Digest of the code that decides the result: the script, its heuristic and its dataset, with all that they import."""
+        """Digest of the code that decides the result: script, heuristic and dataset, with all that they import."""
         from experiments.tracking.code import digest_of
         from heuristics import get
 

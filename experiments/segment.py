@@ -1,6 +1,6 @@
 """Active learning for segmentation.
 
-python experiments/segment.py                                      # histology phantom, random, a few minutes on two cores
+python experiments/segment.py                                       # histology phantom, random, a few minutes
 python experiments/segment.py with glas_quick heuristic=bald run=3  # real glands, quick
 python experiments/segment.py print_named_configs                   # what else there is
 """
@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that `data` is ours wherever this is started from
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that `data` is ours
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback; later `launch` listens
 
@@ -22,35 +22,36 @@ from experiments.tracking.options import SEGMENT
 
 
 def _task():
-    from experiments.tasks.segmentation import (
-        TASK,  # torch and all that hangs on it: a refused option need not wait for it
-    )
+    from experiments.tasks.segmentation import TASK  # with torch, for which no refused option need wait
 
     return TASK
 
 
 PRESETS = {  # name -> what it reproduces or is for, and the options that it sets
     "glas": (
-        "The published GlaS protocol: 4 images, 2 of each grade, 2 more per cycle, 15 cycles; 60 epochs of 8 repeats, crops of 416, SGD 0.1 "
-        "with a step at 40; tested by averaging 20 stochastic passes. For a GPU. Published reading of random labelling: Dice about 0.55 / "
-        "0.80 / 0.85 / 0.885 at 5 / 10 / 15 / 20 labels, about 0.91 with all 85. With test A and test B (80 images) dice is over both; "
-        "dice_testA, dice_testB, mc_dice_testB stand beside it. Not run in full here: needs a GPU.",
+        "The published GlaS protocol: 4 images, 2 of each grade, 2 more per cycle, 15 cycles; 60 epochs of 8 repeats, "
+        "crops of 416, SGD 0.1 with a step at 40; tested by averaging 20 stochastic passes. For a GPU. Published "
+        "reading of random labelling: Dice about 0.55 / 0.80 / 0.85 / 0.885 at 5 / 10 / 15 / 20 labels, about 0.91 "
+        "with all 85. With test A and test B (80 images) dice is over both; dice_testA, dice_testB, mc_dice_testB "
+        "stand beside it. Not run in full here: needs a GPU.",
         {
-            **{"dataset": "glas", "metric": "mc_dice", "initial": "stratified", "n_initial": 4, "n_query": 2, "n_cycles": 15},
-            **{"width": 16, "depth": 6, "loss": "ce", "crop": 416, "steps": 0, "epochs": 60, "repeats": 8, "batch_size": 16},
-            **{"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "schedule": "step", "lr_step_at": 2 / 3},
-            **{"precision": "float32", "eval_samples": 20, "eval_batch_size": 4, "query_batch_size": 4},
+            **{"dataset": "glas", "metric": "mc_dice", "precision": "float32"},
+            **{"initial": "stratified", "n_initial": 4, "n_query": 2, "n_cycles": 15},
+            **{"width": 16, "depth": 6, "loss": "ce", "crop": 416},
+            **{"steps": 0, "epochs": 60, "repeats": 8, "batch_size": 16, "schedule": "step", "lr_step_at": 2 / 3},
+            **{"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
+            **{"eval_samples": 20, "eval_batch_size": 4, "query_batch_size": 4},
         },
     ),
     "glas_quick": (
-        "GlaS at a fifth of its size: 4 images, 2 of each grade, then 5 x 8, 200 steps each. Three minutes on two CPU cores. Mean Dice on "
-        "test B over runs 0, 1, 3: random 0.73 -> 0.78, entropy 0.73 -> 0.79, bald 0.73 -> 0.80 at 4 -> 44 labels; all 85 labels 0.79. That "
-        "copy lacks test A: with test A and B dice is over both, and dice_testB compares with these figures. bfloat16 wants a processor "
-        "that has it (else precision=float32).",
+        "GlaS at a fifth of its size: 4 images, 2 of each grade, then 5 x 8, 200 steps each. Three minutes on two CPU "
+        "cores. Mean Dice on test B over runs 0, 1, 3: random 0.73 -> 0.78, entropy 0.73 -> 0.79, bald 0.73 -> 0.80 "
+        "at 4 -> 44 labels; all 85 labels 0.79. That copy lacks test A: with test A and B dice is over both, and "
+        "dice_testB compares with these figures. bfloat16 wants a processor that has it (else precision=float32).",
         {
-            **{"dataset": "glas", "scale": 0.2, "crop": 96, "initial": "stratified", "n_initial": 4, "n_query": 8, "n_cycles": 5},
-            **{"mc_samples": 10, "width": 16, "depth": 5, "steps": 200, "batch_size": 8, "lr": 0.003, "precision": "bfloat16"},
-            **{"min_object": 20},
+            **{"dataset": "glas", "scale": 0.2, "crop": 96, "min_object": 20},
+            **{"initial": "stratified", "n_initial": 4, "n_query": 8, "n_cycles": 5, "mc_samples": 10},
+            **{"width": 16, "depth": 5, "steps": 200, "batch_size": 8, "lr": 0.003, "precision": "bfloat16"},
         },
     ),
     "dsb2018": (
@@ -64,14 +65,15 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
     "tiny": (
         "Seconds, for tests: a poor network on a few phantom images.",
         {
-            **{"dataset": "phantom", "dataset_options": {"n_pool": 24, "n_test": 8}, "n_initial": 4, "n_query": 3, "n_cycles": 2},
-            **{"steps": 12, "batch_size": 4, "lr": 0.01, "width": 4, "depth": 3, "crop": 64, "mc_samples": 3},
+            **{"dataset": "phantom", "dataset_options": {"n_pool": 24, "n_test": 8}},
+            **{"n_initial": 4, "n_query": 3, "n_cycles": 2, "mc_samples": 3},
+            **{"steps": 12, "batch_size": 4, "lr": 0.01, "width": 4, "depth": 3, "crop": 64},
         },
     ),
-}
+}  # fmt: skip
 
 
-ex = Experiment("segment", base_dir=ROOT, save_git_info=False)  # made here, so that Sacred keeps this file among the sources
+ex = Experiment("segment", base_dir=ROOT, save_git_info=False)  # here, so that Sacred keeps this file
 SCRIPT = Script(ex, SEGMENT, PRESETS, _task)
 
 if __name__ == "__main__":

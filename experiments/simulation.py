@@ -112,13 +112,13 @@ def simulate(
 
 
 def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) -> Int[ndarray, " n"]:
-    """1 for the images that are labelled before the first training: all of them, or `n_initial` chosen as `initial` says."""
+    """1 for the images that are labelled before the first training: all, or `n_initial` chosen as `initial` says."""
     seed, how, n_initial = options["seed"], options["initial"], options["n_initial"]
     rng = generator(seed, START, "initial")
     labelled = np.zeros(len(splits.train), dtype=np.int64)
     if supervised:
         labelled[:] = 1
-    elif how in STARTS:  # what the first model makes of the images before training: its given weights decide what it is worth
+    elif how in STARTS:  # on what the first model, as it is given, makes of the images
         with torch_seeded(seed, START, "weights"):
             model = task.make_model()
         evidence = evidence_of(task, model, QueryOptions.of(options), seed, START)
@@ -134,7 +134,8 @@ def evaluate_saved(begun: Begun, definition: Definition, splits: Splits) -> tupl
     options = begun.options
     images = {"train": splits.train, "val": splits.val, "test": splits.test}[options["split"]]
     if images is None:
-        raise Refused("split=val, but this division has no validation images: set n_val to at least 1, or use split=test")
+        way_out = "set n_val to at least 1, or use split=test"
+        raise Refused(f"split=val, but this division has no validation images: {way_out}")
     file = under_root(options["checkpoint"]) if options["checkpoint"] else _last_model(begun.checkpoint)
     if not file.is_file():
         raise Missing(f"no model at {file}: give checkpoint=<file>, or run the same command without `evaluate` first")

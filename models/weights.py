@@ -31,7 +31,7 @@ def read_file(file: Path, device: str | torch.device = "cpu") -> Any:
     except PermissionError:
         raise
     except Exception:  # torch.load raises whatever its unpickler stumbles over, with advice that is not to be taken
-        raise Refused(f"{str(file)!r} is damaged, or no file that torch can read safely") from None
+        raise Refused(f"{file} is damaged, or no file that torch can read safely") from None
 
 
 def read_state(weights: str | Path, words: Sequence[str]) -> dict[str, Tensor]:

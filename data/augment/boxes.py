@@ -46,8 +46,7 @@ def strong(image: Image, boxes: Boxes, rng: np.random.Generator) -> tuple[Image,
 
 
 def appearance(image: Image, rng: np.random.Generator) -> Image:
-    """Jitter of the colours; with equal chances noise (standard deviation up to 0.08), blur (up to 0.7 pixels) or
-    neither; cutout.
+    """Jitter of the colours; noise (std up to 0.08), blur (up to 0.7 pixels) or neither with equal chances; cutout.
 
     Nothing moves, so that boxes stay. Cutout (DeVries and Taylor, 2017, arXiv 1708.04552) fills one rectangle, with
     sides of 5 to 20 % of those of the image, with the mean colour, in half of the images: small enough to leave most of

@@ -38,9 +38,7 @@ def jittered(
     saturation: float = 0.0,
     hue: float = 0.0,
 ) -> Images:
-    """Change each image's colours by factors drawn from 1 - strength to 1 + strength; hue turns by up to that part of a
-    circle.
-    """
+    """Change each image's colours by factors from 1 - strength to 1 + strength, hue by that part of a circle."""
     bright, contrasted, saturated = (
         uniform(rng, 1 - part, 1 + part, images) for part in (brightness, contrast, saturation)
     )
@@ -50,8 +48,7 @@ def jittered(
 
 
 def recoloured(images: Images, brightness: PerImage, contrast: PerImage, saturation: PerImage, hue: PerImage) -> Images:
-    """Brightness, contrast about the mean grey, saturation about the grey of each pixel and a turn of hue, as one map
-    of colours.
+    """Brightness, contrast and saturation about the mean and own grey, and a turn of hue, as one map of colours.
 
     All four are affine in the colour (hue as a rotation of the IQ plane of YIQ), so that one matrix per image does them
     at once.
@@ -71,9 +68,7 @@ def recoloured(images: Images, brightness: PerImage, contrast: PerImage, saturat
 
 
 def restained(images: Images, scale: Float[Tensor, "b 3"], shift: Float[Tensor, "b 3"]) -> Images:
-    """Scale and shift the amounts of the three stains: affine in the optical density -ln(x), hence one matrix per
-    image.
-    """
+    """Scale and shift the amounts of the three stains: affine in the optical density -ln(x), one matrix per image."""
     stains = _constant(HED_TO_RGB, images)
     matrix = stains @ (scale[:, :, None] * _constant(RGB_TO_HED, images))
     offset = -(shift @ stains.T)[:, :, None]

@@ -71,8 +71,7 @@ def dermoscopy(images: Images, rng: np.random.Generator, masks: Masks = None) ->
 
 
 def histology(images: Images, rng: np.random.Generator, masks: Masks = None) -> tuple[Images, Masks]:
-    """For stained tissue: symmetries of the square, jitter of the stains, brightness and contrast, and a blur of up to
-    0.7 pixels.
+    """For stained tissue: symmetries of the square, stains, brightness and contrast, a blur of up to 0.7 pixels.
 
     The stains are separated by colour deconvolution, each scaled and shifted at random, and put together again (Tellez
     et al., 2018, "Whole-slide mitosis detection", augmentation of the haematoxylin-eosin-DAB space). Grey images keep
@@ -122,9 +121,7 @@ AUGMENTATIONS: dict[str, Callable[..., tuple[Tensor, Tensor | None]]] = {
 def crop_example(
     image: UInt8[ndarray, "h w c"], mask: ndarray | None, size: int, rng: np.random.Generator
 ) -> tuple[UInt8[ndarray, "size size c"], ndarray | None]:
-    """A random window of size x size pixels of an image and its mask (H, W), as copies; a side that is too short is
-    reflected.
-    """
+    """A random window of size x size pixels of an image and its mask (H, W), as copies; short sides are reflected."""
     short = [max(0, size - side) for side in image.shape[:2]]
     margins = [(missing // 2, missing - missing // 2) for missing in short]
     window = tuple(
@@ -139,8 +136,7 @@ def _rows(chosen: Bool[ndarray, " b"], images: Tensor) -> Int[Tensor, " r"]:
 
 
 def _warped(images: Images, masks: Masks, theta: Float[ndarray, "b 2 k"]) -> tuple[Images, Masks]:
-    """Sample the batch at theta @ (x, y, 1), or theta @ (x, y): bilinear, masks at the nearest pixel, reflected at the
-    borders.
+    """Sample the batch at theta @ (x, y, 1), or theta @ (x, y): bilinear, masks nearest, reflected at the borders.
 
     x and y run from -1 to 1 over an image of equal sides; the linear part is adapted to H x W here, so that a rotation
     stays one.
@@ -174,9 +170,7 @@ def _enhanced(which: int) -> Callable[[Images, PerImage], Images]:
 
 
 def _sharpened(images: Images, sign: PerImage) -> Images:
-    """Away from (or towards) the image smoothed by the 3x3 kernel with 5 in the centre and 1 around it, over 13; edges
-    are kept.
-    """
+    """Away from (or towards) the image smoothed by the 3x3 kernel of 5 amid ones, over 13; edges are kept."""
     channels = images.shape[1]
     kernel = images.new_ones(channels, 1, 3, 3)
     kernel[:, :, 1, 1] = 5

@@ -1,6 +1,4 @@
-"""What the loaders of boxes share: listed pictures with boxes become cached images; boxes that cannot be right are
-refused or clipped.
-"""
+"""What the loaders of boxes share: pictures with boxes become cached images; wrong boxes are refused or clipped."""
 
 from __future__ import annotations
 
@@ -39,8 +37,7 @@ def require_policy(bad_boxes: str) -> str:
 
 
 class BoxChecker:
-    """Checks the boxes of a dataset image by image. A box is bad if it is not finite, inverted, empty, or reaches
-    outside its image.
+    """Checks boxes image by image: a box is bad if it is not finite, inverted, empty, or reaches outside its image.
 
     `refuse` raises a ValueError that names the first bad box. `clip` cuts boxes at the border of the image and drops
     those without an area in it; `clipped` and `dropped` count them and `warn` tells.
@@ -54,9 +51,7 @@ class BoxChecker:
     def __call__(
         self, boxes: Float[ndarray, "m 5"], height: int, width: int, source: str | Path
     ) -> Float32[ndarray, "kept 5"]:
-        """The good boxes (xyxy + class) of one image of height x width pixels. `source` names the image or its
-        annotation in messages.
-        """
+        """The good boxes (xyxy + class) of one image of height x width pixels; `source` names it in messages."""
         given = boxes.astype(np.float32)
         limit = np.array([width, height, width, height], np.float32)
         with np.errstate(invalid="ignore"):  # nan compares as False
@@ -87,9 +82,7 @@ class BoxChecker:
 def shrunk(
     image: UInt8[ndarray, "h w channels"], boxes: Float[ndarray, "m 5"], scale: float
 ) -> tuple[UInt8[ndarray, "h2 w2 channels"], Float32[ndarray, "m 5"]]:
-    """Image and boxes at `scale` times their size: boxes by the ratio of the rounded sizes, which may differ in x and
-    y.
-    """
+    """Image and boxes at `scale` times their size: boxes by the ratio of the rounded sizes, one in x and one in y."""
     small = reading.shrink(image, scale)
     sides = np.array([image.shape[1], image.shape[0]] * 2, np.float64)
     new_sides = np.array([small.shape[1], small.shape[0]] * 2, np.float64)
@@ -107,8 +100,7 @@ def boxed_images(
     decoding: tuple,
     cache_root: Path | None = None,
 ) -> Images:
-    """The annotated pictures as kind 'boxes', in the order given; `group` is 0, for nothing is known of an image before
-    it is labelled.
+    """The annotated pictures as kind 'boxes', in the order given; `group` is 0: nothing is known without labels.
 
     Images become grey or, if any of them is coloured, all RGB. Names are file names, or paths relative to `root` where
     those repeat. Where no entry is of part 'test', a fixed fifth of 'train' becomes it. `code` are the source files of
@@ -142,9 +134,7 @@ def boxed_images(
 
 
 def with_test_part(parts: Sequence[str], groups: Sequence[int]) -> list[str]:
-    """The parts as they are if any is 'test', else with a fixed fifth of each group of 'train' as 'test', the same for
-    all runs.
-    """
+    """The parts as they are if any is 'test', else with a fixed fifth of each group of 'train' as 'test'."""
     if "test" in parts:
         return list(parts)
     training = [i for i, part in enumerate(parts) if part == "train"]

@@ -45,8 +45,7 @@ def coco(
     bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
     cache_root: Path | None = None,
 ) -> Images:
-    """The images of COCO json files with their boxes, in the order train, val, test and as listed; classes in the order
-    of category ids.
+    """The images of COCO json files with their boxes: train, val, test, each as listed; classes by category id.
 
     Files whose name or folder holds the word train, val or test give that part; where there is none such, one file
     holds all images. Without a test part, a fixed fifth of the training part is 'test'. Crowd annotations, which mark

@@ -1,6 +1,4 @@
-"""What the classification loaders share: listed files with labels become cached images of one size, read by several
-threads in order.
-"""
+"""What the classification loaders share: listed files become cached images of one size, read by ordered threads."""
 
 from __future__ import annotations
 
@@ -160,8 +158,7 @@ def unique_names(paths: Sequence[Path], root: Path) -> list[str]:
 
 
 def find_root(data_root: Path, candidates: Sequence[str], needs: Sequence[str], tree: str) -> Path:
-    """The first of `data_root`/candidate, and at last `data_root` itself, that has a file or folder called as one of
-    `needs`.
+    """The first of `data_root`/candidate, and at last `data_root`, that has a file or folder called as one of `needs`.
 
     FileNotFoundError says where it was sought and shows the expected tree.
     """
@@ -176,8 +173,7 @@ def find_root(data_root: Path, candidates: Sequence[str], needs: Sequence[str], 
 def in_class_folders(
     folder: Path, part: str, classes: Sequence[str] | None, tree: str
 ) -> tuple[list[Labelled], list[str]]:
-    """The pictures of `folder`/<class>/ for every class, and the classes: those given, or the names of the folders in
-    natural order.
+    """The pictures of `folder`/<class>/ for every class, and the classes: those given, or the folders in natural order.
 
     FileNotFoundError for a missing folder; ValueError for a folder that is none of the given classes, or a class
     without pictures.
@@ -204,8 +200,7 @@ def in_class_folders(
 
 
 def held_out(labels: Sequence[int], patients: Sequence[str], fraction: float = TEST_FRACTION) -> Bool[ndarray, " n"]:
-    """Which images are the fixed test part: about `fraction` of each class, and all or none of a patient ('' is no
-    patient).
+    """Which images are the fixed test part: about `fraction` of each class, of a patient ('' is none) all or none.
 
     ValueError when `fraction` is not in [0, 1), or is above 0 and a part would be empty.
     """

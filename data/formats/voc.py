@@ -51,8 +51,7 @@ def voc(
     corners: Annotated[str, OneOf(CORNERS)] = "pixels",
     cache_root: Path | None = None,
 ) -> Images:
-    """The images of a VOC folder with their boxes, in the order train, val, test and as listed, or by name where no
-    list is there.
+    """The images of a VOC folder with their boxes, in the order train, val, test and as listed, or else by name.
 
     `classes` gives the order of the classes; left empty they are those that occur, in natural order. `corners` says
     what the numbers are: 'pixels', as VOC has them, the first and last pixel of the object counted from 1; or 'edges'
@@ -75,9 +74,7 @@ def read_voc(
     corners: str,
     cache_root: Path | None,
 ) -> Images:
-    """The images of one VOC folder as dataset `dataset`; see `voc`. `tree` is what an error shows where a folder is
-    missing.
-    """
+    """The images of one VOC folder as dataset `dataset`, see `voc`; errors show `tree` where a folder is missing."""
     require_policy(bad_boxes)
     require_one_of("corners", corners, CORNERS)
     for inner in ("JPEGImages", "Annotations"):

@@ -1,5 +1,4 @@
-"""Built-in detection data: CT-like slices of abdomen, chest and pelvis with lesions in boxes, made in seconds from a
-seed.
+"""Built-in detection data: CT-like slices of abdomen, chest and pelvis with lesions in boxes, from a seed in seconds.
 
 Lesions grow in liver, spleen, kidneys, lungs, bones and, as lymph nodes, in fat; some are tiny, some hardly differ from
 the tissue around. Vessels in cross section, calcifications, the gall bladder and bowel look like lesions and are none.
@@ -71,8 +70,9 @@ def phantom(
     growth: Annotated[float, Between(0.1, 10)] = 1.8,
     contrast: Annotated[float, Between(0.1, 10)] = 2.0,
 ) -> Images:
-    """The built-in dataset of detect.py: `ct_slices` with lesions larger and plainer than in the clinic, so that a
-    small detector learns from some dozens of slices; growth=1 contrast=1 makes them lifelike.
+    """The built-in dataset of detect.py: `ct_slices` with lesions larger and plainer than in the clinic.
+
+    So a small detector learns from some dozens of slices; growth=1 contrast=1 makes them lifelike.
     """
     return ct_slices(n_pool, n_test, size, growth=float(growth), contrast=float(contrast), cache_root=cache_root)
 
@@ -148,9 +148,7 @@ def _grow(
 
 
 def _scan(body: Body, region: str) -> UInt8[ndarray, "h w 1"]:
-    """What the scanner shows: blurred, noisy most in the middle, streaked along the body's width, windowed, round field
-    of view.
-    """
+    """What the scanner shows: blurred, noisy most in the middle, streaked along the width, windowed, field of view."""
     rng, shape = body.rng, body.hu.shape
     scale = shape[0] / 128
     hu = ndimage.gaussian_filter(body.hu, scale * rng.uniform(0.45, 0.65))

@@ -1,5 +1,4 @@
-"""Anatomy of the CT phantom: body wall, organs, bones, vessels and bowel of abdomen, chest and pelvis, painted in
-Hounsfield units.
+"""Anatomy of the CT phantom, in Hounsfield units: wall, organs, bones, vessels, bowel of abdomen, chest and pelvis.
 
 Positions are relative to the body: u to the right of the image (the patient's left), v down (the patient's back), the
 centre of the body at 0 and its half width 1. Tissues are those of a portal-venous contrast phase.
@@ -84,9 +83,7 @@ class Body:
         return u + self.rng.normal(0, spread), v + self.rng.normal(0, spread)
 
     def organ(self, p: Real, q: Real, a: Real, b: Real, degrees: Real = 0.0, wobble: Real = 0.05) -> Cover:
-        """An ellipse that grows with the cavity: centre as in `at`, semi-axes in units of the cavity's mean radius, all
-        a little random.
-        """
+        """An ellipse that grows with the cavity, a little random: centre as in `at`, semi-axes in its mean radius."""
         mean_radius = np.sqrt((1 - self.wall) * (self.flat - self.wall))
         a, b = mean_radius * np.array([a, b]) * np.exp(self.rng.normal(0, 0.06, 2))
         u, v = self.near(p, q, 0.015)

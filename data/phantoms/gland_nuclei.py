@@ -27,9 +27,7 @@ def rim_nuclei(
     rim: Float[ndarray, "h w"],
     lumen: Float[ndarray, "h w"],
 ) -> None:
-    """Nuclei of the epithelium: upright in one row along the border in regular glands, stratified and askew in
-    irregular ones.
-    """
+    """Nuclei of the epithelium: upright in one row in regular glands, stratified and askew in irregular ones."""
     small = 0.75 if kind == "tiny" else 1.0
     rows = inside & (lumen < 0.1) & (depth > 1.8 * small)
     rows &= True if kind == "solid" else depth < rim * (1.5 if group else 0.8)

@@ -58,8 +58,7 @@ class Scene:
 def glands(
     n_pool: int = 200, n_test: int = 100, size: int = 128, seed: int = 2015, cache_root: Path | None = None
 ) -> Images:
-    """The phantom: parts 'train' (the pool) and 'test', RGB (size, size, 3) with instance ids; group is the grade, 0 or
-    1.
+    """The phantom: parts 'train' (the pool) and 'test', RGB (size, size, 3) with instance ids, grouped by grade.
 
     Image i of a part depends on `seed`, the part and i alone. Its name ends in its kind, one of KINDS.
 
@@ -221,9 +220,7 @@ def _paint(
 def _stroma(
     rng: np.random.Generator, outside: Float[ndarray, "h w"], scale: float
 ) -> tuple[ndarray, ndarray, Float[ndarray, "h w"]]:
-    """Haematoxylin, eosin and empty space (0..1) of connective tissue: two bundles of fibres, clefts, vessels,
-    retraction halos.
-    """
+    """Haematoxylin, eosin and empty space (0..1) of connective tissue: fibres both ways, clefts, vessels, halos."""
     shape = outside.shape
     angle = rng.uniform(0, np.pi)
     first, second = (noise(rng, shape, 0.9 * scale, 6.0, a) for a in (angle, angle + rng.uniform(0.5, 2.5)))

@@ -18,9 +18,7 @@ H_AND_E = np.array(
 
 
 def generator_fingerprint(sources: list[Path], *arguments: object) -> str:
-    """Digest of the text of the generating modules and of their arguments: a changed generator never reads an old
-    cache.
-    """
+    """Digest of the text of the generating modules and their arguments: a changed generator reads no old cache."""
     return hashlib.sha256(repr((arguments, [file.read_text() for file in sources])).encode()).hexdigest()[:16]
 
 
@@ -47,9 +45,7 @@ def stamp_ellipses(
     angles: Float[ndarray, " m"],
     heights: Float[ndarray, " m"],
 ) -> None:
-    """Draw soft-edged ellipses (centres y x, semi-axes and edges in pixels, angle of the first axis) into `canvas` by
-    maximum.
-    """
+    """Draw soft-edged ellipses (centres y x, semi-axes and edges in pixels, first angle) into `canvas` by maximum."""
     if len(centres) == 0:
         return
     reach = int(np.ceil(axes.max())) + 1

@@ -42,8 +42,7 @@ class Patch(NamedTuple):
 def tissue(
     n_pool: int = 3000, n_test: int = 1000, size: int = 32, seed: int = 2016, cache_root: Path | None = None
 ) -> Images:
-    """The phantom: parts 'train' (the pool) and 'test', RGB (size, size, 3) with a class of CLASSES; group is the given
-    class.
+    """The phantom: parts 'train' (the pool) and 'test', RGB (size, size, 3) with a class of CLASSES, their group too.
 
     Image i of a part depends on `seed`, the part and i alone. Its name ends in its kind, one of KINDS.
 
@@ -126,9 +125,7 @@ def _scattered(
     angle: float,
     askew: float,
 ) -> Float[ndarray, "h w"]:
-    """Cover 0..1 of nuclei on a jittered grid: `axes` gives least and most length and the ratio of the second axis to
-    it.
-    """
+    """Cover 0..1 of nuclei on a jittered grid: `axes` gives least and most length and the ratio of the second axis."""
     n = max(1, round(shape[0] / spacing))
     grid = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), -1).reshape(-1, 2)
     centres = (grid + rng.uniform(0, 1, grid.shape)) * spacing

@@ -48,8 +48,7 @@ def busi(
     min_pixels: Annotated[int, Between(0, 1e9)] = 10,
     cache_root: Path | None = None,
 ) -> Images:
-    """The images as grey, by folder and number, with a box around every connected component of every mask; classes
-    benign and malignant.
+    """The images as grey, by folder and number, a box around each component of a mask; benign and malignant.
 
     Components (8-connected) of fewer than `min_pixels` are slips of the pen: left out with a warning. `group` is the
     index in FOLDERS; normal images have no boxes. There is no official division: a fixed fifth of each folder is

@@ -66,8 +66,7 @@ brain_tumor_mri/
 
 
 def nct(data_root: Path, image_size: int | None, cache_root: Path | None = None, normalised: bool = True) -> Images:
-    """NCT-CRC-HE-100K as 'train' and CRC-VAL-HE-7K as 'test': 224 x 224 RGB tiles of nine tissues, from 86 slides and
-    50 patients.
+    """NCT-CRC-HE-100K as 'train', CRC-VAL-HE-7K as 'test': 224 x 224 RGB tiles of nine tissues, 86 slides, 50 patients.
 
     `normalised=False` takes the training tiles without colour normalisation (NCT-CRC-HE-100K-NONORM).
     """
@@ -81,9 +80,7 @@ def nct(data_root: Path, image_size: int | None, cache_root: Path | None = None,
 
 
 def eurosat(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """EuroSAT RGB: 27,000 satellite tiles of 64 x 64, ten kinds of land use. It has no official test part: a fixed
-    fifth is 'test'.
-    """
+    """EuroSAT RGB: 27,000 satellite tiles of 64 x 64, ten kinds of land use; no part is official, a fifth is 'test'."""
     names = ["eurosat/2750", "eurosat/EuroSAT_RGB", "eurosat", "EuroSAT/2750", "EuroSAT_RGB", "2750"]
     root = find_root(data_root, names, EUROSAT[:1], EUROSAT_TREE)
     found, _ = in_class_folders(root, "train", EUROSAT, EUROSAT_TREE)
@@ -102,9 +99,7 @@ def cifar10_folders(data_root: Path, image_size: int | None, cache_root: Path | 
 
 
 def imagenet(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """ImageNet (ILSVRC 2012), or any subset of its classes: train/ as 'train'; val/, the images with public labels, as
-    'test'.
-    """
+    """ImageNet (ILSVRC 2012), or any subset of its classes: train/ as 'train'; val/, which has labels, as 'test'."""
     root = find_root(data_root, ["imagenet", "ImageNet", "ILSVRC2012"], ["train"], IMAGENET_TREE)
     training, classes = in_class_folders(root / "train", "train", None, IMAGENET_TREE)
     testing, _ = in_class_folders(root / "val", "test", classes, IMAGENET_TREE)
@@ -112,8 +107,7 @@ def imagenet(data_root: Path, image_size: int | None, cache_root: Path | None = 
 
 
 def oct_scans(data_root: Path, image_size: int | None, cache_root: Path | None = None, id_list: str = "") -> Images:
-    """Retinal OCT of Kermany et al.: four classes, grey, of several sizes; the patient is the second piece of the file
-    name.
+    """Retinal OCT of Kermany et al.: four classes, grey, of several sizes; the file name's second piece is the patient.
 
     `id_list` is a text file with one image per line (CNV-1016042-1, with or without ending), relative to the dataset's
     folder or absolute: of a part that it names at all, only the images named remain; the other parts stay whole.
@@ -130,8 +124,7 @@ def oct_scans(data_root: Path, image_size: int | None, cache_root: Path | None =
 
 
 def brain_tumor_mri(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """Brain MRI slices from Kaggle in folders Training/ and Testing/ (glioma, meningioma, notumor, pituitary, or as
-    they are called there).
+    """Brain MRI slices from Kaggle in Training/ and Testing/: glioma, meningioma, notumor, pituitary, as named there.
 
     Files are a mixture of grey and grey-looking RGB; all are read as grey. Patients are not known.
     """

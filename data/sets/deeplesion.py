@@ -1,5 +1,4 @@
-"""DeepLesion: 32,735 lesions on 32,120 axial CT slices of 4,427 patients, each in a box around the diameters that a
-radiologist measured.
+"""DeepLesion: 32,735 lesions on 32,120 axial CT slices of 4,427 patients, boxed around a radiologist's diameters.
 
 Yan et al., "DeepLesion: automated mining of large-scale lesion annotations and universal lesion detection with deep
 learning", Journal of Medical Imaging 5(3), 2018. A box is what both diameters span with 5 pixels on every side. Other
@@ -61,8 +60,7 @@ def deeplesion(
     cache_root: Path | None = None,
     source: Annotated[str, OneOf(SOURCES)] = "official",
 ) -> Images:
-    """The key slices under `data_root`/deeplesion as kind 'boxes' with the one class 'lesion', in the order of
-    DL_info.csv.
+    """The key slices under `data_root`/deeplesion as kind 'boxes' of one class 'lesion', in the order of DL_info.csv.
 
     `window` brings Hounsfield units to 0..255: 'dicom' is each slice's own, else a name of WINDOWS or 'low,high' in HU.
     With `context` 1 the three channels are the slices k-1, k and k+1, whatever their distance. `scale` in (0, 1]

@@ -62,8 +62,7 @@ def gaps(
     patch_size: Annotated[int, Between(8, 4096)] = 160,
     version: Annotated[int, OneOf((1, 2))] = 2,
 ) -> Images:
-    """GAPs patches from their chunks: x (N, 1, p, p) in -1..1, y (N,). Grey; train, valid, test become 'train', 'val',
-    'test'.
+    """GAPs patches, grey, from chunks: x (N, 1, p, p) in -1..1, y (N,); parts become 'train', 'val', 'test'.
 
     The subset valid-test of version 2 is left aside.
     """
@@ -86,8 +85,7 @@ def gaps(
 
 
 def ksdd2(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """KolektorSDD2: OK where the mask <number>_GT.png is empty, else NG; or as train.csv and test.csv say. RGB, about
-    230 x 630.
+    """KolektorSDD2, RGB, about 230 x 630: OK where <number>_GT.png is empty, else NG; or as train.csv and test.csv say.
 
     The stray files '10301 (copy).png' and '10301_GT (copy).png' of the release are passed over.
     """
@@ -97,8 +95,7 @@ def ksdd2(data_root: Path, image_size: int | None, cache_root: Path | None = Non
 
 
 def ksdd(data_root: Path, image_size: int | None, cache_root: Path | None = None) -> Images:
-    """KolektorSDD: OK where the mask Part<n>_label.bmp is empty, else NG. Grey, about 500 x 1250. The item (kos01) is
-    the patient.
+    """KolektorSDD, grey, about 500 x 1250: OK where Part<n>_label.bmp is empty, else NG; an item is the patient.
 
     There is no official test part in the files: a fixed fifth of the items is 'test'.
     """

@@ -31,8 +31,7 @@ def digits(
     repeat: Annotated[int, Between(1, 100)] = 1,
     noise: Annotated[float, Between(0, 1)] = 0.0,
 ) -> Images:
-    """The digits, grey: part 'test' of 500 (50 of each), and a pool 'train' of the other 1,297 taken `repeat` times
-    over.
+    """The digits, grey: part 'test' of 500 (50 of each), and a pool 'train' of the other 1,297, `repeat` times over.
 
     They are 8 x 8 where `image_size` is None; 16 suits small networks. The first copy is clean; to each further one,
     Gaussian noise of standard deviation `noise` (the range of grey values is 1) is added. Copies of a digit share a

@@ -1,5 +1,4 @@
-"""Data Science Bowl 2018: cell nuclei in fluorescence, histology and bright-field microscopy, one mask file per
-nucleus.
+"""Data Science Bowl 2018: nuclei in fluorescence, histology and bright-field microscopy, one mask file per nucleus.
 
 Stage 1 of the Kaggle competition (Caicedo et al., "Nucleus segmentation across imaging experiments: the 2018 Data
 Science Bowl", Nature Methods 16, 2019). Its official test images have no masks in the original folders, so a fixed
@@ -33,8 +32,7 @@ dsb2018/
 
 
 def dsb2018(data_root: Path, scale: float = 1.0, cache_root: Path | None = None) -> Images:
-    """The images under `data_root`/dsb2018/stage1_train in the order of their ids, as RGB, with nucleus ids as
-    'instance_map'.
+    """The images under `data_root`/dsb2018/stage1_train by id, as RGB, with nucleus ids as 'instance_map'.
 
     `group` is the index in APPEARANCES. The parts are 'train' and 'test': a fifth, drawn once for all with TEST_SEED,
     stratified by appearance. Where masks overlap, the later file (by name) wins. `scale` in (0, 1] shrinks images and
@@ -63,9 +61,7 @@ def dsb2018(data_root: Path, scale: float = 1.0, cache_root: Path | None = None)
 
 
 def appearance(image: UInt8[ndarray, "h w 3"]) -> int:
-    """Index in APPEARANCES, from the mean intensity (half of the range) and the mean of max - min over the colours (5
-    of 255).
-    """
+    """Index in APPEARANCES, by mean intensity (half of the range) and mean of max - min of the colours (5 of 255)."""
     if np.ptp(image, axis=2).mean() > 5:
         return APPEARANCES.index("stained")
     return APPEARANCES.index("dark" if image.mean() < 128 else "bright")

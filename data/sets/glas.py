@@ -32,8 +32,7 @@ glas/
 
 
 def glas(data_root: Path, scale: float = 1.0, cache_root: Path | None = None) -> Images:
-    """The images under `data_root`/glas in the order train, testA, testB and by number, with gland ids as
-    'instance_map'.
+    """The images under `data_root`/glas: train, testA, testB, each by number, with gland ids as 'instance_map'.
 
     `group` is 0 for benign and 1 for malignant; `scale` in (0, 1] shrinks images and masks. A copy without one of the
     test parts is used with a warning. FileNotFoundError or ValueError names what is missing or wrong.
@@ -83,9 +82,7 @@ def _find(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def _read_grades(file: Path) -> dict[str, tuple[int, str]]:
-    """Image stem -> (grade, patient). The original file ends its lines with a bare CR and starts its values with
-    blanks.
-    """
+    """Image stem -> (grade, patient); the original file ends its lines with a bare CR and starts values with blanks."""
     if not file.is_file():
         raise Missing(f"{file} does not exist; expected this tree:\n{TREE.strip()}")
     with opened(file) as lines:

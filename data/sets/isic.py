@@ -43,8 +43,7 @@ isic2020/
 
 
 def isic2020(data_root: Path, image_size: int | None, cache_root: Path | None = None, images: str = "") -> Images:
-    """ISIC 2020, RGB, with patients where the csv knows them: the split files if they are there, else train.csv divided
-    by patient.
+    """ISIC 2020, RGB, with patients where the csv knows them: the split files, or else train.csv divided by patient.
 
     `images` is the folder of the photographs, relative to the dataset's folder or absolute; by default the first of
     FOLDERS that exists.
@@ -72,8 +71,7 @@ def isic2020(data_root: Path, image_size: int | None, cache_root: Path | None = 
 
 
 def resize_folder(source: Path, destination: Path, size: int) -> int:
-    """Write every picture of `source` to `destination` as JPEG with a shorter side of `size` pixels; returns how many
-    were written.
+    """Write every picture of `source` to `destination` as JPEG of `size` pixels on its shorter side; returns how many.
 
     Pictures that are already there are passed over, so that an interrupted run can go on; smaller ones are copied in
     size.

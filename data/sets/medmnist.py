@@ -1,5 +1,4 @@
-"""MedMNIST v2: eleven small 2D medical sets with official parts, read from their .npz files at 28, 64, 128 or 224
-pixels.
+"""MedMNIST v2: eleven small 2D medical sets with official parts, read from .npz files at 28, 64, 128 or 224 pixels.
 
 Yang et al., "MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical image classification",
 Scientific Data 10, 2023 (Zenodo 10519652). The sets are read as they are distributed, duplicates included:
@@ -128,8 +127,7 @@ def medmnist(
 
 
 def stream_rows(file: Path, key: str, shape: tuple[int, ...]) -> Iterator[UInt8[ndarray, " *shape"]]:
-    """The rows of array `key` in a .npz one by one, so that arrays larger than memory can be read (pathmnist at 224 has
-    13 GB).
+    """The rows of array `key` in a .npz one by one, also of arrays larger than memory (pathmnist at 224 has 13 GB).
 
     ValueError where the file is damaged, or the array is missing, not uint8 or not (N, *shape).
     """

@@ -240,7 +240,7 @@ def send_rest(jobs: Sequence[Job]) -> None:
         return
     from pymongo.errors import PyMongoError
 
-    from experiments.tracking.mongo import open_database
+    from experiments.tracking.database import open_database
     from experiments.tracking.sync import to_database
 
     try:
@@ -254,7 +254,7 @@ def send_rest(jobs: Sequence[Job]) -> None:
 def require_address() -> None:
     """Refused where ALIQUOT_MONGO is no address, which runs would say only after all their imports."""
     if url := os.environ.get("ALIQUOT_MONGO"):
-        from experiments.tracking.mongo import open_database
+        from experiments.tracking.database import open_database
 
         try:
             open_database(url, AWAY).client.close()

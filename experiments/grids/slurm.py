@@ -108,9 +108,8 @@ def run_on_slurm(
         done(job, Outcome("in the queue"))
     if waiting:
         ids_left = " ".join(sorted(waiting.values()))
-        print(
-            f"The jobs stay in the queue and the same command waits for them again. To cancel them: scancel {ids_left}"
-        )
+        stay = "The jobs stay in the queue and the same command waits for them again"
+        print(f"{stay}. To cancel them: scancel {ids_left}")
 
 
 def _submit(jobs: Sequence[Job], resources: Resources) -> list[str]:

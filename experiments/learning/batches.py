@@ -18,7 +18,7 @@ from experiments.learning.randomness import generator
 from experiments.learning.recipe import Recipe
 
 Batch = tuple[Any, Any]
-ON_DEVICE = 1  # the index, within "augment" and a step, of what is drawn on the device; what is drawn before has no further index
+ON_DEVICE = 1  # index, within "augment" and a step, of what is drawn on the device; what is drawn before has none
 
 
 class WithoutTargets(Dataset):
@@ -56,7 +56,7 @@ def equal_size_batches(shapes: Int[ndarray, "n 2"], batch_size: int) -> Iterator
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """Batch `step` of a training: a pure function of (seed, cycle, step), so that a resumed training sees the same batches.
+    """Batch `step` of a training, a pure function of (seed, cycle, step): a resumed training sees the same batches.
 
     Every epoch is one shuffled pass over `indices`; a batch may span two epochs, so that none is ever cut short.
     """
@@ -87,5 +87,8 @@ class TrainingBatches:
         """Dataset indices of the batch."""
         n = len(self.indices)
         positions = np.arange(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
-        epochs = {e: generator(self.seed, self.cycle, "order", int(e)).permutation(n) for e in np.unique(positions // n)}
-        return self.indices[[epochs[p // n][p % n] for p in positions]]
+        shuffled = {
+            epoch: generator(self.seed, self.cycle, "order", int(epoch)).permutation(n)
+            for epoch in np.unique(positions // n)
+        }
+        return self.indices[[shuffled[p // n][p % n] for p in positions]]

@@ -33,12 +33,13 @@ def layout_of(options: Mapping[str, Any]) -> torch.memory_format:
 
 
 def precision_of(options: Mapping[str, Any]) -> str:
-    """The precision that is computed in: the option, or for auto bfloat16 where the device computes it fast, else float32."""
+    """The precision that is computed in: the option, or for auto bfloat16 where that is fast, else float32."""
     if options["precision"] != "auto":
         return options["precision"]
     device = device_of(options["device"])
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device) >= (8, 0)  # from Ampere on; emulated before
     else:
-        fast = device.type == "cpu" and torch.backends.mkldnn.is_available() and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+        has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+        fast = device.type == "cpu" and torch.backends.mkldnn.is_available() and has_bfloat16()
     return "bfloat16" if fast else "float32"

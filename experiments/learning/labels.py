@@ -13,7 +13,7 @@ class Labels(Protocol):
     """Whoever labels images."""
 
     def of(self, chosen: Int[ndarray, " q"]) -> Int[ndarray, " p"] | None:
-        """Those of the chosen dataset indices that are labelled now; None until there are any: a person may take a day."""
+        """Those of the chosen dataset indices that are labelled now; None until there are any, a day later maybe."""
         ...
 
 

@@ -47,7 +47,7 @@ class QueryOptions:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was chosen, as positions in the pool, best first, with the scores of the considered part of it where there are any."""
+    """What was chosen, as positions in the pool, best first; the scores, if any, of what was considered."""
 
     chosen: Int[ndarray, " q"]
     considered: Int[ndarray, " m"]
@@ -80,8 +80,9 @@ def query(
 ) -> Selection:
     """Choose `n_query` of the images at the dataset indices `pool`.
 
-    `known` holds the labelled and, where there is one, the validation set, for heuristics that ask for them. Raises NotFinite for a
-    score that is none (naming the image) and Refused for evidence that would not fit in `memory_limit` (naming its size).
+    `known` holds the labelled and, where there is one, the validation set, for heuristics that ask for them. Raises
+    NotFinite for a score that is none (naming the image) and Refused for evidence that would not fit in `memory_limit`
+    (naming its size).
     """
     known = known or {}
     rng = evidence.generator("select")

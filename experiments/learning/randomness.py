@@ -1,6 +1,7 @@
 """Randomness is addressed, not carried: every use draws from a generator that its seed, cycle and purpose name.
 
-A cycle that is run again repeats itself, and two heuristics with the same `run` share splits, initial set and initial weights.
+A cycle that is run again repeats itself, and two heuristics with the same `run` share splits, initial set and initial
+weights.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def generator(seed: int, cycle: int, purpose: str, *index: int) -> np.random.Gen
 def torch_seeded(
     seed: int, cycle: int, purpose: str, *index: int, device: str | torch.device = "cpu"
 ) -> Iterator[None]:
-    """Run a block under torch's global generators seeded for one use, and restore them (dropout offers no other way)."""
+    """Run a block under torch's global generators seeded for one use, and restore them: dropout needs it."""
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(generator(seed, cycle, purpose, *index).integers(2**63)))

@@ -1,4 +1,4 @@
-"""A mean teacher (Tarvainen & Valpola, 2017): the moving average of a network's weights, which teaches it and is what is tested."""
+"""A mean teacher (Tarvainen & Valpola, 2017): the moving average of a network's weights teaches it, and is tested."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class MeanTeacher(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def follow(self, decay: float) -> None:
-        """Move the teacher towards the student: w <- d w + (1 - d) w', d growing from 0 to `decay`, so that early weights fade."""
+        """Move the teacher towards the student: w <- d w + (1 - d) w'; d grows from 0 to `decay`."""
         self.steps += 1
         kept = min(decay, 1 - 1 / float(self.steps))
         new = self.student.state_dict()

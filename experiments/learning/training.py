@@ -43,13 +43,14 @@ class Training:
         self.seconds, self.waited = 0.0, 0.0  # of all processes that worked on it
 
     def read(self, batches: TrainingBatches) -> None:
-        """Fetch the losses of the last steps from the device; NotFinite names the first step that has none, and its images."""
+        """Fetch the losses of the last steps from the device; NotFinite names the first that is none."""
         values = torch.stack(self.unread).tolist() if self.unread else []
         for step, value in enumerate(values, len(self.losses)):
             if not math.isfinite(value):
                 images = ", ".join(batches.names[int(i)] for i in batches.members(step))
+                place = f"at step {step} of cycle {batches.cycle}, images {images}"
                 remedy = f"lower lr={self.recipe.lr}, set clip=1, or use precision=float32"
-                raise NotFinite(f"the loss is {value} at step {step} of cycle {batches.cycle}, images {images}: {remedy}")
+                raise NotFinite(f"the loss is {value} {place}: {remedy}")
         self.losses += values
         self.unread.clear()
 
@@ -60,7 +61,7 @@ class Training:
 
     @classmethod
     def resumed(cls, model: nn.Module, recipe: Recipe, file: Path | None, cycle: int) -> Training:
-        """The training of this cycle that was saved, or a new one; a file that cannot be used is dropped with a sentence.
+        """The saved training of this cycle, or a new one; a file that cannot be used is dropped with a sentence.
 
         The file only saves time: without it the cycle is trained again, to the same result.
         """
@@ -98,8 +99,8 @@ def fit(
 
     `before_step` sees the model before each step: a mean teacher follows what the step before has changed. With
     `validate` (higher is better) the weights of the best validation are kept. With `save_to` unfinished training is
-    saved there every `recipe.save_every` seconds and taken up again.
-    Raises NotFinite at a loss that is not finite, naming the step and the images.
+    saved there every `recipe.save_every` seconds and taken up again. Raises NotFinite at a loss that is not finite,
+    naming the step and the images.
     """
     recipe = batches.recipe
     training = Training.resumed(model, recipe, save_to, batches.cycle)
@@ -144,7 +145,9 @@ def fit(
     return {"train_loss": float(np.mean(tail)), "train_seconds": training.seconds, "loader_share": share}
 
 
-def _take_step(training: Training, loss: Callable[[nn.Module, Batch], Tensor], batch: Batch, batches: TrainingBatches) -> None:
+def _take_step(
+    training: Training, loss: Callable[[nn.Module, Batch], Tensor], batch: Batch, batches: TrainingBatches
+) -> None:
     """One step of the optimiser; every random mask of it is seeded by its address."""
     model, recipe, device = training.model, training.recipe, next(training.model.parameters()).device
     for group in training.optimizer.param_groups:

@@ -26,8 +26,9 @@ def classification_metrics(probs: Float[ndarray, "n c"], targets: Int[ndarray, "
     per_class_accuracy    C values; NaN for a class that does not occur in targets
     confusion             C x C numbers of examples; rows are targets, columns predicted classes
 
-    Classes that do not occur in targets are left out of balanced_accuracy, worst_class_accuracy and macro_auroc; every number except
-    those of per_class_accuracy is finite. Raises ValueError for no example, probabilities that do not sum to 1, unknown targets.
+    Classes that do not occur in targets are left out of balanced_accuracy, worst_class_accuracy and macro_auroc; every
+    number except those of per_class_accuracy is finite. Raises ValueError for no example, probabilities that do not sum
+    to 1, unknown targets.
     """
     least = np.finfo(probs.dtype).tiny
     probs = _checked(probs, targets)
@@ -63,8 +64,13 @@ def trivial_metrics(targets: Int[ndarray, " n"], n_classes: int) -> dict[str, fl
     return {name: value for name, value in metrics.items() if isinstance(value, float)}
 
 
-def expected_calibration_error(confidence: Float[ndarray, " n"], correct: Bool[ndarray, " n"], n_bins: int = 15) -> float:
-    """sum_m |B_m| / N * |accuracy(B_m) - confidence(B_m)| over equal bins (m - 1) / M < confidence <= m / M (Guo et al., 2017, eq. 3)."""
+def expected_calibration_error(
+    confidence: Float[ndarray, " n"], correct: Bool[ndarray, " n"], n_bins: int = 15
+) -> float:
+    """sum_m |B_m| / N * |accuracy(B_m) - confidence(B_m)| over M equal bins (Guo et al., 2017, eq. 3).
+
+    Bin m holds (m - 1) / M < confidence <= m / M.
+    """
     bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
     gap = np.bincount(bins, weights=correct - confidence, minlength=n_bins)  # |B_m| (accuracy - confidence)
     return float(np.abs(gap).sum() / len(confidence))
@@ -73,8 +79,8 @@ def expected_calibration_error(confidence: Float[ndarray, " n"], correct: Bool[n
 def _macro_auroc(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> float:
     """Mean over classes of the Mann-Whitney statistic: the chance that a positive ranks above a negative.
 
-    Above one half, ranks of p are taken from what the other classes have: p near 1 are rounded to one number, their rest
-    is not.
+    Above one half, ranks of p are taken from what the other classes have: p near 1 are rounded to one number, their
+    rest is not.
     """
     n_positive = np.bincount(targets, minlength=probs.shape[1])
     n_negative = len(targets) - n_positive
@@ -95,7 +101,8 @@ def _checked(probs: Float[ndarray, "n c"], targets: Int[ndarray, " n"]) -> Float
     sums = probs.sum(1, dtype=np.float64)
     wrong = np.flatnonzero(~((np.abs(sums - 1) < 1e-2) & (probs >= 0).all(1)))
     if len(wrong):
-        raise Refused(f"row {wrong[0]} of the probabilities is {probs[wrong[0]].tolist()}; expected values of 0 or more that sum to 1")
+        row = f"row {wrong[0]} of the probabilities is {probs[wrong[0]].tolist()}"
+        raise Refused(f"{row}; expected values of 0 or more that sum to 1")
     unknown = targets[(targets < 0) | (targets >= probs.shape[1])]
     if len(unknown):
         raise Refused(f"target {unknown[0]} is not a class of 0 to {probs.shape[1] - 1}")

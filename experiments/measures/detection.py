@@ -1,8 +1,8 @@
 """How good a detector is on a test set: the free-response curve of radiology, and average precision and recall of COCO.
 
-`experiments/measures/froc.py` defines hits, second hits and sensitivity at x false positives per image. COCO's average precision and recall
-(Lin et al., 2014, Microsoft COCO: common objects in context) always ask for the right class and for IoU, and see at most the 100
-detections of highest score in an image.
+`experiments/measures/froc.py` defines hits, second hits and sensitivity at x false positives per image. COCO's average
+precision and recall (Lin et al., 2014, Microsoft COCO: common objects in context) always ask for the right class and
+for IoU, and see at most the 100 detections of highest score in an image.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SIZES = ("small", "medium", "large")
 
 
 class DetectionScores:
-    """Detections and lesions of a test set, gathered batch by batch, and their scores; images may differ in size and none is kept."""
+    """Detections and lesions of a test set, gathered batch by batch, and their scores; no image is kept."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class DetectionScores:
     ):
         """`n_classes` counts the foreground; `by_class`: a hit must have the right class; `convention`: see froc.py.
 
-        `size_edges`: square roots of the areas, in pixels, at which small lesions end and large ones begin (COCO's by default).
-        `fps_of_groups`: false positives per image, of all classes together, at which sensitivity by size and by class is taken.
-        Raises ValueError for unknown conventions and values out of range.
+        `size_edges`: square roots of the areas, in pixels, at which small lesions end and large ones begin (COCO's by
+        default). `fps_of_groups`: false positives per image, of all classes together, at which sensitivity by size and
+        by class is taken. Raises ValueError for unknown conventions and values out of range.
         """
         check_conventions(criterion, iou, second_hit, convention)
         if n_classes < 1:
@@ -63,8 +63,8 @@ class DetectionScores:
         if not fps_of_groups >= 0:
             raise Refused(f"fps_of_groups={fps_of_groups} must be a number of false positives per image, 0 or more")
         self.n_classes, self.size_edges, self.fps_of_groups = n_classes, size_edges, fps_of_groups
-        self._rules: dict[str, Any] = {"criterion": criterion, "iou": iou, "second_hit": second_hit, "by_class": by_class}
-        self._rules["convention"] = convention
+        self._rules: dict[str, Any] = {"criterion": criterion, "iou": iou, "second_hit": second_hit}
+        self._rules |= {"by_class": by_class, "convention": convention}
         self._detections: list[Detections] = []
         self._lesions: list[Lesions] = []
 
@@ -74,7 +74,7 @@ class DetectionScores:
         return in_words(**self._rules)
 
     def add(self, detections: Sequence[Mapping[str, Tensor]], targets: Sequence[Float[Tensor, "_ 5"]]) -> None:
-        """Add B images: `boxes`, `scores` and `labels` of what was found in each, and its boxes with their class, rows of a dataset.
+        """Add B images: `boxes`, `scores` and `labels` of what was found in each, and its true boxes with their class.
 
         Raises ValueError for unequal numbers of images or a class that is not in 0..n_classes - 1.
         """
@@ -88,7 +88,8 @@ class DetectionScores:
             for name, classes in (("detection", image.labels), ("lesion", lesions.labels)):
                 if classes.size and not 0 <= classes.min() <= classes.max() < self.n_classes:
                     unknown = classes[(classes < 0) | (classes >= self.n_classes)][0]
-                    raise Refused(f"{name} of class {unknown} in image {len(self._lesions)}: expected 0 to {self.n_classes - 1}")
+                    what = f"{name} of class {unknown} in image {len(self._lesions)}"
+                    raise Refused(f"{what}: expected 0 to {self.n_classes - 1}")
             self._detections.append(image)
             self._lesions.append(lesions)
 
@@ -99,14 +100,16 @@ class DetectionScores:
         froc                        mean of these six
         sensitivity_small ...       sensitivity by size of the lesion at `fps_of_groups`; NaN for a size without lesions
         per_class_sensitivity       the same by class, one value per class
-        ap, ap50, ar                COCO: mean over classes and IoU 0.50:0.05:0.95 of average precision, precision at IoU 0.5 alone, and
-                                    mean over classes and IoU of the recall with at most 100 detections per image
+        ap, ap50, ar                COCO: mean over classes and IoU 0.50:0.05:0.95 of average precision, precision at
+                                    IoU 0.5 alone, and mean over classes and IoU of the recall with at most 100
+                                    detections per image
 
         Raises ValueError without images, and where no image has a lesion.
         """
         matches = self._matches()
         operating_points = sensitivity_at(froc_curve(matches))
-        scores: dict[str, float | list[float]] = {f"froc_at_{x:g}": float(y) for x, y in zip(FPS, operating_points, strict=True)}
+        scores: dict[str, float | list[float]] = {}
+        scores |= {f"froc_at_{x:g}": float(y) for x, y in zip(FPS, operating_points, strict=True)}
         scores["froc"] = float(operating_points.mean())
         found = found_within(matches, self.fps_of_groups)
         boxes, labels = (np.concatenate(arrays) for arrays in zip(*self._lesions, strict=True))
@@ -142,7 +145,7 @@ def trivial_detections(targets: Sequence[Float[Tensor, "_ 5"]], shapes: Int[ndar
 
 
 def coco_scores(detections: Sequence[Detections], lesions: Sequence[Lesions]) -> dict[str, float]:
-    """`ap`, `ap50` and `ar` of N images as COCO defines them, over the classes that have lesions. At least one lesion is needed."""
+    """`ap`, `ap50` and `ar` of N images as COCO defines them, over the classes that have lesions, at least one."""
     from torchmetrics.detection import MeanAveragePrecision  # imported late: it takes seconds
 
     def tensors(image: Detections | Lesions) -> dict[str, Tensor]:

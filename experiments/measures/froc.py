@@ -1,18 +1,22 @@
-"""The free-response curve: share of the lesions found against false positives per image, as the threshold on the score falls.
+"""The free-response curve: share of the lesions found against false positives per image, as the threshold falls.
 
-Bunch et al., 1978, A free-response approach to the measurement and characterization of radiographic-observer performance; for its
-history and variants Chakraborty, 2013, A brief history of free-response receiver operating characteristic paradigm data analysis.
+Bunch et al., 1978, A free-response approach to the measurement and characterization of radiographic-observer
+performance; for its history and variants Chakraborty, 2013, A brief history of free-response receiver operating
+characteristic paradigm data analysis.
 
-    hit          IoU with the lesion of at least `iou` (criterion "iou"), or the centre of the detection in the lesion's box, edges
-                 included (criterion "centre"); with `by_class`, only where the classes agree as well
-    matching     detections of an image in order of falling score; each takes, of the lesions that it hits and that none took before it,
-                 the one of largest IoU. Among equal scores, which no threshold separates, the pair of largest IoU goes first
-    second hit   a detection that hits only lesions that are taken: neither found nor false ("ignored"), or a false positive ("false")
+    hit          IoU with the lesion of at least `iou` (criterion "iou"), or the centre of the detection in the lesion's
+                 box, edges included (criterion "centre"); with `by_class`, only where the classes agree as well
+    matching     detections of an image in order of falling score; each takes, of the lesions that it hits and that none
+                 took before it, the one of largest IoU. Among equal scores, which no threshold separates, the pair of
+                 largest IoU goes first
+    second hit   a detection that hits only lesions that are taken: neither found nor false ("ignored"), or a false
+                 positive ("false")
     false        a detection that hits nothing, in an image with lesions or in one without
 
-Sensitivity at x is the largest over all thresholds that leave at most x false positives per image: the curve is a staircase, and
-nothing is interpolated. Without detections it is 0. Beyond the end of the curve it stays at its last value, so a detector should
-return its boxes down to low scores. The operating points are those of Yan et al., 2018, DeepLesion, J. Med. Imaging 5:036501.
+Sensitivity at x is the largest over all thresholds that leave at most x false positives per image: the curve is a
+staircase, and nothing is interpolated. Without detections it is 0. Beyond the end of the curve it stays at its last
+value, so a detector should return its boxes down to low scores. The operating points are those of Yan et al., 2018,
+DeepLesion, J. Med. Imaging 5:036501.
 
 That is the convention "one_to_one". DeepLesion's published sensitivities follow a kinder one, "deeplesion": one pixel
 is added to the sides of boxes in the IoU, one box may find several lesions, and second hits are ignored.
@@ -33,7 +37,7 @@ FPS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # operating points, false positives per i
 CRITERIA = ("iou", "centre")
 SECOND_HITS = ("ignored", "false")
 CONVENTIONS = ("one_to_one", "deeplesion")
-PAIRS_AT_ONCE = 65_536  # of a detection and a lesion: bounds the memory to some tens of MB and keeps it near the processor
+PAIRS_AT_ONCE = 65_536  # of a detection and a lesion: some tens of MB at most, near the processor
 
 
 class Detections(NamedTuple):
@@ -55,7 +59,7 @@ class Matches(NamedTuple):
     """All that the curve depends on."""
 
     n_images: int
-    found_at: Float[ndarray, " g"]  # score of the detection that took each lesion, in order of the images; -inf where none did
+    found_at: Float[ndarray, " g"]  # score of the detection that took each lesion, image by image; -inf where none did
     false: Float[ndarray, " f"]  # scores of the false positives, ascending
 
 
@@ -69,8 +73,8 @@ def match(
 ) -> Matches:
     """Match the detections of N images to their lesions, as the head of this module defines it.
 
-    Raises ValueError for unknown conventions, unequal numbers of images, boxes or scores that are not finite, lesions without an area,
-    and where there is no lesion in any image: no sensitivity is defined then.
+    Raises ValueError for unknown conventions, unequal numbers of images, boxes or scores that are not finite, lesions
+    without an area, and where there is no lesion in any image: no sensitivity is defined then.
     """
     check_conventions(criterion, iou, second_hit)
     _check_shapes(detections, lesions)
@@ -116,8 +120,8 @@ def match_deeplesion(
     A box from x1 to x2 is x2 - x1 + 1 wide, and likewise high. A lesion is found by the box of highest score that has
     an IoU of at least `iou` with it, whatever else that box finds; false is a box that has it with no lesion. That code
     knows one class (`by_class` asks for the right one), and interpolates sensitivity linearly between detections where
-    it is read from the staircase here, which moves an operating point by one false positive at most.
-    Raises ValueError as `match` does.
+    it is read from the staircase here, which moves an operating point by one false positive at most. Raises ValueError
+    as `match` does.
     """
     check_conventions("iou", iou, "ignored")
     _check_shapes(detections, lesions)
@@ -154,7 +158,7 @@ def match_by(
 
 
 def froc_curve(matches: Matches) -> Float[ndarray, "points 2"]:
-    """Corners of the staircase, rows of false positives per image and sensitivity in 0..1, from (0, 0) to where no threshold is left."""
+    """Corners of the staircase from (0, 0) to where no threshold is left: false positives per image, sensitivity."""
     n_false, n_lesions = len(matches.false), len(matches.found_at)
     taken = np.sort(matches.found_at[np.isfinite(matches.found_at)])
     thresholds = np.unique(taken)[::-1]
@@ -164,15 +168,15 @@ def froc_curve(matches: Matches) -> Float[ndarray, "points 2"]:
 
 
 def sensitivity_at(curve: Float[ndarray, "points 2"], fps: Sequence[float | int] = FPS) -> Float[ndarray, " p"]:
-    """Sensitivity with at most `fps` false positives per image, for each of them: the last corner that is not to its right."""
+    """Sensitivity with at most each of `fps` false positives per image: the last corner that is not to its right."""
     return curve[np.searchsorted(curve[:, 0], fps, side="right") - 1, 1]
 
 
 def found_within(matches: Matches, fps: float) -> Bool[ndarray, " g"]:
     """Which lesions are found at the lowest threshold with at most `fps` false positives per image."""
     allowed = int(np.searchsorted(np.arange(1, len(matches.false) + 1) / matches.n_images, fps, side="right"))
-    too_low = matches.false[-1 - allowed] if allowed < len(matches.false) else -np.inf  # the first false positive that is too many
-    return matches.found_at > too_low
+    one_too_many = matches.false[-1 - allowed] if allowed < len(matches.false) else -np.inf
+    return matches.found_at > one_too_many
 
 
 def sensitivity_by_group(found: Bool[ndarray, " g"], groups: Int[ndarray, " g"], n_groups: int) -> Float[ndarray, " n"]:
@@ -182,7 +186,7 @@ def sensitivity_by_group(found: Bool[ndarray, " g"], groups: Int[ndarray, " g"],
 
 
 def size_groups(boxes: Float[ndarray, "g 4"], edges: Sequence[float | int] = (32, 96)) -> Int[ndarray, " g"]:
-    """0 for boxes of an area below edges[0]^2, 1 below edges[1]^2 and so on, in square pixels; the default edges are COCO's."""
+    """0 for boxes of an area below edges[0]^2 square pixels, 1 below edges[1]^2 and so on; COCO's edges by default."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     return np.digitize(areas, np.square(edges))
 
@@ -215,15 +219,19 @@ def check_conventions(criterion: str, iou: float, second_hit: str, convention: s
 
 def _check_shapes(detections: Sequence[Detections], lesions: Sequence[Lesions]) -> None:
     if not detections or len(detections) != len(lesions):
-        raise Refused(f"detections of {len(detections)} images, lesions of {len(lesions)}: expected equal numbers, at least one")
+        numbers = f"detections of {len(detections)} images, lesions of {len(lesions)}"
+        raise Refused(f"{numbers}: expected equal numbers, at least one")
     for what, images in (("detections", detections), ("lesions", lesions)):
         for i, (boxes, *values) in enumerate(images):
             if boxes.shape != (len(boxes), 4) or any(v.shape != (len(boxes),) for v in values):
                 shapes = ", ".join(str(array.shape) for array in (boxes, *values))
-                raise Refused(f"{what} of image {i} have arrays of shapes {shapes}; expected boxes (M, 4) and M values in each other")
+                expected = "expected boxes (M, 4) and M values in each other"
+                raise Refused(f"{what} of image {i} have arrays of shapes {shapes}; {expected}")
 
 
-def _check_values(boxes: Float[ndarray, "4 m"], scores: Float[ndarray, " m"], true_boxes: Float[ndarray, "4 g"]) -> None:
+def _check_values(
+    boxes: Float[ndarray, "4 m"], scores: Float[ndarray, " m"], true_boxes: Float[ndarray, "4 g"]
+) -> None:
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         wrong = np.flatnonzero(~(np.isfinite(boxes).all(axis=0) & np.isfinite(scores)))[0]
         raise Refused(f"detection {wrong}, box {boxes[:, wrong].tolist()} of score {scores[wrong]}, is not finite")
@@ -231,11 +239,14 @@ def _check_values(boxes: Float[ndarray, "4 m"], scores: Float[ndarray, " m"], tr
         raise Refused("no lesion in any image: sensitivity needs at least one")
     sound = np.isfinite(true_boxes).all(axis=0) & (true_boxes[:2] < true_boxes[2:]).all(axis=0)
     if not sound.all():
-        raise Refused(f"lesion {sound.argmin()} has the box {true_boxes[:, sound.argmin()].tolist()}; expected finite x1 < x2, y1 < y2")
+        wrong = sound.argmin()
+        raise Refused(f"lesion {wrong} has the box {true_boxes[:, wrong].tolist()}; expected finite x1 < x2, y1 < y2")
 
 
-def _pairs(n_found: Sequence[int], n_true: Sequence[int]) -> Iterator[tuple[Int[ndarray, " pairs"], Int[ndarray, " pairs"]]]:
-    """Every detection with every lesion of its image, as indices into the arrays of all images, in blocks; at least one block."""
+def _pairs(
+    n_found: Sequence[int], n_true: Sequence[int]
+) -> Iterator[tuple[Int[ndarray, " pairs"], Int[ndarray, " pairs"]]]:
+    """Every detection with every lesion of its image, indices into the arrays of all images, in one block or more."""
     image = np.repeat(np.arange(len(n_found)), n_found)
     n_pairs = np.asarray(n_true)[image]
     first = (np.cumsum(n_true) - n_true)[image]

@@ -15,7 +15,8 @@ from skimage.measure import label
 def edge(labels: Int[ndarray, "h w"] | Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
     """Foreground pixels with a 4-neighbour of another label; the world outside the image is background."""
     around = np.pad(labels, 1)
-    same = (around[:-2, 1:-1] == labels) & (around[2:, 1:-1] == labels) & (around[1:-1, :-2] == labels) & (around[1:-1, 2:] == labels)
+    neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
+    same = np.logical_and.reduce([neighbour == labels for neighbour in neighbours])
     return ~same & (labels != 0)
 
 
@@ -104,8 +105,8 @@ def object_rows(own: Objects, other: Objects, overlap: Int[ndarray, "n m"], diag
 def _distance_to_nearest(own: Objects, i: int, other: Objects) -> float:
     """Smallest Hausdorff distance of object i to any object of `other`.
 
-    Projection onto an axis never enlarges a Hausdorff distance, so no distance is below the largest difference of the sides of the two
-    bounding boxes: objects are tried in that order until none left can be nearer.
+    Projection onto an axis never enlarges a Hausdorff distance, so no distance is below the largest difference of the
+    sides of the two bounding boxes: objects are tried in that order until none left can be nearer.
     """
     bounds = np.abs(other.boxes - own.boxes[i]).max(axis=1)
     nearest = np.inf
@@ -124,8 +125,8 @@ def _hausdorff(a: Objects, i: int, b: Objects, j: int) -> float:
 def _directed(a: Objects, i: int, b: Objects, j: int) -> float:
     """Largest distance from a pixel of object i to object j.
 
-    Outside the bounding box of j only edge pixels of i can be the farthest: from any other, one step away from the box along an axis stays
-    in i and is farther from every pixel of j. Inside the box the distances are known.
+    Outside the bounding box of j only edge pixels of i can be the farthest: from any other, one step away from the box
+    along an axis stays in i and is farther from every pixel of j. Inside the box the distances are known.
     """
     origin, end = b.boxes[j, :2], b.boxes[j, 2:]
     beyond = a.edges[i][((a.edges[i] < origin) | (a.edges[i] > end)).any(axis=1)]

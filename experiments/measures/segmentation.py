@@ -1,23 +1,27 @@
 """How good a segmentation is: Dice, IoU, 95 % Hausdorff distance, and the object-level scores of the GlaS challenge.
 
-Classes.  0 is background and every larger label a foreground class. Dice, IoU and Hausdorff distance of an image are means over the
-foreground classes that its prediction or its truth contains; a class absent from both is left out, so that it rewards nobody. An image
-without any foreground in either is perfect: Dice 1, IoU 1, distance 0.
+Classes.  0 is background and every larger label a foreground class. Dice, IoU and Hausdorff distance of an image are
+means over the foreground classes that its prediction or its truth contains; a class absent from both is left out, so
+that it rewards nobody. An image without any foreground in either is perfect: Dice 1, IoU 1, distance 0.
 
-Objects.  Sirinukunwattana et al., 2017, Gland segmentation in colon histology images: the GlaS challenge contest, Medical Image Analysis
-35:489-502, and the evaluation page of the challenge. Predicted objects are the 8-connected components of the predicted foreground,
-without those below `min_size` pixels; true objects are the ids of the annotation, whether connected or not. The partner of an object is
-the one of the other side, in the same image, that shares most pixels with it. As in the definition of the challenge, sums run over the
-objects of all images of the test set: nothing is averaged by image.
+Objects.  Sirinukunwattana et al., 2017, Gland segmentation in colon histology images: the GlaS challenge contest,
+Medical Image Analysis 35:489-502, and the evaluation page of the challenge. Predicted objects are the 8-connected
+components of the predicted foreground, without those below `min_size` pixels; true objects are the ids of the
+annotation, whether connected or not. The partner of an object is the one of the other side, in the same image, that
+shares most pixels with it. As in the definition of the challenge, sums run over the objects of all images of the test
+set: nothing is averaged by image.
 
-    object_f1         2 TP / (2 TP + FP + FN). A predicted object that covers at least half of its partner is a true positive, any other a
-                      false positive; a true object without a true positive is a false negative. Of two exact halves one is a true positive.
-    object_dice       mean of two means: Dice of each predicted object with its partner, weighted by area, and the same for the true
-                      objects. An object that overlaps nothing has Dice 0.
-    object_hausdorff  the same two means of the (100 %) Hausdorff distance in pixels. An object that overlaps nothing is measured against
-                      the object of the other side that is nearest in this distance; where the image has none, its diagonal counts.
+    object_f1         2 TP / (2 TP + FP + FN). A predicted object that covers at least half of its partner is a true
+                      positive, any other a false positive; a true object without a true positive is a false negative.
+                      Of two exact halves one is a true positive.
+    object_dice       mean of two means: Dice of each predicted object with its partner, weighted by area, and the same
+                      for the true objects. An object that overlaps nothing has Dice 0.
+    object_hausdorff  the same two means of the (100 %) Hausdorff distance in pixels. An object that overlaps nothing is
+                      measured against the object of the other side that is nearest in this distance; where the image
+                      has none, its diagonal counts.
 
-Where the test set has no object on one side, the mean of the other side stands alone; on neither side, F1 and Dice are 1, the distance 0.
+Where the test set has no object on one side, the mean of the other side stands alone; on neither side, F1 and Dice are
+1, the distance 0.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ class SegmentationScores:
     """Scores of a test set, gathered image by image; images may differ in size and none is kept."""
 
     def __init__(self, min_size: int = 0):
-        """`min_size`: predicted components of fewer pixels are no objects (0 keeps all; the pixel scores always count every pixel)."""
+        """`min_size`: predicted components of fewer pixels are no objects; the scores of pixels count every pixel."""
         if min_size < 0:
             raise Refused(f"min_size={min_size} must be a number of pixels, 0 or more")
         self.min_size = min_size
@@ -53,8 +57,13 @@ class SegmentationScores:
         self._predicted_objects: list[ndarray] = []  # rows of area, Dice, Hausdorff
         self._true_objects: list[ndarray] = []
 
-    def add(self, predicted: Int[ndarray, "h w"], truth: Int[ndarray, "h w"], instances: Int[ndarray, "h w"] | None = None) -> None:
-        """Add one image: predicted and true classes, and the ids of the true objects (0 is background) where they are known.
+    def add(
+        self,
+        predicted: Int[ndarray, "h w"],
+        truth: Int[ndarray, "h w"],
+        instances: Int[ndarray, "h w"] | None = None,
+    ) -> None:
+        """Add one image: predicted and true classes, and where known the ids of the true objects (0 is background).
 
         Raises ValueError for unequal or empty shapes, negative labels, or `instances` given for some images only.
         """
@@ -62,7 +71,8 @@ class SegmentationScores:
             if labels is None:
                 continue
             if labels.shape != truth.shape or labels.size == 0:
-                raise Refused(f"{name} has shape {labels.shape}, truth {truth.shape}: expected equal shapes with at least one pixel")
+                shapes = f"{name} has shape {labels.shape}, truth {truth.shape}"
+                raise Refused(f"{shapes}: expected equal shapes with at least one pixel")
             if labels.min() < 0:
                 raise Refused(f"{name} contains {labels.min()}: labels must be 0 (background) or more")
         if self._per_image and (instances is not None) != bool(self._detections):
@@ -84,10 +94,11 @@ class SegmentationScores:
             self._true_objects.append(object_rows(true, found, overlap.T, diagonal))
 
     def summary(self) -> dict[str, float]:
-        """Means over the images added so far: `dice`, `iou`, `hd95` (pixels); over all their pixels: `dice_pooled`; over all their
-        objects, where instances were given: `object_f1`, `object_dice`, `object_hausdorff` (pixels).
+        """Scores of the images added so far.
 
-        Raises ValueError before the first image.
+        Means over the images are `dice`, `iou`, `hd95` (pixels); over all their pixels `dice_pooled`; over all their
+        objects, where instances were given, `object_f1`, `object_dice`, `object_hausdorff` (pixels). Raises ValueError
+        before the first image.
         """
         if not self._per_image:
             raise Refused("no image was added: a summary needs at least one")
@@ -187,21 +198,26 @@ def trivial_scores(
 def class_counts(predicted: Int[ndarray, "h w"], truth: Int[ndarray, "h w"]) -> dict[int, Int[ndarray, " 3"]]:
     """Foreground class -> pixels in both, in the prediction, in the truth; only classes that occur in one of them."""
     n = int(max(predicted.max(), truth.max())) + 1
-    table = np.stack([np.bincount(labels.ravel(), minlength=n) for labels in (truth[predicted == truth], predicted, truth)], axis=1)
+    sides = (truth[predicted == truth], predicted, truth)
+    table = np.stack([np.bincount(labels.ravel(), minlength=n) for labels in sides], axis=1)
     return {c: table[c] for c in range(1, n) if table[c].any()}
 
 
 def _mean_dice(counts: dict[int, Int[ndarray, " 3"]]) -> float:
-    return float(np.mean([2 * both / (predicted + true) for both, predicted, true in counts.values()])) if counts else 1.0
+    each = [2 * both / (predicted + true) for both, predicted, true in counts.values()]
+    return float(np.mean(each)) if each else 1.0
 
 
 def _mean_iou(counts: dict[int, Int[ndarray, " 3"]]) -> float:
-    return float(np.mean([both / (predicted + true - both) for both, predicted, true in counts.values()])) if counts else 1.0
+    each = [both / (predicted + true - both) for both, predicted, true in counts.values()]
+    return float(np.mean(each)) if each else 1.0
 
 
 def hausdorff95(a: Bool[ndarray, "h w"], b: Bool[ndarray, "h w"]) -> float:
-    """95 % Hausdorff distance of two masks, in pixels: the larger of the two 95th percentiles of the distances from the edge of one to
-    the edge of the other (the definition of MONAI). Both empty: 0. One empty: the diagonal of the image, the worst that a pair can do.
+    """95 % Hausdorff distance of two masks, in pixels, as MONAI defines it.
+
+    It is the larger of the two 95th percentiles of the distances from the edge of one to the edge of the other. Both
+    empty: 0. One empty: the diagonal of the image, the worst that a pair can do.
     """
     if not a.any() and not b.any():
         return 0.0

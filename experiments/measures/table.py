@@ -44,7 +44,7 @@ DETECTION = {
     "ap": Measure(1, "", "COCO's average precision"),
     "ap50": Measure(1, "", "COCO's average precision at an IoU of 0.5"),
     "ar": Measure(1, "", "COCO's average recall"),
-    **{f"sensitivity_{size}": Measure(1, "", f"sensitivity to {size} lesions") for size in ("small", "medium", "large")},
+    **{f"sensitivity_{s}": Measure(1, "", f"sensitivity to {s} lesions") for s in ("small", "medium", "large")},
 }
 OF_RUNS = {  # columns that every curve has beside its metrics
     "n_labelled": Measure(0, "images", "labelled images that were trained on"),
@@ -63,7 +63,7 @@ TABLE = {**SEGMENTATION, **CLASSIFICATION, **DETECTION, **OF_RUNS}
 
 
 def base_of(name: str) -> str:
-    """The metric that a column is: without `mc_` before, `[class]` and `_part` behind. The name itself where the table has none."""
+    """The metric that a column is, without `mc_`, `[class]` and `_part`; the name itself where the table has none."""
     bare = name.partition("[")[0].removeprefix("mc_")
     parts = bare.split("_")
     shorter = ("_".join(parts[:n]) for n in range(len(parts), 0, -1))
@@ -82,7 +82,8 @@ def unit_of(name: str) -> str:
 
 def is_measured(name: str) -> bool:
     """Whether a column is a result, and not a count, a time or a score of the pool."""
-    return base_of(name) not in OF_RUNS or base_of(name) in ("train_loss", "pseudo_precision", "pseudo_recall", "pseudo_boxes")
+    of_training = ("train_loss", "pseudo_precision", "pseudo_recall", "pseudo_boxes")
+    return base_of(name) not in OF_RUNS or base_of(name) in of_training
 
 
 def require_metric(name: str, known: dict[str, Measure], stochastic: bool) -> None:
@@ -92,7 +93,7 @@ def require_metric(name: str, known: dict[str, Measure], stochastic: bool) -> No
 
 
 def by_class(metric: str, classes: Sequence[str], values: ArrayLike) -> dict[str, float]:
-    """The values of C classes by name, as in "accuracy[white cell]": brackets keep apart what any class may be called."""
+    """The values of C classes by name, as in "accuracy[white cell]": a class may be called anything."""
     numbers = np.asarray(values, float).tolist()
     return {f"{metric}[{name}]": value for name, value in zip(classes, numbers, strict=True)}
 

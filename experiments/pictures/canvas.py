@@ -42,22 +42,19 @@ PHOTO_DPI = 120  # photographs hardly compress: 8 rows are 4 MB, at 150 dots per
 
 
 def least_height(values: ArrayLike) -> float:
-    """What an axis shows at least, so that noise does not look like a rise: a tenth of the largest value, of shares
-    0.05."""
+    """What an axis shows at least, lest noise look like a rise: a tenth of the largest value, of shares 0.05."""
     known = np.abs(np.asarray(values, dtype=float))
     largest = float(known.max(initial=0.0, where=np.isfinite(known)))
     return max(0.1 * largest, 0.05 if largest <= 1 else 0.0)
 
 
 def free_side(curve: Sequence[float] | ndarray, mark: float) -> tuple[float, str]:
-    """Where to write about a mark: the place (share of the axes) and alignment of that end of the curve that is farther
-    from it."""
+    """Where to write about a mark, as a share of the axes and an alignment: at the end of the curve farther from it."""
     return (0.99, "right") if abs(curve[-1] - mark) > abs(curve[0] - mark) else (0.01, "left")
 
 
 def heighten(axes: Axes, curve: Sequence[float] | ndarray, marks: Mapping[str, float]) -> dict[str, float]:
-    """Make an axis that fits `curve` at least `least_height` high, and let it hold the marks that lie near; returns
-    these.
+    """Make an axis that fits `curve` at least `least_height` high; let it hold the near marks, and return these.
 
     A mark that is farther away than the axis is high would flatten the curves: it is named at the edge.
     """
@@ -118,14 +115,14 @@ def quiet(axes: Axes, size: float) -> None:
 
 
 def write_figure(figure: Figure, path: Path) -> Path:
-    """Write what the ending of `path` says, .png or .pdf, whole or not at all; text in a PDF stays text. ValueError for
-    other endings."""
+    """Write what the ending of `path` says, .png or .pdf, whole or not at all; ValueError for other endings.
+
+    Text in a PDF stays text.
+    """
     path, kind = Path(path), kind_of_figure(path)
     undated = {"CreationDate": None} if kind == "pdf" else None  # equal figures are equal files
-    with (
-        atomic(path) as beside,
-        mpl.rc_context({"pdf.fonttype": 42}),
-    ):  # TrueType: journals refuse matplotlib's default, Type 3
+    # TrueType: journals refuse matplotlib's default, Type 3
+    with atomic(path) as beside, mpl.rc_context({"pdf.fonttype": 42}):
         figure.savefig(beside, format=kind, metadata=undated)
     return path
 

@@ -25,8 +25,7 @@ MOST_NAMES = 12
 
 
 def save_froc(file: Path, curves: Mapping[str, Float[ndarray, "points 2"]], title: str, convention: str) -> Path:
-    """Write the free-response curves of the cycles as PNG, from the first (pale) to the last (dark, with its
-    sensitivities).
+    """Write the free-response curves of the cycles as PNG, the first pale, the last dark and with its sensitivities.
 
     `curves` maps a name, such as "40 labelled", to the corners of a staircase: false positives per image and
     sensitivity, both rising. Dots mark the operating points; dots beyond the end of a curve, where it is dotted, repeat

@@ -26,7 +26,7 @@ from experiments.learning.recipe import Recipe, autocast
 from experiments.measures.classification import classification_metrics, trivial_metrics
 from experiments.measures.table import CLASSIFICATION as METRICS
 from experiments.measures.table import by_class, require_metric
-from experiments.pictures.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
+from experiments.pictures.class_picks import MAX_THUMBNAILS, Thumbnail, save_gallery
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
 from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import title_of
@@ -159,7 +159,7 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
 
 
 def class_weights_of(train: Images, labelled: Int[ndarray, " l"]) -> Float[Tensor, " c"]:
-    """Weight of each class: L / (present classes x its images), so that the mean over the images is 1; 0 for an absent one."""
+    """Weight of each class: L / (present classes x its images), which is 1 on average over the images; 0 if absent."""
     counts = np.bincount([int(train.target(int(i))) for i in labelled], minlength=len(train.classes))
     weights = np.where(counts, len(labelled) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0)
     return torch.from_numpy(weights).float()

@@ -25,7 +25,7 @@ from experiments.learning.teacher import MeanTeacher, network_of
 from experiments.measures.detection import DetectionScores, trivial_detections
 from experiments.measures.froc import check_conventions, sensitivity_at
 from experiments.measures.table import DETECTION, FPS, by_class, require_metric
-from experiments.pictures.box_gallery import MAX_PICTURES, PickedPicture, save_box_gallery
+from experiments.pictures.box_picks import MAX_PICTURES, PickedPicture, save_box_gallery
 from experiments.pictures.froc import save_froc
 from experiments.tasks.pseudo_labels import find, pseudo_labels, quality, thresholds_of
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
@@ -69,7 +69,8 @@ def check(options: Values) -> None:
         _network({**options, "weights": "random"}, 1, 3)
     file = under_root(options["weights"])
     if options["weights"] not in WEIGHTS and not file.is_file():
-        raise Missing(f"weights={options['weights']!r} is neither random, imagenet nor coco, and there is no file {file}")
+        given = f"weights={options['weights']!r}"
+        raise Missing(f"{given} is neither random, imagenet nor coco, and there is no file {file}")
 
 
 def load(options: Values) -> Images:
@@ -138,7 +139,7 @@ def make_task(options: Values, images: Images) -> Task:
 
 
 def make_batches(options: Values, train: Images) -> MakeBatches:
-    """How labelled images become training batches; with pseudo-labels each brings one image of the unlabelled pool along."""
+    """How labelled images become training batches; with pseudo-labels each brings an unlabelled image along."""
     device, augment = device_of(options["device"]), AUGMENTATIONS[options["augment"]]
     ema = options["teacher"] == "ema"
     for name in options["pseudo_thresholds"]:

@@ -1,7 +1,8 @@
 """Pseudo-labels: confident detections on the unlabelled pool that join training as if they were boxes of an expert.
 
-Labelled once per cycle by the model of the cycle before, or at every step by a mean teacher (Tarvainen & Valpola, 2017; for detection
-Liu et al., 2021, Unbiased Teacher): a moving average of the weights labels the plain image, the network learns them on a changed one.
+Labelled once per cycle by the model of the cycle before, or at every step by a mean teacher (Tarvainen & Valpola, 2017;
+for detection Liu et al., 2021, Unbiased Teacher): a moving average of the weights labels the plain image, the network
+learns them on a changed one.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ def thresholds_of(
 ) -> Float[Tensor, " c"]:
     """The least score of a pseudo-label of each class (C,).
 
-    `per_class` replaces `threshold` for the classes that it names. `adaptive` lowers a class's own until its pseudo-labels per image are
-    as many as the boxes per labelled image, as far as half of it: the rule that both sets hold a class equally often (Chen et al., 2022,
-    LabelMatch).
+    `per_class` replaces `threshold` for the classes that it names. `adaptive` lowers a class's own until its
+    pseudo-labels per image are as many as the boxes per labelled image, as far as half of it: the rule that both sets
+    hold a class equally often (Chen et al., 2022, LabelMatch).
     """
     wanted = torch.tensor([float(per_class.get(name, threshold)) for name in classes])
     images = list(found)
@@ -68,9 +69,10 @@ def pseudo_labels(found: Found, thresholds: Float[Tensor, " c"]) -> Float[Tensor
 
 
 def quality(pseudo: Mapping[int, Float[Tensor, "_ 5"]], train: Images) -> dict[str, float]:
-    """How right the pseudo-labels are, for reporting alone: they are the only reader of the hidden boxes, and nothing is fed back.
+    """How right the pseudo-labels are, for reporting alone: nothing of the hidden boxes is fed back.
 
-    `pseudo_precision` and `pseudo_recall` count a box right with the class and an IoU of at least 0.5; NaN where nothing can be counted.
+    `pseudo_precision` and `pseudo_recall` count a box right with the class and an IoU of at least 0.5; NaN where
+    nothing can be counted.
     """
     ours = {i: boxes.cpu().numpy() for i, boxes in pseudo.items()}
     found = [Detections(b[:, :4], np.ones(len(b), dtype=np.float32), b[:, 4].astype(np.int64)) for b in ours.values()]

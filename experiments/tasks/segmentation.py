@@ -27,7 +27,7 @@ from experiments.learning.recipe import Recipe, autocast
 from experiments.measures.segmentation import PartScores, Truth, trivial_scores
 from experiments.measures.table import SEGMENTATION as METRICS
 from experiments.measures.table import require_metric
-from experiments.pictures.plots import MAX_ROWS, PickedImage, save_picks
+from experiments.pictures.mask_picks import MAX_ROWS, PickedImage, save_picks
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
 from experiments.tracking.deliver import title_of
 from heuristics import get as get_heuristic
@@ -133,7 +133,7 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
 
 
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
-    """What `save_maps` draws in each cycle: the picked images, their truth, prediction and uncertainty, and all scores."""
+    """What `save_maps` draws in each cycle: the picks, their truth, prediction and uncertainty, and all scores."""
     heuristic = get_heuristic(options["heuristic"], **options["heuristic_options"])
 
     def watch(

@@ -19,8 +19,8 @@ from experiments.tracking.checkpoints import State
 from heuristics.core.fitting import Gives
 
 Values = Mapping[str, Any]  # the value of every option
-Trivial = Mapping[str, tuple[float, str]]  # metric -> its value for a prediction that looks at no image, and which that is
-# The training batches of a cycle from the labelled indices, the cycle and the model of the cycle before (for pseudo-labels).
+Trivial = Mapping[str, tuple[float, str]]  # metric -> its value for a prediction that looks at no image, and which
+# The training batches from the labelled indices, the cycle and the model of the cycle before (for pseudo-labels).
 MakeBatches = Callable[[Int[ndarray, " l"], int, nn.Module | None], TrainingBatches]
 # Draws what was chosen: folder, cycle, model, dataset indices of the pool, selection -> the picture.
 Watch = Callable[[Path, int, nn.Module, Int[ndarray, " n"], Selection], Path]
@@ -28,7 +28,7 @@ Watch = Callable[[Path, int, nn.Module, Int[ndarray, " n"], Selection], Path]
 
 @dataclass(frozen=True)
 class Task:
-    """A task on one dataset: four functions for the loop, what its numbers are read beside, and what an extra teacher does."""
+    """A task on one dataset: four functions for the loop, what its numbers are read beside, what a teacher does."""
 
     make_model: Callable[[], nn.Module]  # with dropout, unpatched, on its device
     loss: Callable[[nn.Module, Batch], Float[Tensor, ""]]
@@ -49,4 +49,4 @@ class Definition:
     make_batches: Callable[[Values, Images], MakeBatches]
     draw_picks: Callable[[Values, Task, Images], Watch]
     more_files: Callable[[State, Path, Values, Images], list[Path]] = lambda state, folder, options, test: []
-    oracle: Callable[[Values], bool] = lambda options: False  # whether the first labels are drawn with the classes known
+    oracle: Callable[[Values], bool] = lambda options: False  # whether the start is drawn with the classes known

@@ -100,14 +100,15 @@ class Checkpoint:
             lock.acquire()
         except Timeout:
             who = holder.read_text().strip() if holder.exists() else ""
-            raise InProgress(f"{IN_PROGRESS} ({who or 'just begun'}); stop that process or choose another run") from None
+            way_out = "stop that process or choose another run"
+            raise InProgress(f"{IN_PROGRESS} ({who or 'just begun'}); {way_out}") from None
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, *FULL):
                 raise
             way_out = "ALIQUOT_RUNS names a folder elsewhere"
             raise Refused(f"the file system of {self.folder} cannot lock files ({error}); {way_out}") from None
         try:
-            sweep(self.folder.rglob(".*"), older_than=0)  # half-written by a process that was killed
+            sweep(self.folder.rglob(".*"), older_than=0.0)  # half-written by a process that was killed
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             yield
         finally:

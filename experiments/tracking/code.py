@@ -1,4 +1,4 @@
-"""Which of the project's code made a run: a digest of the files that can change its result, and the commit they lie in."""
+"""Which of the project's code made a run: a digest of the files that can change its result, and their commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from data.files import ROOT
 
-MARK = "CHANGES_NO_RESULT"  # a module that says so, such as a drawing of pictures, is left out with what it alone imports
+MARK = "CHANGES_NO_RESULT"  # a module that says so, such as one that draws, is left out with what it alone imports
 PATIENCE = 10  # s that git may take
 
 
@@ -44,7 +44,8 @@ def closure(modules: Iterable[str]) -> set[Path]:
 def _read(file: Path) -> tuple[tuple[str, ...], bool]:
     """What a source file imports, and whether it changes no result."""
     tree = ast.parse(file.read_bytes())
-    marked = any(isinstance(n, ast.Assign) and isinstance(t, ast.Name) and t.id == MARK for n in tree.body for t in getattr(n, "targets", ()))
+    assigned = (target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets)
+    marked = any(isinstance(target, ast.Name) and target.id == MARK for target in assigned)
     return tuple(_imported(tree)), marked
 
 
@@ -72,8 +73,8 @@ def commit() -> dict[str, Any]:
     except FileNotFoundError:
         return {"commit": "", "dirty": False, "why": "there is no git on this machine"}
     except (subprocess.SubprocessError, OSError) as error:
-        said = getattr(error, "stderr", "") or str(error)
-        return {"commit": "", "dirty": False, "why": f"git does not tell: {said.strip().splitlines()[-1] if said.strip() else error}"}
+        said = (getattr(error, "stderr", "") or str(error)).strip()
+        return {"commit": "", "dirty": False, "why": f"git does not tell: {said.splitlines()[-1] if said else error}"}
 
 
 def _git(*words: str) -> str:

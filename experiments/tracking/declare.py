@@ -51,10 +51,11 @@ def names_that_decide(options: Options, *kinds: str) -> frozenset[str]:
 
 
 def resolve(options: Options, presets: Mapping[str, Preset], words: Sequence[str]) -> Values:
-    """The value of every option, from the words of a command line after `with`: presets and files in their order, then name=value.
+    """The value of every option, from the words of a command line after `with`.
 
-    Naming another dataset forgets the options of the one before. `dataset_options={}` and `heuristic_options={}` clear what presets
-    set. `seed` follows `run` unless it was typed. Raises Refused for an unknown name or file and for what is typed twice.
+    Presets and files are taken in their order, then name=value. Naming another dataset forgets the options of the one
+    before. `dataset_options={}` and `heuristic_options={}` clear what presets set. `seed` follows `run` unless it was
+    typed. Raises Refused for an unknown name or file and for what is typed twice.
     """
     typed: dict[str, str] = {}
     named: list[str] = []
@@ -73,7 +74,7 @@ def resolve(options: Options, presets: Mapping[str, Preset], words: Sequence[str
 
 
 def settle(options: Options, chosen: Iterable[tuple[str, Any]], typed: Mapping[str, Any]) -> Values:
-    """Every option's value: its default, then what presets chose in their order, then what was typed (dotted names are entries)."""
+    """Every option's value: its default, then what presets chose in order, then what was typed (a dot for entries)."""
     values: Values = {
         name: dict(o.default) if isinstance(o.default, dict) else o.default for name, o in options.items()
     }
@@ -92,8 +93,9 @@ def check(options: Options, values: Mapping[str, Any]) -> None:
         if name not in options:
             raise Refused(f"unknown option {name!r}.{suggestion(name, options)} All options: print_config")
         option = options[name]
-        if (type(value), value) != (type(option.default), option.default):  # names of a default's table need not be imported
-            check_value(name, value, option.default, option.limit)
+        default = option.default
+        if (type(value), value) != (type(default), default):  # names of a default's table need not be imported
+            check_value(name, value, default, option.limit)
 
 
 def literal(name: str, text: str) -> Any:
@@ -169,7 +171,7 @@ def by_new_names(options: Options, found: Mapping[str, Any]) -> Values:
 
 
 def read_configuration(file: Path) -> Values:
-    """The options that a JSON file sets, such as a run's config.json; its `seed` is left out, since the seed follows `run`.
+    """The options that a JSON file sets, such as a run's config.json, but for `seed`: the seed follows `run`.
 
     Nothing in it is ever executed: pickles, and JSON with the tags of jsonpickle, are refused.
     """

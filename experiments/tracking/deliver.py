@@ -15,7 +15,7 @@ from numpy import ndarray
 from data.files import atomic
 from data.splits import Splits
 from experiments.measures.table import is_measured, is_of_class
-from experiments.pictures.plots import save_curve
+from experiments.pictures.curve import save_curve
 from experiments.tracking.checkpoints import State
 
 CONTENT_TYPES = {".png": "image/png", ".csv": "text/csv", ".npy": "application/octet-stream"}
@@ -49,7 +49,7 @@ def deliver(
 
 
 def curve_of(state: State) -> ndarray:
-    """The curve (T + 1,), a structured array with a column for every number that a cycle recorded; NaN where one did not."""
+    """The curve (T + 1,), with a column for every number that a cycle recorded; NaN where one did not."""
     columns = dict.fromkeys(n for row in state.curve for n, value in row.items() if isinstance(value, int | float))
     rows = [tuple(float(row.get(c, np.nan)) for c in columns) for row in state.curve]
     return np.array(rows, dtype=[(c, "f8") for c in columns])

@@ -95,7 +95,7 @@ def _terminate(number: int, frame: Any) -> None:
 
 
 def listen() -> None:
-    """Let the signals that ask a process to end stop a run like Ctrl-C, but for one that was ignored at the start (nohup)."""
+    """Let the signals that ask a process to end stop a run like Ctrl-C, but for one ignored at the start (nohup)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP

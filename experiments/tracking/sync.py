@@ -16,7 +16,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 from pymongo.write_concern import WriteConcern
 
-from experiments.tracking.mongo import (
+from experiments.tracking.database import (
     artifact_name,
     create_indexes,
     identity,

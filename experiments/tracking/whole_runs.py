@@ -16,7 +16,7 @@ from pymongo.database import Database
 
 from data.files import atomic
 from data.names import Refused
-from experiments.tracking.mongo import LONGEST_OUTPUT, plain
+from experiments.tracking.database import LONGEST_OUTPUT, plain
 from experiments.tracking.records import run_folders, time_of
 
 FINAL = ("COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT")

@@ -1,7 +1,7 @@
 """What a query strategy is, what it may ask for, and how it is found by name.
 
-A heuristic is a plain function whose parameter names are its request, as with pytest fixtures:
-`def bald(mc_mean, mc_entropy)` receives those two and nothing else is computed. Higher always means "label first".
+A heuristic is a plain function whose parameter names are its request, as with pytest fixtures: `def bald(mc_mean,
+mc_entropy)` receives those two and nothing else is computed. Higher always means "label first".
 
     @scorer      streamed: sees one batch of the pool at a time and returns one score, or one map of scores, per image
     @selector    sees the whole pool at once and returns the `n_query` pool indices to label

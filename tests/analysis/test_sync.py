@@ -14,6 +14,7 @@ from sacred.observers import MongoObserver
 
 from analysis.runs import load, load_picks
 from analysis.sync import main as command
+from experiments.tracking import sync
 from experiments.tracking.sync import to_database, to_folder
 from tests.analysis.run_folders import DEFAULTS, store
 from tests.benchmarks.bench_runs import asked_by_omniboard, stages_of

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from analysis.runs import load, load_picks
-from experiments.tracking.mongo import open_database
+from experiments.tracking.database import open_database
 from experiments.tracking.sync import to_database
 from tests.benchmarks.measure import in_own_process, measured
 from tests.mongo_server import Server

@@ -120,7 +120,7 @@ def test_a_save_that_cannot_be_read_is_dropped_and_changes_nothing(tmp_path, dam
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         again = fit(model, lambda *given: steps.append(1) or loss(*given), batches(9), save_to=file)
-    sentence = f"{file} cannot be read and is dropped; cycle 3 is trained from its first step"
+    sentence = f"{file} cannot be used and is dropped; cycle 3 is trained from its first step"
     assert [str(w.message) for w in told] == ([] if damage == "whole" else [sentence])
     assert len(steps) == (3 if damage == "whole" else 9)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True))

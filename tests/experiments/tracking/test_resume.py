@@ -13,7 +13,7 @@ import pytest
 
 from data import catalogue, files
 from data import splits as data_splits
-from data.names import Refused
+from data.names import InProgress, Refused
 from data.phantoms.glands import glands
 from experiments import loop
 from experiments.learning import training
@@ -274,7 +274,7 @@ def test_sigterm_marks_the_run_and_a_second_process_is_refused():
     wait_for(first, lambda: list(runs.glob("resume/*/training.pt")))
     second = command_line(*words)
     assert (
-        second.returncode == 1
+        second.returncode == InProgress.exit_code
         and "this run is already in progress (process" in second.err
         and "Traceback" not in second.err
     )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from experiments.pictures.box_gallery import BOX_COLOURS, MOST_BOXES, PickedPicture, save_box_gallery
+from experiments.pictures.box_picks import BOX_COLOURS, MOST_BOXES, PickedPicture, save_box_gallery
 
 CELLS = ("RBC", "WBC", "Platelets")
 
@@ -184,7 +184,7 @@ def test_captions_do_not_reach_over_their_cell(tmp_path, saved):
 
 
 def test_only_the_first_are_drawn_and_the_title_counts(tmp_path, saved, monkeypatch):
-    monkeypatch.setattr("experiments.pictures.box_gallery.MAX_PICTURES", 3)
+    monkeypatch.setattr("experiments.pictures.box_picks.MAX_PICTURES", 3)
     picks = [picture(i, size=(40, 50), **detections([])) for i in range(4)]
     save_box_gallery(tmp_path / "cycle.png", picks, 70, [], [], "cycle 0", CELLS)
     assert texts(saved[0])[0] == "cycle 0 · 3 of 70 picks drawn"

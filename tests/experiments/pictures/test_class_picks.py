@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from experiments.pictures.gallery import MAX_THUMBNAILS, Thumbnail, save_gallery
+from experiments.pictures.class_picks import MAX_THUMBNAILS, Thumbnail, save_gallery
 
 
 def thumbnail(

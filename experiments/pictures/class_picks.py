@@ -1,5 +1,4 @@
-"""A picture of what one cycle of a classification run chose to label: thumbnails with name, predicted class and
-score."""
+"""A picture of what one cycle of a classification run chose to label: thumbnails with name, class and score."""
 
 from __future__ import annotations
 
@@ -42,8 +41,7 @@ def save_gallery(
     scores_picked: ArrayLike,
     title: str,
 ) -> Path:
-    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then a grid of the images,
-    best first.
+    """Write what one cycle chose as PNG: where the picks' scores lie in the pool's, then the images, best first.
 
     Below each image stand its name, the predicted class with its probability, and the score; where the prediction was
     wrong, it is marked and the true class stands below it. The first 48 are drawn; where `n_picked` is more, the title

@@ -1,5 +1,4 @@
-"""A picture of what one cycle of a detection run chose to label: each image with its true boxes, and beside it with
-what was found."""
+"""A picture of what one cycle of a detection run chose to label: each image with true and found boxes."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from data.names import Refused
 from experiments.pictures.canvas import GREY, INK, PHOTO_DPI, rounded, score_histogram, write_figure
-from experiments.pictures.gallery import shortened
+from experiments.pictures.class_picks import shortened
 
 CHANGES_NO_RESULT = True
 
@@ -64,8 +63,7 @@ def save_box_gallery(
     title: str,
     classes: Sequence[str],
 ) -> Path:
-    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then a grid of the images,
-    best first.
+    """Write what one cycle chose as PNG: where the picks' scores lie in the pool's, then the images, best first.
 
     Each image stands there twice: with its true boxes, and with the detections (at most 20, with a score of 0.3 or
     more, which is written above the box) and the proposals they came from. Boxes have the colour of their class; where
@@ -180,8 +178,7 @@ def _draw_boxes(
     classes: Sequence[str],
     scores: Float[ndarray, " m"] | None = None,
 ) -> None:
-    """Solid boxes, their lines outside of what they hold; above them the score and, where colours do not tell it, the
-    class."""
+    """Solid boxes, their lines outside of what they hold; above them the score and, if need be, the class."""
     frame = -axes.get_xlim()[0]  # width of a line with its rim: that of the room around the image
     rim = [withStroke(linewidth=LINE + 2 * RIM, foreground=DARK)]
     for m, (box, label) in enumerate(zip(boxes, labels, strict=True)):

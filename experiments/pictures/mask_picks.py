@@ -1,8 +1,8 @@
-"""Pictures of a run: its budget curve, and what a cycle of a segmentation run chose to label."""
+"""A picture of what one cycle of a segmentation run chose to label: each image beside its truth and its prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -13,27 +13,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
 from data.names import Refused
-from experiments.pictures.canvas import (
-    BLUE,
-    CLASS_COLOURS,
-    DPI,
-    GREY,
-    INK,
-    PALE,
-    PHOTO_DPI,
-    free_side,
-    heighten,
-    quiet,
-    rounded,
-    score_histogram,
-    write_figure,
-)
+from experiments.pictures.canvas import CLASS_COLOURS, GREY, INK, PHOTO_DPI, rounded, score_histogram, write_figure
 
 CHANGES_NO_RESULT = True
 
@@ -52,100 +37,6 @@ class PickedImage(TypedDict):
     score: float  # NaN where the heuristic scores no single image
 
 
-def save_curve(
-    path: Path,
-    n_labelled: ArrayLike,
-    values_by_metric: Mapping[str, ArrayLike],
-    title: str,
-    main: str,
-    trivial: Mapping[str, float] | None = None,
-    full: Mapping[str, float] | None = None,
-) -> Path:
-    """Write the budget curve of one run as PNG: the metric `main` large, all others as small panels below it.
-
-    `n_labelled` and each entry of `values_by_metric` are (T,); values that are not finite leave a gap. Dashed lines
-    show what a prediction reaches that looks at no image, and what all labels reach, of the metrics in `trivial` and
-    `full`. No axis shows less than `least_height`. Raises ValueError if `main` is no metric, or if lengths differ.
-    """
-    budgets = np.asarray(n_labelled, dtype=float)
-    curves = {name: np.asarray(values, dtype=float) for name, values in values_by_metric.items()}
-    if main not in curves:
-        raise Refused(
-            f"main metric {main!r} has no values; expected one of {', '.join(curves) or 'at least one metric'}"
-        )
-    for name, values in curves.items():
-        if values.shape != budgets.shape or budgets.ndim != 1 or not budgets.size:
-            raise Refused(
-                f"metric {name!r} has values of shape {values.shape}, n_labelled {budgets.shape}: expected "
-                "one per budget"
-            )
-
-    others = [name for name in curves if name != main]
-    columns = 3
-    rows = -(-len(others) // columns)
-    width, head, large, small = 7.6, 0.42, 3.5, 1.75
-    height = head + large + rows * small
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    figure.text(0.2 / width, 1 - 0.16 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)
-
-    def place(left: float, top: float, w: float, h: float) -> Axes:
-        return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
-
-    marks = {n: {k: v[n] for k, v in (("trivial", trivial), ("all labels", full)) if v and n in v} for n in curves}
-    _curve(place(0.75, head + 0.36, width - 1.45, large - 1.0), budgets, curves[main], main, marks[main], large=True)
-    for i, name in enumerate(others):
-        row, column = divmod(i, columns)
-        left = 0.62 + column * (width - 0.2) / columns
-        axes = place(left, head + large + row * small + 0.32, (width - 0.2) / columns - 1.12, small - 0.72)
-        _curve(axes, budgets, curves[name], name, marks[name])
-    return write_figure(figure, path)
-
-
-def _curve(
-    axes: Axes, budgets: ndarray, values: ndarray, name: str, marks: Mapping[str, float], large: bool = False
-) -> None:
-    """One metric over the budget; its last value is written beside the point, the name of a mark on its line."""
-    size, line, mark = (9.0, 2.0, 4.5) if large else (7.0, 1.3, 2.5)
-    axes.plot(budgets, values, color=BLUE, linewidth=line, marker="o", markersize=mark, clip_on=False, zorder=3)
-    known = np.flatnonzero(np.isfinite(values))
-    if known.size:
-        last = known[-1]
-        label = {
-            "textcoords": "offset points",
-            "fontsize": size + 1,
-            "color": BLUE,
-            "va": "center",
-            "annotation_clip": False,
-        }
-        axes.annotate(rounded(float(values[last])), (budgets[last], values[last]), (7, 0), fontweight="bold", **label)
-    axes.set_title(
-        name.replace("_", " "), loc="left", fontsize=size + 1.5, color=INK, fontweight="bold", pad=7, parse_math=False
-    )
-    quiet(axes, size)
-    axes.yaxis.set_major_locator(MaxNLocator(5 if large else 3))
-    axes.xaxis.set_major_locator(MaxNLocator(8 if large else 4, integer=True, min_n_ticks=1))
-    axes.grid(axis="y", color=PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.margins(y=0.08)
-    if known.size:
-        for mark, value in heighten(axes, values[known], marks).items():
-            axes.axhline(value, color=GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=1)
-            white = [withStroke(linewidth=2, foreground="white")]
-            low_half = value < sum(axes.get_ylim()) / 2
-            text = {"color": GREY, "fontsize": size - 1, "va": "bottom" if low_half else "top", "path_effects": white}
-            x, side = free_side(values[known], value)
-            axes.text(
-                x, value, f"{mark} {rounded(value)}", ha=side, transform=axes.get_yaxis_transform(), zorder=2, **text
-            )
-    if not known.size:
-        axes.set_yticks([])
-        axes.text(0.5, 0.5, "no value", ha="center", va="center", fontsize=size, color=GREY, transform=axes.transAxes)
-    beside = 0.02 * np.ptp(budgets) or 1.0
-    axes.set_xlim(budgets.min() - beside, budgets.max() + beside)
-    if large:
-        axes.set_xlabel("labelled images", fontsize=size, color=GREY)
-
-
 def save_picks(
     path: Path,
     rows: Sequence[PickedImage],
@@ -154,8 +45,7 @@ def save_picks(
     title: str,
     class_names: Sequence[str],
 ) -> Path:
-    """Write what one cycle chose as PNG: where the scores of the picks lie in the pool's, then one row of pictures per
-    pick.
+    """Write what one cycle chose as PNG: where the picks' scores lie in the pool's, then one row of pictures per pick.
 
     A row shows the input, the truth, the mean prediction (probability of the foreground; for more than two classes the
     likeliest class), and the uncertainty map with the truth's outline. Uncertainty has one scale for all rows, from the
@@ -187,12 +77,10 @@ def save_picks(
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
     if pool.size:
-        score_histogram(
-            place(margin, 0.48, width - 2 * margin, histogram), pool, np.asarray(scores_picked, dtype=float)
-        )
-    scale = (
-        Normalize(*np.percentile(np.concatenate([m.ravel() for m in maps]), [0.5, 99.5])) if maps else Normalize(0, 1)
-    )
+        picked = np.asarray(scores_picked, dtype=float)
+        score_histogram(place(margin, 0.48, width - 2 * margin, histogram), pool, picked)
+    together = np.concatenate([m.ravel() for m in maps]) if maps else np.array([0.0, 1.0])
+    scale = Normalize(*np.percentile(together, [0.5, 99.5]))
     many = len(class_names) > 2
     top = head
     headings = {
@@ -202,47 +90,30 @@ def save_picks(
         "uncertainty": "uncertainty",
     }
     for column, panel in enumerate(panels):
-        x = (margin + column * (cell + gap)) / width
-        figure.text(
-            x,
-            1 - (top - 0.02) / height,
-            headings[panel],
-            fontsize=10,
-            color=INK,
-            fontweight="bold",
-            va="bottom",
-            parse_math=False,
-        )
+        corner = (margin + column * (cell + gap)) / width, 1 - (top - 0.02) / height
+        figure.text(*corner, headings[panel], fontsize=10, color=INK, fontweight="bold", va="bottom", parse_math=False)
     for row, tall in zip(drawn, heights, strict=True):
         top += caption
         text = row["name"] if np.isnan(row["score"]) else f"{row['name']}   score {rounded(float(row['score']))}"
-        figure.text(
-            margin / width, 1 - (top - 0.05) / height, text, fontsize=8.5, color=GREY, va="bottom", parse_math=False
-        )
+        corner = margin / width, 1 - (top - 0.05) / height
+        figure.text(*corner, text, fontsize=8.5, color=GREY, va="bottom", parse_math=False)
         for column, panel in enumerate(panels):
             _picture(place(margin + column * (cell + gap), top, cell, tall), row, panel, scale, many)
         top += tall
 
     def bar(column: int, norm: Normalize, colours: str, steps: int) -> None:
         axes = place(margin + column * (cell + gap), top + 0.12, cell, 0.1)
-        colour_bar = figure.colorbar(
-            ScalarMappable(norm, colours), cax=axes, orientation="horizontal", ticks=MaxNLocator(steps)
-        )
+        values, ticks = ScalarMappable(norm, colours), MaxNLocator(steps)
+        colour_bar = figure.colorbar(values, cax=axes, orientation="horizontal", ticks=ticks)
         colour_bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         axes.tick_params(labelsize=7.5, colors=GREY, length=2)
 
     if many:
         patches = [Patch(facecolor=_colour(c), label=name) for c, name in enumerate(class_names) if c]
-        legend = {
-            "loc": "upper left",
-            "fontsize": 8,
-            "frameon": False,
-            "ncols": min(len(patches), 4),
-            "handlelength": 1,
-            "labelcolor": INK,
-        }
+        columns = min(len(patches), 4)
+        legend = {"fontsize": 8, "frameon": False, "ncols": columns, "handlelength": 1, "labelcolor": INK}
         corner = ((margin + cell + gap) / width, 1 - (top + 0.1) / height)
-        figure.legend(handles=patches, bbox_to_anchor=corner, borderaxespad=0, **legend)
+        figure.legend(handles=patches, loc="upper left", bbox_to_anchor=corner, borderaxespad=0, **legend)
     else:
         bar(2, Normalize(0, 1), "viridis", 2)
     if maps:
