@@ -15,6 +15,7 @@ from data import splits
 from data.formats import labelled, reading
 from data.names import Refused, require_one_of
 from data.store import Images, Record, cached
+from data.threads import ordered_map
 
 BAD_BOXES = ("refuse", "clip")
 ROUNDING = 0.02  # pixels outside the image that are rounding: formats with two decimals round a corner and a width
@@ -115,7 +116,7 @@ def boxed_images(
     def records() -> Iterator[Record]:
         channels = 3 if any(reading.picture_mode(file) in reading.COLOURED for file in pictures) else 1
         depth, checker = reading.bit_depth(pictures), BoxChecker(bad_boxes)
-        decoded = labelled.ordered_map(lambda file: reading.read_image(file, channels, depth), pictures)
+        decoded = ordered_map(lambda file: reading.read_image(file, channels, depth), pictures)
         for name, entry, part, image in zip(names, found, parts, decoded, strict=True):
             height, width = image.shape[:2]
             if entry.size not in (None, (width, height)):
