@@ -15,6 +15,7 @@ from data import splits
 from data.formats import labelled, reading
 from data.names import Refused, require_one_of
 from data.store import Images, Record, cached
+from data.threads import ordered_map
 
 BAD_BOXES = ("refuse", "clip")
 ROUNDING = 0.02  # pixels outside the image that are rounding: formats with two decimals round a corner and a width
@@ -114,7 +115,7 @@ def boxed_images(
 
     def records() -> Iterator[Record]:
         reader, checker = reading.survey(pictures), BoxChecker(bad_boxes)
-        decoded = labelled.ordered_map(reader.read, reader.sources)
+        decoded = ordered_map(reader.read, reader.sources)
         for name, entry, part, image in zip(names, found, parts, decoded, strict=True):
             height, width = image.shape[:2]
             if entry.size not in (None, (width, height)):

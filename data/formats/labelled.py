@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -21,10 +18,9 @@ from data.formats.pictures import AS_USUAL
 from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, note
 from data.store import Images, Record, cached
+from data.threads import ordered_map
 
 TEST_FRACTION, TEST_SEED = 0.2, 1  # of sets without an official test part: the same for all runs and experiments
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Labelled(NamedTuple):
@@ -130,25 +126,6 @@ def resized(
     smooth = Image.Resampling.BILINEAR  # Pillow widens the filter where it shrinks, so that nothing aliases
     small = np.asarray(picture.resize(size, smooth) if whole else ImageOps.fit(picture, size, smooth))
     return small[..., None] if grey else small
-
-
-def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
-) -> Iterator[Result]:
-    """`map` over threads that keeps the order and holds no more than a few results per thread; errors pass through."""
-    workers = workers or os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for task in waiting:
-                task.cancel()
 
 
 def unique_names(paths: Sequence[Path], root: Path) -> list[str]:

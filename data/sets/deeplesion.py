@@ -24,6 +24,7 @@ from data.formats.tables import opened
 from data.limits import OneOf
 from data.names import Missing, Refused, require_one_of, suggestion
 from data.store import Images, Record, cached
+from data.threads import ordered_map
 
 # 1 to 8 in the table.
 LESION_TYPES = ("bone", "abdomen", "mediastinum", "liver", "lung", "kidney", "soft_tissue", "pelvis")
@@ -107,7 +108,7 @@ def deeplesion(
 
     def records() -> Iterator[Record]:
         checker = boxes.BoxChecker(bad_boxes)
-        images = labelled.ordered_map(decode, range(len(keys)))
+        images = ordered_map(decode, range(len(keys)))
         for key, of_slice, part, image in zip(keys, slices.values(), parts, images, strict=True):
             # The table counts pixels' centres from 1 (as the authors' loader does), and this code pixels' edges from 0.
             given = np.array([[*(c - 0.5 for c in lesion.box), 0.0] for lesion in of_slice])
