@@ -258,6 +258,6 @@ def _described(box: Float32[ndarray, "5"], height: int, width: int) -> str:
         return f"{corners}: inverted"
     if x2 - x1 <= ROUNDING or y2 - y1 <= ROUNDING:
         return f"{corners}: empty"
-    if 0 <= min(box[:4]) and max(box[:4]) <= 1:
+    if min(x1, y1) >= 0 and max(x2, y2) <= 1:
         return f"{corners}: within the first pixel, are these fractions?"
     return f"{corners}: outside the image of {width} x {height} pixels"
