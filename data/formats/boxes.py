@@ -141,8 +141,8 @@ def boxed_images(
 
     def records() -> Iterator[Record]:
         reader, checker, seen = reading.survey(pictures, options), BoxChecker(bad_boxes), Seen(classes)
-        _require_one_each(reader.sources, pictures)
-        whose = _patients(root, found, reader.sources, said) if own else [""] * len(found)
+        require_one_each(reader.sources, pictures)
+        whose = whose_are(root, found, reader.sources, said) if own else [""] * len(found)
         parts = with_test_part([entry.part for entry in found], [0] * len(found), whose, said.test_fraction)
         patients.note_shared(whose, parts)
         _require_pixels(found, reader.sources)
@@ -151,7 +151,7 @@ def boxed_images(
             height, width = image.shape[:2]
             sides = np.array([width, height] * 2 if entry.relative else [1] * 4)
             boxes = np.concatenate([entry.boxes[:, :4] * sides, entry.boxes[:, 4:]], axis=1)
-            _require_shown(entry, boxes, height, width, from_file, options.exif)
+            require_shown(entry, boxes, height, width, from_file, options.exif)
             source = entry.source if entry.source.stem == entry.file.stem else f"{entry.source}, {entry.file.name}"
             checked = checker(boxes, height, width, source)
             small, target = shrunk(image, checked, scale)
@@ -189,7 +189,7 @@ def with_test_part(
     return ["test" if i in testing else part for i, part in enumerate(parts)]
 
 
-def _patients(root: Path, found: Sequence[Boxed], sources: Sequence[Source], own: Own) -> list[str]:
+def whose_are(root: Path, found: Sequence[Boxed], sources: Sequence[Source], own: Own) -> list[str]:
     """The patient of every picture: of the annotation, of patients.csv or the pattern, else of the files themselves."""
     names = [entry.file.relative_to(root).as_posix() for entry in found]
     told = patients.patients_of(names, root, own.patient_pattern)
@@ -201,7 +201,7 @@ def _patients(root: Path, found: Sequence[Boxed], sources: Sequence[Source], own
     return told if any(told) else [source.known.patient for source in sources]
 
 
-def _require_one_each(sources: Sequence[Source], pictures: Sequence[Path]) -> None:
+def require_one_each(sources: Sequence[Source], pictures: Sequence[Path]) -> None:
     """Refused for a file of several pictures: boxes are of one."""
     for source in sources:
         if source.number:
@@ -226,7 +226,7 @@ def _require_pixels(found: Sequence[Boxed], sources: Sequence[Source]) -> None:
         )
 
 
-def _require_shown(
+def require_shown(
     entry: Boxed, boxes: Float[ndarray, "m 5"], height: int, width: int, source: Source, exif: str
 ) -> None:
     """Refused where boxes were made for a picture of another size; says so where EXIF turned it."""

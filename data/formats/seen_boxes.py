@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 from numpy import ndarray
 
 from data.notes import GUESSED, WARNING, note
@@ -48,10 +48,15 @@ class Seen:
             )
         if self._total >= MANY and self._furthest < 0.5:
             note(WARNING, f"{dataset}: all {self._total} boxes lie in the upper left quarter: made for smaller images?")
-        for part, use in (("train", "to learn from"), ("test", "to be measured with")):
-            counts = self._of_part.get(part, np.ones(1))
-            absent = [repr(name) for name, count in zip(self.classes, counts, strict=False) if not count]
-            if not counts.any():
-                note(WARNING, f"{dataset}: the {self._images[part]} images of part {part} have no box {use}.")
-            elif absent:
-                note(WARNING, f"{dataset}: class {', '.join(absent)} has no box {use} in part {part}.")
+        note_absent(dataset, self.classes, self._of_part, "box")
+
+
+def note_absent(dataset: str, classes: Sequence[str], of_part: Mapping[str, Int[ndarray, " c"]], what: str) -> None:
+    """Note the classes that part train or test has nothing of; `of_part` counts them."""
+    for part, use in (("train", "to learn from"), ("test", "to be measured with")):
+        counts = of_part.get(part, np.ones(len(classes)))
+        absent = [repr(name) for name, count in zip(classes, counts, strict=True) if not count]
+        if not counts.any():
+            note(WARNING, f"{dataset}: the images of part {part} have no {what} {use}.")
+        elif absent:
+            note(WARNING, f"{dataset}: class {', '.join(absent)} has no {what} {use} in part {part}.")

@@ -33,6 +33,7 @@ or a.jpg   a.txt   side by side
 with the names of the classes in data.yaml (names:), classes.txt or obj.names
 """
 LISTS = frozenset("classes train val valid test trainval predefined_classes labels notes requirements".split())
+TOLD = (".txt", ".yaml", ".yml", ".names", ".data", ".csv")  # endings of files that describe the set
 SLACK = 0.01  # of the width or height outside the picture, that rounding makes
 ANY = 10**9
 
@@ -56,21 +57,22 @@ def yolo(
     empty one, it has no objects, which is counted. Parts are folders called so, or those that data.yaml names; without
     a test part, a fixed `test_fraction` of the training part is 'test', by whole patients where patients.csv or
     `patient_pattern` tell them. `classes` are the names of 0, 1, ...; left empty those of data.yaml, classes.txt or
-    obj.names. Boxes that reach a little outside (rounding) are clipped; `bad_boxes` says what becomes of others. `exif`,
-    `window`, `scaling` and `bands` are told in data.formats.pictures.Options. Missing or Refused names the line that is
-    wrong.
+    obj.names. Boxes that reach a little outside (rounding) are clipped; `bad_boxes` says what becomes of others.
+    `exif`, `window`, `scaling` and `bands` are told in data.formats.pictures.Options. Missing or Refused names the line
+    that is wrong.
     """
     require_policy(bad_boxes)
     root = files.require_folder(Path(data_root), TREE)
-    unused = Unused(root)
-    pictures = folders.pictures_below(root, unused)
+    pictures = folders.pictures_below(root, Unused(root))
     if not pictures:
         raise Missing(f"{root} holds no picture that can be read; expected this tree:\n{TREE.strip()}")
     texts = _texts(root)
+    _tell_others(root, pictures)
     config = yolo_yaml.find(root)
     text_of = {picture: _text_of(root, picture, texts) for picture in pictures}
     if not any(text_of.values()):
-        raise Missing(f"{root} has no text for any of its {len(pictures)} pictures; expected this tree:\n{TREE.strip()}")
+        many = f"any of its {len(pictures)} pictures"
+        raise Missing(f"{root} has no text for {many}; expected this tree:\n{TREE.strip()}")
     _require_used(root, texts, {text for text in text_of.values() if text}, pictures)
     if without := sum(text is None for text in text_of.values()):
         note(GUESSED, f"yolo: {without} of {len(pictures)} pictures have no text, and so no objects.")
@@ -89,6 +91,17 @@ def yolo(
     own = Own(patient_pattern, test_fraction, Options(exif, "one", window, scaling, bands))
     modules = [__file__, yolo_yaml.__file__]
     return boxed_images("yolo", root, found, names, scale, bad_boxes, modules, (), cache_root, own)
+
+
+def _tell_others(root: Path, pictures: Sequence[Path]) -> None:
+    """Note what is neither a picture nor a text nor tells of the set."""
+    unused, known = Unused(root), set(pictures)
+    for file in folders.walk(root):
+        if folders.is_junk(file.name):
+            unused.add("hidden or left by an operating system", file)
+        elif file not in known and file.suffix.casefold() not in TOLD:
+            unused.add("no pictures", file)
+    unused.tell()
 
 
 def _texts(root: Path) -> dict[str, Path]:
