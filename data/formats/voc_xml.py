@@ -70,6 +70,8 @@ def counting(annotations: Sequence[Annotation], corners: str) -> str:
         firsts = [next(a.file for a in marked if a.counts == kind) for kind in said]
         listed = ", ".join(f"{said[kind]} like {file.name}" for kind, file in zip(said, firsts, strict=True))
         raise Refused(f"the annotations in {marked[0].file.parent} are of several tools ({listed}); {option}")
+    if "" in said:
+        require_counted_from_one(annotations)
     chosen = next(iter(said), "") or "pixels"
     if not said.get("pixels") and marked:
         how = "seem to be of labelImg or another tool that writes edges from 0"
