@@ -57,8 +57,8 @@ def voc(
     `classes` gives the order of the classes; left empty they are the lines of classes.txt, or those that occur, in
     natural order. `corners` says what the numbers are: 'pixels', as VOC has them, the first and last pixel of the
     object counted from 1; 'edges' counted from 0, as labelImg and most other tools write them; 'auto' is what the files
-    speak for (`voc_xml.counting`). `bad_boxes` is one of data.formats.boxes: 'refuse' names a box that is empty, inverted or
-    outside, 'clip' clips or drops it. Objects marked as difficult are kept. Images that no list names are left out with
+    speak for (`voc_xml.counting`). `bad_boxes` is one of data.formats.boxes: 'refuse' names a box that is empty,
+    inverted or outside, 'clip' clips or drops it. Objects marked as difficult are kept. Images that no list names are left out with
     a note. Without test.txt a fixed `test_fraction` of the training part is 'test', by whole patients where
     patients.csv or `patient_pattern` tell them. `exif`, `window`, `scaling` and `bands` are told in
     data.formats.pictures.Options. Missing or Refused names what is missing or wrong.

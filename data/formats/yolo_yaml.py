@@ -1,4 +1,4 @@
-"""data.yaml beside YOLO boxes: names of classes and the folders of the parts. Only what such files hold is understood."""
+"""data.yaml beside YOLO boxes: names of classes and the folders of the parts. Only what these hold is understood."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def _in_folder(folder: Path, pictures: Sequence[Path]) -> list[Path]:
 
 
 def _listed(root: Path, file: Path, pictures: Sequence[Path]) -> list[Path]:
-    """The pictures that a list names, by the longest end of their paths that means one. Refused for one that is none."""
+    """The pictures that a list names, by an end of their paths that means one. Refused for one that is none."""
     by_path = {composed(picture.relative_to(root).as_posix()): picture for picture in pictures}
     found = []
     for line in read_text(file).splitlines():
         if not (wanted := composed(line.strip().replace("\\", "/").removeprefix("./"))):
             continue
-        ends = [path for path in by_path if path == wanted or wanted.endswith(f"/{path}") or path.endswith(f"/{wanted}")]
+        ends = [path for path in by_path if f"/{wanted}".endswith(f"/{path}") or f"/{path}".endswith(f"/{wanted}")]
         if len(ends) != 1:
             raise Refused(f"{file} names {line.strip()!r}, which is {len(ends)} pictures under {root}, expected one")
         found.append(by_path[ends[0]])
