@@ -162,8 +162,12 @@ PRESETS: dict[str, Preset] = {
         {**_RESNET, "dataset": "folder", "image_size": 128, "augment": "hflip", "steps": 300, "n_initial": 20, "n_query": 20},
     ),
     "labelstudio": (
-        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio (choices) and its images.",
-        {**_RESNET, "dataset": "labelstudio", "image_size": 128, "augment": "hflip", "steps": 300, "n_initial": 20, "n_query": 20},
+        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio (choices) "
+        "and its images.",
+        {
+            **{**_RESNET, "dataset": "labelstudio", "image_size": 128, "augment": "hflip"},
+            **{"steps": 300, "n_initial": 20, "n_query": 20},
+        },
     ),
     "pathmnist": _medmnist("Nine colorectal tissues (from NCT-CRC-HE).", dataset="pathmnist", augment="flips_rot90"),
     "dermamnist": _medmnist(

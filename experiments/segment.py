@@ -62,11 +62,13 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         {"dataset": "folder"},
     ),
     "coco": (
-        "Your own images: with coco data_root=/path/to/folder, which holds a COCO json with polygons or run lengths and its images.",
+        "Your own images: with coco data_root=/path/to/folder, which holds a COCO json with polygons or run lengths and "
+        "its images.",
         {"dataset": "coco"},
     ),
     "labelstudio": (
-        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio and its images.",
+        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio and its "
+        "images.",
         {"dataset": "labelstudio"},
     ),
     "tiny": (

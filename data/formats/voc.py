@@ -58,9 +58,9 @@ def voc(
     natural order. `corners` says what the numbers are: 'pixels', as VOC has them, the first and last pixel of the
     object counted from 1; 'edges' counted from 0, as labelImg and most other tools write them; 'auto' is what the files
     speak for (`voc_xml.counting`). `bad_boxes` is one of data.formats.boxes: 'refuse' names a box that is empty,
-    inverted or outside, 'clip' clips or drops it. Objects marked as difficult are kept. Images that no list names are left out with
-    a note. Without test.txt a fixed `test_fraction` of the training part is 'test', by whole patients where
-    patients.csv or `patient_pattern` tell them. `exif`, `window`, `scaling` and `bands` are told in
+    inverted or outside, 'clip' clips or drops it. Objects marked as difficult are kept. Images that no list names are
+    left out with a note. Without test.txt a fixed `test_fraction` of the training part is 'test', by whole patients
+    where patients.csv or `patient_pattern` tell them. `exif`, `window`, `scaling` and `bands` are told in
     data.formats.pictures.Options. Missing or Refused names what is missing or wrong.
     """
     root = find_root(data_root, ["voc"], ["Annotations", "JPEGImages", "annotations"], VOC_TREE)

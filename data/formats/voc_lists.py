@@ -11,6 +11,7 @@ from data.formats.endings import ending_of, natural
 from data.formats.folders import Unused, composed, part_of
 from data.formats.tables import read_text
 from data.names import Missing, Refused, suggestion
+from data.notes import WARNING, note
 
 FLAG = re.compile(r"(.*\S)\s+(?:-1|0|1)")  # a line of a class's own list: whether the image has one of it
 
@@ -82,6 +83,9 @@ def parts_of_folders(pictures: Mapping[str, Path]) -> dict[str, str]:
 def _stems(file: Path, pictures: Mapping[str, Path]) -> list[str]:
     """The pictures that a list names: a stem a line, with blanks in it, or with the flag of a class behind it."""
     lines = [composed(line.strip()) for line in read_text(file).splitlines() if line.strip()]
+    if not lines:
+        note(WARNING, f"{file} names no picture.")
+        return []
     whole = [_known(line, pictures) for line in lines]
     flags = [FLAG.fullmatch(line) for line in lines]
     bare = [_known(flag[1], pictures) if flag else None for flag in flags]
