@@ -1,4 +1,4 @@
-"""What a reader left out, guessed or changed: noted while a dataset is read, and told before anything is trained on it."""
+"""What a reader left out, guessed or changed: noted while a dataset is read, and told before training."""
 
 from __future__ import annotations
 
