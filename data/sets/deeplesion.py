@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -24,6 +23,7 @@ from data.formats import boxes, labelled, reading
 from data.formats.tables import opened
 from data.limits import OneOf
 from data.names import Missing, Refused, require_one_of, suggestion
+from data.notes import LEFT_OUT, note
 from data.store import Images, Record, cached
 
 # 1 to 8 in the table.
@@ -252,4 +252,4 @@ def _hounsfield(file: Path, source: str) -> Float[ndarray, "h w"]:
 
 
 def _warn(sentence: str) -> None:
-    warnings.warn(f"DeepLesion: {sentence}", stacklevel=3)
+    note(LEFT_OUT, f"DeepLesion: {sentence}")
