@@ -22,7 +22,7 @@ from experiments.learning.devices import device_of
 from experiments.learning.labels import FromDataset
 from experiments.learning.querying import QueryOptions, Selection
 from experiments.learning.randomness import START, generator, torch_seeded
-from experiments.learning.weights import load_weights
+from experiments.learning.weights import classes_of, load_weights
 from experiments.loop import Row, Study, active_learning, evidence_of
 from experiments.tasks.task import Definition, Task, Trivial
 from experiments.tracking.checkpoints import Checkpoint, State, data_digest
@@ -138,9 +138,31 @@ def evaluate_saved(begun: Begun, definition: Definition, splits: Splits) -> tupl
     file = under_root(options["checkpoint"]) if options["checkpoint"] else _last_model(begun.checkpoint)
     if not file.is_file():
         raise Missing(f"no model at {file}: give checkpoint=<file>, or run the same command without `evaluate` first")
-    task = definition.make_task(options, splits.train)
+    images = matched(images, file)
+    task = definition.make_task(options, images)
     model = load_weights(task.make_model(), file).eval()
     return file, images, task.evaluate(model, images, START), task.trivial(images)
+
+
+def matched(images: Images, file: Path) -> Images:
+    """The images with their classes in the order in which the model in a file was trained on them, matched by name.
+
+    Refused where it was not trained on one of them. Older files do not name their classes, which is said.
+    """
+    trained_on = classes_of(file)
+    if not trained_on:
+        order = f"taken to be {', '.join(images.classes)}, in this order"
+        print(f"{file} does not say which classes it was trained on: they are {order}.")
+        return images
+    try:
+        found = images.ordered(trained_on)
+    except Refused as error:
+        raise Refused(f"{file} was trained on other classes: {error}") from None
+    if absent := [name for name in trained_on if name not in images.classes]:
+        print(f"{file} also knows {', '.join(map(repr, absent))}, which {images.dataset!r} does not have.")
+    if found is not images:
+        print(f"Classes are matched by name, in the order of {file.name}: {', '.join(trained_on)}.")
+    return found
 
 
 def _last_model(checkpoint: Checkpoint) -> Path:

@@ -107,7 +107,7 @@ class Checkpoint:
             way_out = "ALIQUOT_RUNS names a folder elsewhere"
             raise Refused(f"the file system of {self.folder} cannot lock files ({error}); {way_out}") from None
         try:
-            sweep(self.folder.rglob(".*"), older_than=0)  # half-written by a process that was killed
+            sweep(self.folder.rglob(".*"), older_than=0.0)  # half-written by a process that was killed
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             yield
         finally:
