@@ -58,7 +58,7 @@ def is_dicom(file: Path) -> bool:
     ending = ending_of(file)
     if ending in DICOM:
         return True
-    if ending in PILLOW or ending in NIFTI:
+    if ending in PILLOW or ending in NIFTI or not file.is_file():
         return False
     with open(file, "rb") as opened:
         return opened.read(132)[128:] == b"DICM"

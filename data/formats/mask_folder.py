@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from data import notes, splits
-from data.formats import mask_pairs, mask_values, nifti, palettes, patients, pictures, reading, tables
+from data.formats import folders, mask_pairs, mask_values, nifti, palettes, patients, pictures, reading, tables
 from data.formats.mask_pairs import Pair
-from data.formats.mask_values import IGNORED, MOST_CLASSES
-from data.formats.masks import Mask, decode_mask, require_equal_size
+from data.formats.mask_values import MOST_CLASSES
+from data.formats.masks import IGNORED, Mask, decode_mask, require_equal_size
 from data.formats.pictures import EXIF, FRAMES, SCALING, Options, Reader, Source
 from data.limits import Between, Numbers, OneOf
 from data.names import Refused
@@ -21,7 +22,7 @@ from data.store import Images, Record, cached
 
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
 CLASS_NAMES = "classes.txt"
-MODULES = (__file__, splits.__file__, *(str(m.__file__) for m in (mask_pairs, mask_values, palettes, patients, tables)))
+MODULES = (splits, folders, mask_pairs, mask_values, palettes, patients, tables)
 ANY = 10**9
 
 
@@ -44,7 +45,7 @@ def mask_folder(
     values: Annotated[list | None, Numbers(-ANY, ANY)] = None,
     colours: list | None = None,
     ignore: Annotated[int, Between(-1, 2**16 - 1)] = -1,
-    classes: list | None = None,
+    class_names: Sequence[str] = (),
     mask_pattern: str = "",
     patient_pattern: str = "",
     test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
@@ -63,18 +64,19 @@ def mask_folder(
     `num_classes` counts the background; 0 finds out: then the masks must hold all the values 0, 1, ... up to the
     largest. Masks of 0 and white alone are read as 0 and 1, which is noted. Class k is `values`[k] or the colour
     `colours`[k] ('#rrggbb') where these are given; pixels of the value `ignore` are 255 in class maps and count
-    nowhere. Classes are called as `classes` or the lines of classes.txt say. `mask_pattern` is told in
-    `mask_pairs._keys`, `patient_pattern` and patients.csv in `patients`; without either, DICOM files say their patient,
-    and the slices of a volume are of one. Without subfolders train/ and test/, `test_fraction` of the images, by whole
-    patients, is the test part: the same for all runs. `scale` in (0, 1] shrinks images and masks; a class that is lost
-    from every mask by that is not counted where it is the last. Missing or Refused names the file that is wrong.
+    nowhere. Classes are called as `class_names` or the lines of classes.txt say ('gland' or '1: gland').
+    `mask_pattern` is told in `mask_pairs._keys`, `patient_pattern` and patients.csv in `patients`; without either,
+    DICOM files say their patient, and the slices of a volume are of one. Without subfolders train/ and test/,
+    `test_fraction` of the images, by whole patients, is the test part: the same for all runs. `scale` in (0, 1] shrinks
+    images and masks; a class that is lost from every mask by that is not counted where it is the last. Missing or
+    Refused names the file that is wrong.
     """
     scale = reading.require_scale(scale)
     options = Options(exif, frames, window, scaling, bands).checked()
     _require_together(num_classes, instances, values, colours, ignore)
     root = Path(data_root)
     pairs = mask_pairs.find(root, mask_pattern)
-    names = _class_names(root, classes)
+    names = _class_names(root, class_names)
     n_classes = num_classes or len(values or colours or [])
     ignored = None if ignore < 0 else ignore
 
@@ -92,9 +94,9 @@ def mask_folder(
     said = [root / patients.TABLE] if (root / patients.TABLE).is_file() else []
     sources = [*(file for pair in pairs for file in (pair.image, pair.mask)), *said]
     decoding = (num_classes, instances, values, colours, ignore, mask_pattern, patient_pattern, test_fraction, options)
-    digest = reading.fingerprint(root, sources, MODULES, scale, *decoding)
+    digest = reading.fingerprint(root, sources, [__file__, *(str(m.__file__) for m in MODULES)], scale, *decoding)
     kind = "instance_map" if instances else "class_map"
-    images = cached("folder", digest, kind, (), records, None, cache_root)
+    images = cached("folder", digest, kind, (), records, len(pairs), cache_root)
     if instances:
         return replace(images, classes=_named(names, 2, ("background", "object")))
     n_classes = n_classes or 1 + max(_largest(images.targets[i], ignored) for i in images.rows.tolist())
@@ -182,15 +184,19 @@ def _require_one_place(pair: Pair) -> None:
         )
 
 
-def _class_names(root: Path, chosen: list | None) -> list[str]:
-    """The names that the option or classes.txt gives, [] without either."""
-    if chosen is not None:
-        names, source = [str(name).strip() for name in chosen], "classes"
-    elif (root / CLASS_NAMES).is_file():
+def _class_names(root: Path, chosen: Sequence[str]) -> list[str]:
+    """The names that the option or classes.txt gives, in the order of their numbers, if they have such; or []."""
+    names, source = [str(name).strip() for name in chosen], "class_names"
+    if not names and (root / CLASS_NAMES).is_file():
         source = str(root / CLASS_NAMES)
         names = [line.strip() for line in tables.read_text(root / CLASS_NAMES).splitlines() if line.strip()]
-    else:
-        return []
+    numbered = [re.fullmatch(r"(\d+)\s*[:;,=\s]\s*(.+)", name) for name in names]
+    by_number = {int(found[1]): found[2] for found in numbered if found}
+    if names and len(by_number) == len(names):
+        if sorted(by_number) not in (list(range(len(names))), list(range(1, len(names) + 1))):
+            raise Refused(f"{source} numbers the classes {', '.join(map(str, by_number))}, expected 0, 1, 2, ...")
+        names = [] if 0 in by_number else ["background"]
+        names += [by_number[number] for number in sorted(by_number)]
     if len(set(names)) < len(names) or not all(names):
         raise Refused(f"{source} has the names {', '.join(names)}, expected each class once")
     return names

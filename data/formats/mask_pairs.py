@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data import files
-from data.formats import endings
+from data.formats import endings, folders
 from data.names import Missing, Refused, suggestion
 
-PARTS = {  # what people call the folders of a division
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 TREE = """
 images/a.jpg    masks/a.png    (any format that data.formats.endings lists; masks hold class numbers 0, 1, ...
                                 as grey values or palette indices)
@@ -52,7 +47,7 @@ def find(root: Path, mask_pattern: str = "") -> list[Pair]:
         raise Refused(f"{loose[0]} lies beside subfolders, expected it in one of {listed}")
     masks = _parts(root / "masks")
     found = []
-    for part in ("train", "val", "test"):
+    for part in folders.PARTS:
         if part in parts or part != "val":
             images = parts.get(part, root / "images" / part)
             for folder in (images, masks.get(part, root / "masks" / images.name)):
@@ -63,16 +58,11 @@ def find(root: Path, mask_pattern: str = "") -> list[Pair]:
 
 def _parts(folder: Path) -> dict[str, Path]:
     """Part -> its folder; empty without subfolders. Refused for a folder that is no part, or two of one."""
-    found: dict[str, Path] = {}
-    for inner in sorted(file for file in folder.iterdir() if file.is_dir() and file.name[0] not in "._"):
-        part = PARTS.get(inner.name.casefold())
-        if part is None:
-            near = suggestion(inner.name, PARTS)
+    for inner in folders.subfolders(folder):
+        if folders.part_of(inner.name) is None:
+            near = suggestion(inner.name, folders.PARTS)
             raise Refused(f"{inner} is none of the parts train, val, test.{near} Pictures in it would not be read")
-        if part in found:
-            raise Refused(f"{found[part]} and {inner.name} are both the part {part}, expected one folder")
-        found[part] = inner
-    return found
+    return folders.part_folders(folder)
 
 
 def _pairs(image_folder: Path, mask_folder: Path, mask_pattern: str) -> list[tuple[Path, Path]]:

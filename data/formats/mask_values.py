@@ -16,11 +16,10 @@ from numpy import ndarray
 from skimage.measure import label
 
 from data import notes
-from data.formats.masks import Mask
+from data.formats.masks import IGNORED, Mask
 from data.formats.palettes import FEW, Palettes, codes_of, colour_codes, colour_name, offer, to_colours
 from data.names import Refused
 
-IGNORED = 255  # the class number of pixels that count neither in the loss nor in a score
 MOST_CLASSES = 256
 MOST_NAMED = 12  # values, in a sentence
 MANY_VALUES, FEW_OBJECTS = 10, 4  # so many values in few images each, or numbers from 1 in every image: objects
@@ -44,6 +43,8 @@ class Seen:
         self.total += 1
         if mask.coloured:
             self.coloured = self.coloured or file
+            if len(self.colours) > MOST_CLASSES:  # a photo: counted no further
+                return
             for code, count in zip(*np.unique(colour_codes(mask.values), return_counts=True), strict=True):
                 self.colours[int(code)] = self.colours.get(int(code), 0) + int(count)
             return
@@ -179,6 +180,7 @@ def meaning(
         return by_palette(seen, num_classes, ignore)
     if 0 < sum(seen.palettes.count.values()) < seen.total:
         notes.note(notes.WARNING, "some masks have a palette, others are grey: both are read by number, not by colour")
+    seen.palettes.warn_of_black()
     return by_number(seen, num_classes, ignore)
 
 
@@ -215,7 +217,7 @@ def _require_classes(seen: Seen, values: dict[int, Path], num_classes: int, igno
         raise Refused(
             f"the masks hold {seen.described()}, each value one piece and the higher ones in few of the {seen.total} "
             f"masks: they look like the numbers of objects. Say dataset_options.instances=True where they are, or "
-            f"dataset_options.num_classes={seen.largest + 1} where they are classes"
+            f"{_as_classes(seen)} where they are classes"
         )
     largest, limit = max(values), num_classes or MOST_CLASSES - (ignore is not None)
     there = f"The masks hold {seen.described()}: say {choices(seen)}."
@@ -236,6 +238,12 @@ def _require_classes(seen: Seen, values: dict[int, Path], num_classes: int, igno
             f"mask {values[after]} holds the value {after} but no mask holds {gap}, expected class numbers without a "
             f"gap. {lossy(values[after]).strip() or there}"
         )
+
+
+def _as_classes(seen: Seen) -> str:
+    below = max(value for value in seen.values if value != IGNORED) + 1
+    ignored = " with ignore=255" if IGNORED in seen.values and below < IGNORED else ""
+    return f"dataset_options.num_classes={below if ignored else seen.largest + 1}{ignored}"
 
 
 def choices(seen: Seen) -> str:

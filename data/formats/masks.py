@@ -12,6 +12,7 @@ from numpy import ndarray
 from data.formats import pictures
 from data.names import Refused
 
+IGNORED = 255  # in class maps of at most 255 classes: pixels that count neither in the loss nor in a score
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 

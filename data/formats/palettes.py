@@ -82,28 +82,40 @@ class Palettes:
                     return False
         return True
 
+    def warn_of_black(self) -> None:
+        """Note where black is in use and another colour is the background, class 0."""
+        pairs = {(entry, codes[entry]) for codes, used in self.used.items() for entry in used if entry < len(codes)}
+        first = [colour_name(code) for entry, code in pairs if entry == 0 and code]
+        black = [entry for entry, code in pairs if entry and not code]
+        if first and black:
+            notes.note(
+                notes.WARNING, f"the palette of the masks makes {first[0]} the background and black class {black[0]}"
+            )
+
     def used_colours(self) -> set[int]:
         """The colours that any mask uses."""
         return {codes[entry] for codes, used in self.used.items() for entry in used if entry < len(codes)}
 
     def order(self) -> tuple[int, ...]:
-        """The palette whose numbers are the classes, for masks that are read by colour: of those that hold all colours
-        in use, one whose first is black, then the longest, the commonest. Refused where there is none, or where a
-        palette has one colour twice.
+        """The palette whose numbers are the classes, for masks that are read by colour: one that holds all colours in
+        use, black first where black is in use, the longest of several. Refused where there is none, where several order
+        the colours differently, or where a palette has one colour twice.
         """
         used = self.used_colours()
         for codes, entries in self.used.items():
             colours = [codes[entry] for entry in entries if entry < len(codes)]
             if len(set(colours)) < len(colours):
                 raise Refused(f"the palettes of the masks differ, and that of {self.first[codes]} has one colour twice")
-        fit = [codes for codes in self.used if used <= set(codes)]
-        if not fit:
+        fit = {codes: sorted(used, key=codes.index) for codes in self.used if used <= set(codes)}
+        fit = {codes: order for codes, order in fit.items() if 0 not in used or order[0] == 0}
+        if len(set(map(tuple, fit.values()))) != 1:
             two = " and ".join(str(file) for file in list(self.first.values())[:2])
+            why = "order them differently" if fit else "hold not all of them, or black not first"
             raise Refused(
-                f"the masks have different palettes (as {two}), and none holds all {len(used)} colours; "
-                f"say in which order they are the classes: {offer(dict.fromkeys(used, 0))}"
+                f"the masks have different palettes (as {two}), which {why}; say in which order these {len(used)} "
+                f"colours are the classes: {offer(dict.fromkeys(used, 0))}"
             )
-        best = max(fit, key=lambda codes: (codes[0] == 0, len(set(codes)), self.count[codes]))
+        best = max(fit, key=lambda codes: (len(set(codes)), self.count[codes]))
         named = ", ".join(f"{colour_name(code)} is {best.index(code)}" for code in sorted(used, key=best.index)[:FEW])
         notes.note(
             notes.GUESSED,

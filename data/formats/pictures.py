@@ -36,7 +36,7 @@ class Options(NamedTuple):
     frames: str = "one"  # of animated GIF, WebP, APNG and TIFF of several pages: refuse those with several, or use all
     window: Sequence[float | int] | None = None  # [value that becomes black, value that becomes white] of deep pictures
     scaling: str = "set"  # one window for the set, or one for each picture
-    bands: Sequence[int] | None = None  # which one or three channels of a TIFF with others, counted from 0
+    bands: Sequence[int] | None = None  # which one or three channels, counted from 0, where there are others
 
     def checked(self) -> Options:
         """The options. Refused where one is none that there is."""
@@ -104,7 +104,7 @@ def as_image(
 ) -> UInt8[ndarray, "h w channels"]:
     """Decoded values as an image of 8 bits with 1 or 3 channels."""
     values = decoded.values
-    if bands is not None and values.shape[2] not in (1, 3):
+    if bands is not None and values.shape[2] > 1:
         if max(bands) >= values.shape[2]:
             raise Refused(f"{file} has {values.shape[2]} channels, bands={list(bands)} must be below that")
         values = values[..., list(bands)]
@@ -152,7 +152,8 @@ def survey(files: Iterable[Path], options: Options = AS_USUAL, channels: int | N
     """
     options = options.checked()
     sources = [source for file in files for source in sources_of(file, options)]
-    coloured = any(source.known.coloured for source in sources) or bool(options.bands and len(options.bands) == 3)
+    coloured = any(source.known.coloured for source in sources)
+    coloured = len(options.bands) == 3 if options.bands else coloured
     turned = [source for source in sources if source.known.orientation != 1]
     if turned:
         how = "are turned as it says (exif='ignore' leaves them as they are stored)"

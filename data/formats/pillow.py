@@ -6,6 +6,7 @@ What Pillow would cut to 8 bits goes elsewhere: 16-bit colours of PNG to torchvi
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,12 @@ from data.names import Refused
 
 COLOURED = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}  # modes that become RGB
 DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # modes of grey pictures with more than 8 bits
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, Image.DecompressionBombError)
+UNREADABLE = (  # what Pillow and its codecs raise for broken files
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, MemoryError, struct.error, Image.DecompressionBombError),
+)
 ORIENTATION = 0x0112
-PHOTOMETRIC, BITS, SAMPLE_FORMAT = 262, 258, 339  # tags of TIFF
+PHOTOMETRIC, BITS, SAMPLES, EXTRA_SAMPLES, SAMPLE_FORMAT = 262, 258, 277, 338, 339  # tags of TIFF
 WIDENED = {"L;2": 85, "L;4": 17}  # what Pillow multiplies grey values of 2 and 4 bits by
 POINTERS = {  # how the text files begin that stand for content which is elsewhere
     b"version https://git-lfs": "git lfs pull",
@@ -117,6 +121,9 @@ def _is_cut(picture: Image.Image) -> bool:
         return False
     tags: Any = picture.tag_v2  # type: ignore[attr-defined]
     bits, signed = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (1,))
+    alphas = sum(kind in (1, 2) for kind in tags.get(EXTRA_SAMPLES, ()))
+    if tags.get(PHOTOMETRIC) in (0, 1) and tags.get(SAMPLES, 1) - alphas > 1:  # not grey and alpha, but channels
+        return True
     return (picture.mode not in DEEP and max(bits) > 8) or (max(bits) == 8 and max(signed) > 1)
 
 

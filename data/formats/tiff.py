@@ -33,20 +33,21 @@ def decode(file: Path, frame: int | None = None, exif: str = "apply") -> Decoded
     """One page, with all its channels but alpha."""
     with _opened(file) as tiff:
         known = _known(file, tiff)
-        page = tiff.pages[require_frame(file, known, frame)]
-        if page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
-            name = getattr(page.photometric, "name", page.photometric)
-            raise Refused(f"{file} holds {name} values of {page.bitspersample} bits, expected grey or RGB")
-        require_pixels(file, page.imagelength, page.imagewidth)
+        page, name = tiff.pages[require_frame(file, known, frame)], ""
         try:
+            name = getattr(page.compression, "name", page.compression)
+            if page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
+                kind = getattr(page.photometric, "name", page.photometric)
+                raise Refused(f"{file} holds {kind} values of {page.bitspersample} bits, expected grey or RGB")
+            require_pixels(file, int(page.imagelength), int(page.imagewidth))
             values = _rows_columns_channels(page)
-        except ValueError as error:
+        except Refused:
+            raise
+        except Exception as error:  # tifffile raises what the damage leads to
             if "imagecodecs" not in str(error):
                 raise Refused(f"{file} is corrupt or cut short: {error}") from error
-            packed = f"is compressed as {page.compression.name}, which needs `pip install imagecodecs`"
+            packed = f"is compressed as {name}, which needs `pip install imagecodecs`"
             raise Refused(f"{file} {packed}; or save it without compression") from error
-        except Exception as error:  # tifffile raises what the damage leads to
-            raise Refused(f"{file} is corrupt or cut short: {error}") from error
     if values.dtype.kind not in "uif" or values.dtype.itemsize > 8:
         raise Refused(f"{file} holds {values.dtype} values, expected whole or floating-point numbers")
     known = known._replace(coloured=values.shape[2] == 3, inverted=page.photometric == WHITE_IS_ZERO)
@@ -71,7 +72,8 @@ def _known(file: Path, tiff: Any) -> Known:
         tag = first.tags.get(ORIENTATION)
         orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
         deep = first.dtype != np.uint8 or (first.bitspersample or 8) > 8
-        inverted, colours = first.photometric == WHITE_IS_ZERO, first.photometric == RGB
+        samples = first.samplesperpixel - _alphas(first)
+        inverted, colours = first.photometric == WHITE_IS_ZERO, first.photometric == RGB or samples == 3
     except Exception as error:
         raise Refused(f"{file} is corrupt or cut short: {error}") from error
     return Known("TIFF", colours, deep, frames or (0,), int(orientation), inverted)
@@ -88,5 +90,8 @@ def _rows_columns_channels(page: Any) -> ndarray:
         raise ValueError(f"its axes are {page.axes}")
     if page.photometric == RGB:
         return values[..., :3]
-    alphas = sum(int(kind) in (1, 2) for kind in page.extrasamples)
-    return values[..., : values.shape[2] - alphas]
+    return values[..., : values.shape[2] - _alphas(page)]
+
+
+def _alphas(page: Any) -> int:
+    return sum(int(kind) in (1, 2) for kind in page.extrasamples)

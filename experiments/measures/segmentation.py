@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial import KDTree
 
+from data.formats.masks import IGNORED
 from data.names import Refused
 from experiments.measures.objects import components, detections, edge, object_rows, objects_of, overlaps
 from experiments.measures.table import by_class
@@ -125,7 +126,10 @@ class PartScores:
         truth: Int[ndarray, "h w"],
         instances: Int[ndarray, "h w"] | None = None,
     ) -> None:
-        """Add one image of this part, as `SegmentationScores.add` does."""
+        """Add one image of this part, as `SegmentationScores.add` does; pixels of class IGNORED are background in both."""
+        outside = _ignored(truth, len(self.classes))
+        if outside.any():
+            predicted, truth = np.where(outside, 0, predicted), np.where(outside, 0, truth)
         for name in dict.fromkeys(("", part)):
             if name in self.of:
                 self.of[name].add(predicted, truth, instances)
@@ -139,6 +143,11 @@ class PartScores:
             for part, scores in self.of.items():
                 found |= by_class(f"dice{_of(part)}", self.classes[1:], scores.dice_of_classes(len(self.classes)))
         return found
+
+
+def _ignored(truth: Int[ndarray, "h w"], n_classes: int) -> Bool[ndarray, "h w"]:
+    """Which pixels do not count; with 256 classes, IGNORED is one of them."""
+    return truth == IGNORED if n_classes <= IGNORED else np.zeros(truth.shape, bool)
 
 
 def _of(part: str) -> str:
@@ -156,7 +165,8 @@ def trivial_scores(
     one class is that of calling all pixels so. `images()` gives the truths of the test set, one at a time.
     """
     parts = [part for part, _, _ in images()]
-    counts = np.array([np.bincount(truth.ravel(), minlength=len(classes)) for _, truth, _ in images()])
+    counted = (truth[~_ignored(truth, len(classes))] for _, truth, _ in images())
+    counts = np.array([np.bincount(truth, minlength=len(classes)) for truth in counted])
     pixels, found = counts.sum(0), {}
     for c in dict.fromkeys((int(pixels.argmax()), 1 + int(pixels[1:].argmax()))):
         scores = PartScores(parts, classes, min_size)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from data.augment.images import AUGMENTATIONS, crop_example
 from data.files import folder_of
+from data.formats.masks import IGNORED
 from data.loading import load as load_images
 from data.names import Refused
 from data.store import Images
@@ -60,7 +61,7 @@ def load(options: Values) -> Images:
 def make_task(options: Values, images: Images) -> Task:
     """Segmentation as a record of functions."""
     device, precision, layout = device_of(options["device"]), precision_of(options), layout_of(options)
-    criterion = _criterion(options["loss"])
+    criterion = _criterion(options["loss"], ignoring=options["dataset_options"].get("ignore", -1) >= 0)
 
     def make_model() -> nn.Module:
         sizes = {name: options[name] for name in ("width", "depth", "dropout")}
@@ -147,7 +148,7 @@ def draw_picks(options: Values, task: Task, train: Images) -> Watch:
             {
                 "name": train.names[i],
                 "image": np.array(train.raw(i)),
-                "truth": train.target(i).numpy(),
+                "truth": _counted(train.target(i).numpy(), len(train.classes)),
                 "prediction": prediction,
                 "uncertainty": uncertainty,
                 "score": scores[number] if scores else float("nan"),
@@ -161,12 +162,35 @@ def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     return watch
 
 
-def _criterion(name: str) -> Any:
+def _criterion(name: str, ignoring: bool = False) -> Any:
+    """The loss of logits (B, C, H, W) and masks (B, 1, H, W); `ignoring` leaves out the pixels of class IGNORED."""
     from monai.losses import DiceCELoss, DiceLoss  # a second of import that a refused command line need not wait for
 
+    if ignoring:
+        return lambda logits, masks: _of_counted_pixels(name, logits, masks)
     if name == "ce":
         return lambda logits, masks: nn.functional.cross_entropy(logits, masks[:, 0])
     return {"dice": DiceLoss, "dice_ce": DiceCELoss}[name](softmax=True, to_onehot_y=True)
+
+
+def _of_counted_pixels(name: str, logits: Tensor, masks: Tensor) -> Tensor:
+    """The loss over the pixels that are not IGNORED; 0 where a batch has none, so that it changes nothing."""
+    from monai.losses import DiceLoss
+
+    counted = masks != IGNORED
+    total = logits.new_zeros(())
+    if name != "dice":
+        sums = nn.functional.cross_entropy(logits, masks[:, 0], ignore_index=IGNORED, reduction="sum")
+        total = total + sums / counted.sum().clamp(min=1)
+    if name != "ce":
+        truth = nn.functional.one_hot(masks[:, 0] * counted[:, 0], logits.shape[1]).permute(0, 3, 1, 2)
+        total = total + DiceLoss()(logits.softmax(1) * counted, truth * counted)
+    return total
+
+
+def _counted(truth: Int[ndarray, "h w"], n_classes: int) -> Int[ndarray, "h w"]:
+    """Classes to be drawn, with IGNORED pixels as background."""
+    return np.where(truth < n_classes, truth, 0)
 
 
 def _truth(test: Images, i: int) -> Truth:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def thirds() -> np.ndarray:
     return mask
 
 
-def write(root: Path, name: str, image=RAMP, mask=None, ending=".png", mask_ending=".png", part="") -> None:
+def write(root: Path, name: str, image: Any = RAMP, mask: Any = None, ending=".png", mask_ending=".png", part="") -> None:
     mask = thirds() if mask is None else mask
     for inner, content, suffix in (("images", image, ending), ("masks", mask, mask_ending)):
         file = root / inner / part / f"{name}{suffix}"

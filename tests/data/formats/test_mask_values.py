@@ -9,8 +9,7 @@ from PIL import Image
 
 from data import load, notes
 from data.formats.mask_folder import mask_folder
-from data.formats.mask_values import IGNORED
-from data.formats.masks import read_mask
+from data.formats.masks import IGNORED, read_mask
 from tests.data.formats.writing import folder, palette, png16, png_of_bits, save, thirds
 
 THIRDS = thirds()
@@ -47,6 +46,13 @@ class TestPalettes:
         images, _ = read(folder(tmp_path, masks))
         assert targets(images) == [THIRDS.tolist(), only_two.tolist()]
 
+    def test_complete_palettes_that_order_the_classes_differently(self, tmp_path):
+        masks = [palette(THIRDS, COLOURS), palette((3 - THIRDS) % 3, COLOURS[:3] + COLOURS[6:] + COLOURS[3:6])]
+        root = folder(tmp_path, masks)
+        with pytest.raises(ValueError, match=r"different palettes.*order them differently.*\.colours=\['#000000'"):
+            read(root)
+        assert targets(read(root, colours=NAMES)[0]) == [THIRDS.tolist()] * 2
+
     def test_equal_palettes_are_read_by_number(self, tmp_path):
         masks = [palette(THIRDS, COLOURS), palette(HALVES, COLOURS[:6])]
         images, said = read(folder(tmp_path, masks))
@@ -55,10 +61,15 @@ class TestPalettes:
     def test_no_palette_with_all_colours(self, tmp_path):
         masks = [palette(HALVES, COLOURS[:6]), palette(HALVES, COLOURS[:3] + COLOURS[6:])]
         root = folder(tmp_path, masks)
-        with pytest.raises(ValueError, match=r"different palettes.*none holds all 3 colours.*\.colours=\["):
+        with pytest.raises(ValueError, match=r"different palettes.*hold not all.*these 3 colours.*\.colours=\["):
             read(root)
         images, _ = read(root, colours=NAMES)
         assert targets(images) == [HALVES.tolist(), (2 * HALVES).tolist()]
+
+    def test_black_that_is_not_the_background_is_told(self, tmp_path):
+        images, said = read(folder(tmp_path, [palette(HALVES, [255] * 3 + [0] * 3)] * 2))
+        assert targets(images) == [HALVES.tolist()] * 2
+        assert "makes #ffffff the background and black class 1" in said
 
     def test_one_palette_for_pixels_that_do_not_count(self, tmp_path):
         border = np.where(THIRDS == 2, 255, THIRDS)
@@ -204,6 +215,11 @@ class TestObjects:
         assert images.target(0).tolist() == (cells(counts[0]) > 0).astype(int).tolist()
         images, _ = read(root, num_classes=max(counts) + 1)
         assert images.kind == "class_map", "the user knows better"
+
+    def test_the_advice_for_classes_leaves_out_255(self, tmp_path):
+        masks = [np.where(cells(36) == 36, 255, cells(n)) for n in (31, 4, 12, 7)]
+        with pytest.raises(ValueError, match=r"num_classes=32 with ignore=255 where they are classes"):
+            read(folder(tmp_path, masks, [cells(3).astype(np.uint8)] * 4))
 
     def test_numbers_with_gaps_and_beyond_sixteen_bits(self, tmp_path):
         masks = [cells(4).astype(np.int32) * 3, cells(4).astype(np.int32) * 100_000]

@@ -146,6 +146,23 @@ class TestBits:
             reader = survey([tmp_path / "a.tif"], Options(bands=[9]))
             reader.read(reader.sources[0])
 
+    @pytest.mark.parametrize(("kind", "samples"), [("uint8", 2), ("uint16", 2), ("uint8", 4), ("float32", 7)])
+    def test_no_channel_is_dropped_in_silence(self, tmp_path, kind, samples):
+        values = np.random.default_rng(0).integers(0, 256, (6, 8, samples)).astype(kind)
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
+        with pytest.raises(ValueError, match=f"has {samples} channels"):
+            survey([tmp_path / "a.tif"], Options(window=[0, 255])).read(pictures.Source(tmp_path / "a.tif"))
+
+    def test_three_channels_that_are_not_called_colours(self, tmp_path):
+        tifffile.imwrite(tmp_path / "a.tif", COLOURED, photometric="minisblack", planarconfig="contig")
+        reader = survey([tmp_path / "a.tif"])
+        assert np.array_equal(reader.read(reader.sources[0]), COLOURED)
+
+    def test_one_band_of_colours(self, tmp_path):
+        save(tmp_path / "a.png", COLOURED)
+        reader = survey([tmp_path / "a.png"], Options(bands=[2]))
+        assert np.array_equal(reader.read(reader.sources[0]), COLOURED[..., [2]])
+
     def test_formats_that_would_lose_bits_are_refused(self, tmp_path):
         (tmp_path / "a.ppm").write_bytes(b"P6 2 1 4095\n" + bytes(12))
         with pytest.raises(ValueError, match=r"a\.ppm holds colours of more than 8 bits in PPM; save it"):
