@@ -14,6 +14,7 @@ from numpy import ndarray
 from torch import nn
 
 from data.files import under_root
+from data.inventory import Inventory, take
 from data.names import Missing, Refused
 from data.splits import Splits, initial, make_splits, read_splits
 from data.store import Images
@@ -71,11 +72,16 @@ def check_budget(options: Values, n_pool: int) -> None:
 
 
 def simulate(
-    begun: Begun, definition: Definition, splits: Splits, record: Callable[[Row], None], supervised: bool = False
+    begun: Begun,
+    definition: Definition,
+    splits: Splits,
+    record: Callable[[Row], None],
+    supervised: bool = False,
+    tell: Callable[[Inventory], None] = lambda found: None,
 ) -> tuple[State, Trivial]:
     """Go on from the saved state, or begin: the state of the finished run, and what its numbers are read beside.
 
-    `supervised` trains once on the whole pool.
+    `supervised` trains once on the whole pool. `tell` hears what was read before anything is trained.
     """
     options, checkpoint, state = begun.options, begun.checkpoint, begun.state
     if not supervised:
@@ -87,6 +93,9 @@ def simulate(
     if not state.finished_by:  # else nothing is trained: only its record is made again
         state.code = begun.code
     checkpoint.save(state)  # what an unfinished training belongs to
+    start = None if supervised else np.flatnonzero(state.labelled_map == 1)  # labels beyond it carry higher steps
+    trivial = trivial_of(task, splits.test, options["metric"])
+    tell(take(splits, start, (options["metric"], *trivial[options["metric"]])))
     watch = definition.draw_picks(options, task, splits.train)
 
     def draw(cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection) -> None:
@@ -108,7 +117,15 @@ def simulate(
         keep_models=options["keep_models"],
         draw=draw,
     )
-    return active_learning(study, state, record), task.trivial(splits.test)
+    return active_learning(study, state, record), trivial
+
+
+def trivial_of(task: Task, test: Images, metric: str) -> Trivial:
+    """What the numbers of a test part are read beside. Refused where the main metric has no value on it."""
+    trivial = task.trivial(test)
+    if metric not in trivial:
+        raise Refused(f"metric {metric!r} has no value on the test part of {test.dataset!r}: use another one")
+    return trivial
 
 
 def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) -> Int[ndarray, " n"]:
