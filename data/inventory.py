@@ -28,6 +28,7 @@ MOST_PIXELS = 2e8  # of the masks of a part that are counted; of a larger part m
 SAMPLE = 64  # images whose values are looked at
 FEW_TEST, FEW_VALUES = 20, 8  # images of a test part, different values of the sample, below which is warned
 MOST_CLASSES, MOST_NOTES, FIRST = 50, 40, 3  # that are kept
+SHOWN = 12  # classes in a run's few lines
 UNITS = {"class": "images", "boxes": "boxes"}  # what is counted of a class; of masks, the images that hold it
 
 
@@ -146,10 +147,10 @@ def plain(text: object) -> str:
 
 def _side(found: Inventory, name: str, part: Mapping[str, Any] | None, full: bool) -> str:
     """How many images one side has, and of which classes."""
-    most = MOST_CLASSES if full else 8
+    most = MOST_CLASSES if full else SHOWN
     classes = [f"{each['name']} {each['counts'][name]}" for each in found["classes"][:most]]
     others = found["more_classes"] + max(0, len(found["classes"]) - most)
-    classes += [f"{others} classes more"] if others else []
+    classes += [f"and {others} more"] if others else []
     unit = "" if found["kind"] == "class" else f"{found['unit']}: "
     images = part["images"] if part else found["counted"][name]
     said = _many(images, "image")

@@ -110,7 +110,7 @@ def seconds_of_asking(model: nn.Module, task: Task, begun: Begun, splits: Splits
         return 0.0
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """Seconds as people say them."""
     for length, name in UNITS:
         if seconds >= 1.5 * length or length == 1:

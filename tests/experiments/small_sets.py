@@ -41,7 +41,7 @@ def segment(root: Path, names=("background", "x", "y"), n=5) -> dict:
             mask[5:10], mask[10 : 13 + i % 3] = names.index("x"), names.index("y")
             save(root / "images" / part / f"im{i}.png", values=picture(i, 16))
             save(root / "masks" / part / f"im{i}.png", values=mask)
-    return {"dataset_options": {"num_classes": 3, "classes": list(names)}}
+    return {"dataset_options": {"num_classes": 3, "class_names": list(names)}}
 
 
 def detect(root: Path, names=("x", "y"), n=5) -> dict:

@@ -50,7 +50,7 @@ def test_other_classes_are_refused_with_both_lists(trained, tmp_path):
         theirs = options_of(task, tmp_path / "theirs", ORDERS[task][2])
     elif task == "segment":
         theirs = options_of(task, tmp_path / "theirs", ORDERS[task][0])
-        theirs["dataset_options"]["classes"] = list(ORDERS[task][2])
+        theirs["dataset_options"]["class_names"] = list(ORDERS[task][2])
     else:
         theirs = options_of(task, tmp_path / "theirs", ORDERS[task][0])
         for table in (tmp_path / "theirs").rglob("*.json"):
