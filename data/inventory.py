@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ SAMPLE = 64  # images whose values are looked at
 FEW_TEST, FEW_VALUES = 20, 8  # images of a test part, different values of the sample, below which is warned
 MOST_CLASSES, MOST_NOTES, FIRST = 50, 40, 3  # that are kept
 SHOWN = 12  # classes in a run's few lines
+FOLDERS = re.compile(r"(?<![\w.])(?:~|[A-Za-z]:)?[/\\](?:[^/\\:;,'\"]+[/\\])*")
 UNITS = {"class": "images", "boxes": "boxes"}  # what is counted of a class; of masks, the images that hold it
 
 
@@ -95,13 +97,22 @@ def warnings_of(found: Inventory) -> list[str]:
         few = f"only {found['values']['different']} different values"
         said.append(f"{_many(found['values']['images'], 'image')} that were looked at hold {few}.")
     for both in found["patients"]["on_both_sides"]:
-        who = _listed(both["first"], FIRST, both["patients"])
-        said.append(f"{_many(both['patients'], 'patient')} {_are(both['patients'])} in {both['sides']}: {who}.")
+        who = f": {_listed(both['first'], FIRST, both['patients'])}" if both["first"] else ""
+        said.append(f"{_many(both['patients'], 'patient')} {_are(both['patients'])} in {both['sides']}{who}.")
     for pair in found["alike"]:
         looks = "looks" if pair["images"] == 1 else "look"
-        first = ", ".join(f"{b} like {a}" for a, b in pair["first"])
-        said.append(f"{_many(pair['images'], 'image')} of {pair['b']} {looks} like one of {pair['a']}: {first}.")
+        first = f": {', '.join(f'{b} like {a}' for a, b in pair['first'])}" if pair["first"] else ""
+        said.append(f"{_many(pair['images'], 'image')} of {pair['b']} {looks} like one of {pair['a']}{first}.")
     return list(dict.fromkeys(said))
+
+
+def without_names(found: Inventory) -> Inventory:
+    """An inventory to be shown to others: no patient and no image is named, and files without their folders."""
+    notes = [[kind, FOLDERS.sub("", sentence)] for kind, sentence in found["notes"]]
+    both = [{**each, "first": []} for each in found["patients"]["on_both_sides"]]
+    alike = [{**each, "first": []} for each in found["alike"]]
+    shown = {**found, "notes": notes, "patients": {**found["patients"], "on_both_sides": both}, "alike": alike}
+    return shown | {"warnings": warnings_of(shown)}
 
 
 def lines(found: Inventory, full: bool = False) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.alike import alike, looks_of
-from data.inventory import counts_of, lines, plain, take
+from data.inventory import FOLDERS, counts_of, lines, plain, take, without_names
 from data.notes import LEFT_OUT, WARNING, collecting, note
 from data.splits import Splits, make_splits
 from data.store import Record, cached
@@ -217,3 +217,26 @@ def test_the_trivial_value_stands_beside(tmp_path):
     found = take(divided(images), None, ("accuracy", 0.5, "always a"))
     assert found["trivial"] == {"metric": "accuracy", "value": 0.5, "words": "always a"}
     assert any("accuracy 0.5000 (always a)" in line for line in lines(found))
+
+
+def test_what_others_are_shown_names_no_patient_image_or_folder(tmp_path):
+    train = [each._replace(patient="P1") for each in many()]
+    test = [each._replace(image=train[0].image, patient="P1") for each in many(20, "test", 1)]
+    found = inventory(tmp_path, [*train, *test])
+    shown = without_names(found)
+    assert shown["warnings"] == ["1 patient is in pool and test.", "20 images of test look like one of pool."]
+    assert "P1" not in json.dumps(shown) and ".png" not in json.dumps(shown)
+    assert "P1" in json.dumps(found), "what it was made of is left as it was"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("/home/me/my data/labels.csv: 2 rows", "labels.csv: 2 rows"),
+        ("C:\\Users\\me\\labels.csv is read", "labels.csv is read"),
+        ("the first is '/home/me/a.png'", "the first is 'a.png'"),
+        ("train/a.png and 1/2 of ~/x/b", "train/a.png and 1/2 of b"),
+    ],
+)
+def test_folders_are_not_shown(sentence, shown):
+    assert FOLDERS.sub("", sentence) == shown
