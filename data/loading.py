@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data.catalogue import check, loader
 from data.limits import Between, check_value
+from data.notes import collecting
 from data.store import Images
 
 SIZE = Between(8, 4096)  # pixels a side
@@ -19,7 +21,8 @@ def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None
     `scale` in (0, 1] shrinks images with masks or boxes, `image_size` brings images with classes to so many pixels a
     side (None leaves them as they are); all else in `chosen` are options of the dataset, see `options`. Images are
     decoded on the first use and memory-mapped from `cache_root` afterwards. Parts are 'train', 'test' (or several that
-    begin so) and, where official, 'val'.
+    begin so) and, where official, 'val'. `notes` of the images is what was left out, guessed or changed, also when they
+    were decoded.
 
     Raises Refused for a wrong name, option or file, with the nearest valid choice; Missing with the expected tree.
     """
@@ -30,4 +33,6 @@ def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None
     reader = loader(task, name)
     taken = inspect.signature(reader).parameters
     given = {"data_root": Path(data_root), "cache_root": cache_root, **size}
-    return reader(**{option: value for option, value in given.items() if option in taken}, **chosen)
+    with collecting() as said:
+        images = reader(**{option: value for option, value in given.items() if option in taken}, **chosen)
+    return replace(images, notes=tuple(said))
