@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from data import files, splits
 from data.formats import reading
-from data.formats.folders import is_junk
+from data.formats.folders import composed, is_junk
 from data.formats.pictures import AS_USUAL
 from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, note
@@ -129,9 +129,9 @@ def resized(
 
 
 def unique_names(paths: Sequence[Path], root: Path) -> list[str]:
-    """File names without folder; where any two are equal, paths relative to `root`."""
+    """File names without folder; where any two are equal but for the composition of letters, paths from `root`."""
     names = [path.name for path in paths]
-    return names if len(set(names)) == len(names) else [path.relative_to(root).as_posix() for path in paths]
+    return names if len(set(map(composed, names))) == len(names) else [path.relative_to(root).as_posix() for path in paths]
 
 
 def find_root(data_root: Path, candidates: Sequence[str], needs: Sequence[str], tree: str) -> Path:
@@ -186,7 +186,8 @@ def held_out(labels: Sequence[int], patients: Sequence[str], fraction: float = T
     if fraction and len(held) in (0, len(labels)):
         who = f" from {len(set(patients))} patients" if named else ""
         raise Refused(
-            f"a test part of {fraction:g} of {len(labels)} images{who} leaves one part empty; expected more images"
+            f"a test part of {fraction:g} (test_fraction) of {len(labels)} images{who} leaves one part empty; "
+            "expected more images"
         )
     return np.isin(np.arange(len(labels)), held)
 
