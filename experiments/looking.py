@@ -14,6 +14,7 @@ from experiments.simulation import splits_of
 from experiments.tasks.task import Definition
 from experiments.tracking import suited
 from experiments.tracking.declare import Values
+from experiments.tracking.options import SUITABLE
 from experiments.tracking.suited import Seen
 
 CHANGES_NO_RESULT = True  # what it decides stands in the options
@@ -24,7 +25,7 @@ def suit_to_data(task: str, definition: Definition, options: Values, supervised:
 
     Pictures are decoded once, in the size that is chosen; small boxes may need a second, larger size.
     """
-    names = suited.wanted(options)
+    names = [name for name in SUITABLE[task] if name in suited.wanted(options)]
     if not names:
         return options, ""
     suited.require_own(options["dataset"], names, OWN)
