@@ -19,7 +19,7 @@ from data.files import ROOT
 from experiments.classify_presets import PRESETS
 from experiments.commands import Script
 from experiments.tracking.launch import launch
-from experiments.tracking.options import CLASSIFY
+from experiments.tracking.options import TABLES
 
 
 def _task():
@@ -29,7 +29,7 @@ def _task():
 
 
 ex = Experiment("classify", base_dir=ROOT, save_git_info=False)  # here, so that Sacred keeps this file
-SCRIPT = Script(ex, CLASSIFY, PRESETS, _task)
+SCRIPT = Script(ex, TABLES["classify"], PRESETS, _task)
 
 if __name__ == "__main__":
     launch(SCRIPT.command_line)

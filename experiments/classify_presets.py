@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from experiments.tracking.declare import QUICK, SUITED
+from experiments.tracking.options import SUITABLE
+
 Preset = tuple[str, dict[str, Any]]
 
 _AT_28 = (
@@ -196,11 +199,14 @@ PRESETS: dict[str, Preset] = {
     ),
     "folder": (
         "Your own images: with folder data_root=/path/to/folder, which holds one folder per class, or labels.csv "
-        "(file, label, patient).",
-        {
-            **{**_RESNET, "dataset": "folder", "image_size": 128, "augment": "hflip", "steps": 300},
-            **{"n_initial": 20, "n_query": 20},
-        },
+        "(file, label, patient). Size, training and budget suit the data and the device, and are told before; what you "
+        "give stands.",
+        {"dataset": "folder", "augment": "hflip", **dict.fromkeys(SUITABLE["classify"], SUITED)},
+    ),
+    "folder_quick": (
+        "Your own images as in folder, for two processor cores: ten minutes at most, told before. "
+        "docs/your-own-data.md has figures.",
+        {"dataset": "folder", "augment": "hflip", **dict.fromkeys(SUITABLE["classify"], QUICK), "mc_samples": 10},
     ),
     "labelstudio": (
         "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio (choices) "

@@ -17,6 +17,7 @@ from data.catalogue import check as check_dataset
 from data.files import folder_from, folder_of, require_writable, under_root
 from data.names import Refused
 from experiments.tracking import declare, launch
+from experiments.tracking.suited import provisional, wanted
 
 if TYPE_CHECKING:
     from sacred.run import Run
@@ -115,10 +116,14 @@ class Script:
         self, command: str, options: declare.Values, presets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
     ) -> Run | None:
         """Check the options, and run a command with them under the lock of its run."""
+        needed = command in (*CONTINUED, "evaluate", "check", "splits")
+        if needed:
+            options, said = self.suited(options, command == "supervised")
+            print(said, end="\n" if said else "")
         changed = {name: value for name, value in options.items() if value != self.options[name].default}
         meta = {"named_configs": list(presets)}
         sacred: dict[str, Any] = {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
-        if command not in (*CONTINUED, "evaluate", "check", "splits"):
+        if not needed:
             return self.ex.run(command, **sacred)
         heuristic = self.check(options)
         checkpoint = self.checkpoint_of(command if command in CONTINUED else "main", options)
@@ -148,6 +153,7 @@ class Script:
         from experiments.tracking.combinations import check_together  # late: needs torch
         from heuristics.core.fitting import require_given
 
+        options = provisional(self.options, options)
         check_dataset(self.name, options["dataset"], options["dataset_options"])
         heuristic = check_together(options)
         definition = self.definition()
@@ -156,6 +162,18 @@ class Script:
             require_writable("results_dir", under_root(options["results_dir"]))
         definition.check(options)
         return heuristic
+
+    def suited(self, options: declare.Values, supervised: bool = False) -> tuple[declare.Values, str]:
+        """The options with values for those that are taken from the data, and which in words; '' where there are none.
+
+        Refused for anything that cannot work, before data are loaded.
+        """
+        if not wanted(options):
+            return options, ""
+        self.check(options)
+        from experiments.looking import suit_to_data
+
+        return suit_to_data(self.name, self.definition(), options, supervised)
 
     def titled(self, options: declare.Values) -> declare.Values:
         """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's."""

@@ -17,8 +17,9 @@ from sacred import Experiment
 
 from data.files import ROOT
 from experiments.commands import Script
+from experiments.tracking.declare import QUICK, SUITED
 from experiments.tracking.launch import launch
-from experiments.tracking.options import DETECT
+from experiments.tracking.options import SUITABLE, TABLES
 
 
 def _task():
@@ -63,14 +64,25 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         {"dataset": "busi", "scale": 0.5, "n_initial": 40, "n_query": 40, "n_cycles": 5, "steps": 1000},
     ),
     "coco": (
-        "Your own boxes: with coco data_root=/path/to/folder, which holds a COCO json and its images.",
-        {"dataset": "coco"},
+        "Your own boxes: with coco data_root=/path/to/folder, which holds a COCO json and its images. Sizes, training "
+        "and budget suit the data and the device, and are told before; what you give stands.",
+        {"dataset": "coco", **dict.fromkeys(SUITABLE["detect"], SUITED)},
+    ),
+    "coco_quick": (
+        "Your own boxes as in coco, for two processor cores: ten minutes at most, told before. "
+        "docs/your-own-data.md has figures.",
+        {"dataset": "coco", **dict.fromkeys(SUITABLE["detect"], QUICK)},
     ),
     "voc": (
         "Your own boxes: with voc data_root=/path/to/folder, a VOC folder of JPEGImages/, Annotations/ and ImageSets/. "
         "What wrote the corners is read from the files: dataset_options.corners=edges (labelImg, CVAT) or pixels (VOC, "
-        "from 1) says it.",
-        {"dataset": "voc"},
+        "from 1) says it. Sizes, training and budget suit the data and the device; what you give stands.",
+        {"dataset": "voc", **dict.fromkeys(SUITABLE["detect"], SUITED)},
+    ),
+    "voc_quick": (
+        "Your own boxes as in voc, for two processor cores: ten minutes at most, told before. "
+        "docs/your-own-data.md has figures.",
+        {"dataset": "voc", **dict.fromkeys(SUITABLE["detect"], QUICK)},
     ),
     "yolo": (
         "Your own boxes: with yolo data_root=/path/to/folder, which holds images/ and labels/ (a text for each image) "
@@ -93,7 +105,7 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
 
 
 ex = Experiment("detect", base_dir=ROOT, save_git_info=False)  # here, so that Sacred keeps this file
-SCRIPT = Script(ex, DETECT, PRESETS, _task)
+SCRIPT = Script(ex, TABLES["detect"], PRESETS, _task)
 
 if __name__ == "__main__":
     launch(SCRIPT.command_line)

@@ -17,8 +17,9 @@ from sacred import Experiment
 
 from data.files import ROOT
 from experiments.commands import Script
+from experiments.tracking.declare import QUICK, SUITED
 from experiments.tracking.launch import launch
-from experiments.tracking.options import SEGMENT
+from experiments.tracking.options import SUITABLE, TABLES
 
 
 def _task():
@@ -59,8 +60,14 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         {"dataset": "dsb2018", "scale": 0.5, "n_initial": 4, "n_query": 4, "n_cycles": 9, "crop": 128},
     ),
     "folder": (
-        "Your own images: with folder data_root=/path/to/folder, which holds images/ and masks/ with equal stems.",
-        {"dataset": "folder"},
+        "Your own images: with folder data_root=/path/to/folder, which holds images/ and masks/ with equal stems. "
+        "Sizes, training and budget suit the data and the device, and are told before; what you give stands.",
+        {"dataset": "folder", **dict.fromkeys(SUITABLE["segment"], SUITED)},
+    ),
+    "folder_quick": (
+        "Your own images as in folder, for two processor cores: ten minutes at most, told before. "
+        "docs/your-own-data.md has figures.",
+        {"dataset": "folder", **dict.fromkeys(SUITABLE["segment"], QUICK), "mc_samples": 10},
     ),
     "coco": (
         "Your own images: with coco data_root=/path/to/folder, which holds a COCO json with polygons or run lengths and "
@@ -84,7 +91,7 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
 
 
 ex = Experiment("segment", base_dir=ROOT, save_git_info=False)  # here, so that Sacred keeps this file
-SCRIPT = Script(ex, SEGMENT, PRESETS, _task)
+SCRIPT = Script(ex, TABLES["segment"], PRESETS, _task)
 
 if __name__ == "__main__":
     launch(SCRIPT.command_line)

@@ -29,7 +29,7 @@ def examine(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
     options: dict[Line, dict[str, Any]] = {}
     for words in lines:
         try:
-            options[words] = made.values(words)
+            options[words], _ = made.suited(made.values(words))
             made.check(options[words])
         except (Refused, OSError) as error:
             mistakes.setdefault(str(error), words)

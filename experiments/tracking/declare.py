@@ -21,6 +21,7 @@ from data.names import Missing, Refused, suggestion
 RESULT = "result"  # another value, another result
 CHOICE = "choice"  # what is labelled next: training once on everything does not depend on it
 NOTHING = "nothing"  # where and how to run, not what: a run may be resumed with another value
+SUITED, QUICK = "suited", "quick"  # words in place of the value of an option that is taken from the data
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Option:
     decides: str = RESULT
     # options of earlier versions -> the dataset that they were for, and the entry of this one that they are now
     formerly: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    suitable: bool = False  # whether it may be taken from the data, see `tracking.suited`
 
 
 Options = Mapping[str, Option]
@@ -43,6 +45,11 @@ Preset = tuple[str, Mapping[str, Any]]  # a sentence, and the options that it se
 def with_defaults(options: Options, **defaults: Any) -> dict[str, Option]:
     """The same options, some with other defaults."""
     return {**options, **{name: replace(options[name], default=value) for name, value in defaults.items()}}
+
+
+def suitable(options: Options, *names: str) -> dict[str, Option]:
+    """The same options, of which these may be taken from the data."""
+    return {**options, **{name: replace(options[name], suitable=True) for name in names}}
 
 
 def names_that_decide(options: Options, *kinds: str) -> frozenset[str]:
@@ -94,6 +101,8 @@ def check(options: Options, values: Mapping[str, Any]) -> None:
             raise Refused(f"unknown option {name!r}.{suggestion(name, options)} All options: print_config")
         option = options[name]
         default = option.default
+        if option.suitable and isinstance(value, str) and value in (SUITED, QUICK):
+            continue
         if (type(value), value) != (type(default), default):  # names of a default's table need not be imported
             check_value(name, value, default, option.limit)
 

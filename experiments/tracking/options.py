@@ -7,7 +7,7 @@ from dataclasses import replace
 from data.catalogue import NOT_HERE
 from data.catalogue import names as datasets
 from data.limits import Between, Numbers, OneOf
-from experiments.tracking.declare import CHOICE, NOTHING, Option, names_that_decide, renamed, with_defaults
+from experiments.tracking.declare import CHOICE, NOTHING, Option, names_that_decide, renamed, suitable, with_defaults
 from experiments.tracking.loop_options import LOOP, MOST, in_table
 
 _OF_METRICS = "main metric: result, table, validation"
@@ -167,7 +167,17 @@ DETECT: dict[str, Option] = {
     "burn_in": Option(50, "steps before the mean teacher labels", Between(0, MOST)),
 }
 
-TABLES = {"segment": SEGMENT, "classify": CLASSIFY, "detect": DETECT}
+# What may be taken from the user's own data, see `suited`.
+_EACH = ("steps", "batch_size", "lr", "n_initial", "n_query", "n_cycles", "pool_subset")
+SUITABLE = {
+    "segment": ("scale", "crop", "width", *_EACH),
+    "classify": ("image_size", "model", "metric", *_EACH),
+    "detect": ("scale", "model", *_EACH),
+}
+TABLES = {
+    task: suitable(table, *SUITABLE[task])
+    for task, table in {"segment": SEGMENT, "classify": CLASSIFY, "detect": DETECT}.items()
+}
 WHERE = names_that_decide(LOOP, NOTHING)
 CHOOSING = names_that_decide(LOOP, CHOICE)
 RENAMED = {old: new for table in TABLES.values() for old, new in renamed(table).items()}
