@@ -32,7 +32,7 @@ def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None
         check_value("image_size", size["image_size"], 0, SIZE)
     reader = loader(task, name)
     taken = inspect.signature(reader).parameters
-    given = {"data_root": Path(data_root), "cache_root": cache_root, **size}
+    given = {"data_root": Path(data_root), "cache_root": cache_root, "image_size": None, **size}
     with collecting() as said:
         images = reader(**{option: value for option, value in given.items() if option in taken}, **chosen)
     return replace(images, notes=tuple(said))

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import data
-from data import catalogue
 from data.names import Refused
 from data.notes import GUESSED, LEFT_OUT, WARNING, Note, collecting, note
 from data.store import LAYOUT, Record, cached
 from data.threads import ordered_map
+from tests.data.pictures import save
 
 SURVEYED, DECODED = Note(GUESSED, "the separator is a semicolon."), Note(LEFT_OUT, "1 box has no area, ä\udcff.")
 
@@ -76,4 +76,9 @@ def test_notes_of_a_refused_reading_reach_whoever_collects():
 
 def test_a_dataset_without_notes_has_none():
     assert data.load("classify", "digits", "", repeat=1).notes == ()
-    assert "digits" in catalogue.names("classify")
+
+
+def test_images_are_left_as_they_are_where_no_size_is_given(tmp_path):
+    save(tmp_path / "a" / "1.png"), save(tmp_path / "b" / "2.png", size=(9, 9))
+    images = data.load("classify", "folder", tmp_path, test_fraction=0.0)
+    assert images.shapes.tolist() == [[10, 12], [9, 9]]
