@@ -16,8 +16,8 @@ from experiments.grids.examining import examine
 from experiments.tracking import declare, suited
 from experiments.tracking.declare import QUICK, SUITED
 from experiments.tracking.options import SUITABLE, TABLES
-from experiments.tracking.recording import stored_folder
 from experiments.tracking.suited import GPU, PROCESSOR, RECIPES, Seen
+from tests.experiments.runs import run_in_process
 
 SCRIPTS = {"segment": segment.SCRIPT, "classify": classify.SCRIPT, "detect": detect.SCRIPT}
 EFFORTS = (QUICK, PROCESSOR, GPU)
@@ -174,8 +174,7 @@ SHORT = {"steps": 2, "width": 2}
 
 
 def start(root, command="main", **given):
-    run = segment.SCRIPT.run(command, ["folder_quick"], data_root=str(root), **{**SHORT, **given})
-    return run and stored_folder(run)
+    return run_in_process(segment.SCRIPT, command, ["folder_quick"], data_root=str(root), **{**SHORT, **given})
 
 
 def config(folder):
@@ -193,7 +192,7 @@ def test_an_own_folder_end_to_end(discs, capsys):
     assert not suited.wanted(stored)
     assert start(discs) is None and "finished before" in capsys.readouterr().out
     assert same_recipe(config(start(discs, "supervised")), [stored])
-    again = segment.SCRIPT.run("main", [str(first / "config.json")])
+    again = segment.SCRIPT.run("main", [f"{first}/config.json"])
     assert again is None, "the values that a run has stored are the run"
 
 
