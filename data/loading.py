@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
 from data.catalogue import check, loader
 from data.limits import Between, check_value
+from data.names import Refused
 from data.store import Images
 
 SIZE = Between(8, 4096)  # pixels a side
@@ -30,4 +32,15 @@ def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None
     reader = loader(task, name)
     taken = inspect.signature(reader).parameters
     given = {"data_root": Path(data_root), "cache_root": cache_root, **size}
-    return reader(**{option: value for option, value in given.items() if option in taken}, **chosen)
+    if "image_size" in taken and taken["image_size"].default is inspect.Parameter.empty:
+        given.setdefault("image_size", None)
+    try:
+        return reader(**{option: value for option, value in given.items() if option in taken}, **chosen)
+    except OSError as error:  # of a file of the user's: no permission, a damaged disk, a loop of links
+        if isinstance(error, Refused) or not _lies_in(error.filename, given["data_root"]):
+            raise
+        raise Refused(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _lies_in(file: object, folder: Path) -> bool:
+    return isinstance(file, str) and Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder))
