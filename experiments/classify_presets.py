@@ -202,6 +202,14 @@ PRESETS: dict[str, Preset] = {
             **{"n_initial": 20, "n_query": 20},
         },
     ),
+    "labelstudio": (
+        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio (choices) "
+        "and its images.",
+        {
+            **{**_RESNET, "dataset": "labelstudio", "image_size": 128, "augment": "hflip"},
+            **{"steps": 300, "n_initial": 20, "n_query": 20},
+        },
+    ),
     "pathmnist": _medmnist("Nine colorectal tissues (from NCT-CRC-HE).", dataset="pathmnist", augment="flips_rot90"),
     "dermamnist": _medmnist(
         "Seven kinds of pigmented skin lesions, imbalanced.",

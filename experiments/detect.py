@@ -67,8 +67,20 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         {"dataset": "coco"},
     ),
     "voc": (
-        "Your own boxes: with voc data_root=/path/to/folder, a VOC folder of JPEGImages/, Annotations/ and ImageSets/.",
+        "Your own boxes: with voc data_root=/path/to/folder, a VOC folder of JPEGImages/, Annotations/ and ImageSets/. "
+        "What wrote the corners is read from the files: dataset_options.corners=edges (labelImg, CVAT) or pixels (VOC, "
+        "from 1) says it.",
         {"dataset": "voc"},
+    ),
+    "yolo": (
+        "Your own boxes: with yolo data_root=/path/to/folder, which holds images/ and labels/ (a text for each image) "
+        "and classes.txt.",
+        {"dataset": "yolo"},
+    ),
+    "labelstudio": (
+        "Your own boxes: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio and its "
+        "images.",
+        {"dataset": "labelstudio"},
     ),
     "tiny": (
         "Seconds, for tests: a poor detector on a few phantom slices.",

@@ -62,6 +62,16 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         "Your own images: with folder data_root=/path/to/folder, which holds images/ and masks/ with equal stems.",
         {"dataset": "folder"},
     ),
+    "coco": (
+        "Your own images: with coco data_root=/path/to/folder, which holds a COCO json with polygons or run lengths and "
+        "its images.",
+        {"dataset": "coco"},
+    ),
+    "labelstudio": (
+        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio and its "
+        "images.",
+        {"dataset": "labelstudio"},
+    ),
     "tiny": (
         "Seconds, for tests: a poor network on a few phantom images.",
         {
