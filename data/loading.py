@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data.catalogue import check, loader
 from data.limits import Between, check_value
+from data.names import Refused
 from data.notes import collecting
 from data.store import Images
 
@@ -34,5 +36,14 @@ def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None
     taken = inspect.signature(reader).parameters
     given = {"data_root": Path(data_root), "cache_root": cache_root, "image_size": None, **size}
     with collecting() as said:
-        images = reader(**{option: value for option, value in given.items() if option in taken}, **chosen)
+        try:
+            images = reader(**{option: value for option, value in given.items() if option in taken}, **chosen)
+        except OSError as error:  # of a file of the user's: no permission, a damaged disk, a loop of links
+            if isinstance(error, Refused) or not _lies_in(error.filename, given["data_root"]):
+                raise
+            raise Refused(f"{error.filename} cannot be read: {error.strerror}") from error
     return replace(images, notes=tuple(said))
+
+
+def _lies_in(file: object, folder: Path) -> bool:
+    return isinstance(file, str) and Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder))

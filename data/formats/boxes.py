@@ -55,8 +55,10 @@ def require_policy(bad_boxes: str) -> str:
 
 
 class BoxChecker:
-    """Checks the boxes of a dataset image by image. A box is bad if it is not finite, inverted, empty, reaches outside
-    its image, or lies in the first pixel of it, as numbers from 0 to 1 do.
+    """Checks the boxes of a dataset image by image.
+
+    A box is bad if it is not finite, inverted, empty, reaches outside its image, or lies in the first pixel of it, as
+    numbers from 0 to 1 do.
 
     `refuse` raises a ValueError that names the first bad box. `clip` cuts boxes at the border of the image and drops
     those without an area in it; `clipped` and `dropped` count them and `warn` tells.

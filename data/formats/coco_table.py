@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.formats.classes import order
+from data.formats.columns import NAMES
 from data.formats.folders import part_of
-from data.formats.tables import NAMES, is_missing, read_text
+from data.formats.tables import read_text
+from data.formats.words import is_missing
 from data.names import Refused
 from data.notes import GUESSED, LEFT_OUT, WARNING, note
 

@@ -131,7 +131,8 @@ def resized(
 def unique_names(paths: Sequence[Path], root: Path) -> list[str]:
     """File names without folder; where any two are equal but for the composition of letters, paths from `root`."""
     names = [path.name for path in paths]
-    return names if len(set(map(composed, names))) == len(names) else [path.relative_to(root).as_posix() for path in paths]
+    different = len(set(map(composed, names))) == len(names)
+    return names if different else [path.relative_to(root).as_posix() for path in paths]
 
 
 def find_root(data_root: Path, candidates: Sequence[str], needs: Sequence[str], tree: str) -> Path:

