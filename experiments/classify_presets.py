@@ -209,8 +209,8 @@ PRESETS: dict[str, Preset] = {
         {"dataset": "folder", "augment": "hflip", **dict.fromkeys(SUITABLE["classify"], QUICK), "mc_samples": 10},
     ),
     "labelstudio": (
-        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio (choices) "
-        "and its images.",
+        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio "
+        "(choices) and its images.",
         {
             **{**_RESNET, "dataset": "labelstudio", "image_size": 128, "augment": "hflip"},
             **{"steps": 300, "n_initial": 20, "n_query": 20},

@@ -1,4 +1,4 @@
-"""What a script is made of: its options, presets and task become commands: main, supervised, evaluate, check, splits."""
+"""What a script is made of: its options, presets and task become main, supervised, evaluate, check and splits."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Script:
 
         @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
         def check():
-            """Tell all that is read of the dataset, what to be wary of and about how long it takes; nothing is trained."""
+            """Tell all that is read of the dataset, what to be wary of and about how long it takes; train nothing."""
             self._check()
 
         @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]

@@ -70,13 +70,13 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         {"dataset": "folder", **dict.fromkeys(SUITABLE["segment"], QUICK), "mc_samples": 10},
     ),
     "coco": (
-        "Your own images: with coco data_root=/path/to/folder, which holds a COCO json with polygons or run lengths and "
-        "its images.",
+        "Your own images: with coco data_root=/path/to/folder, which holds a COCO json with polygons or run lengths "
+        "and its images.",
         {"dataset": "coco"},
     ),
     "labelstudio": (
-        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio and its "
-        "images.",
+        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio and "
+        "its images.",
         {"dataset": "labelstudio"},
     ),
     "tiny": (

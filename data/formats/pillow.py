@@ -107,7 +107,7 @@ def known_of(file: Path, picture: Image.Image) -> Known:
         frames = 1 if kind in ("MPO", "ICO", "PSD") else getattr(picture, "n_frames", 1)  # behind a photo: previews
         full = tuple(range(frames)) if kind != "TIFF" or frames == 1 else tiff.look(file).frames
         orientation = _orientation(picture) if kind != "PNG" or _says_orientation(picture) else 1
-        inverted = mode in DEEP and kind == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+        inverted = mode in DEEP and kind == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore
     except UNREADABLE as error:
         raise _damaged(file, error) from error
     return Known(kind, mode in COLOURED, deep, full, orientation, inverted)
