@@ -51,12 +51,15 @@ def of_picture(trial: Trial, rng: np.random.Generator) -> Callable[[], None]:
     made: list[Path] = []
     known, places = dict(trial.truth), dict(trial.files)
     how = one_of(rng, ["bytes"] * 5 + ["empty", "renamed", "mode", "exchanged", "text", "zeros", "doubled"])
+    how = "syntax" if file.suffix in (".xml", ".txt") and how in ("bytes", "mode") else how
     trial.damaged = frozenset({name})
     if how == "bytes":
         file.write_bytes(of_bytes(before[file], rng))
+    elif how == "syntax":
+        file.write_bytes(of_text(before[file], rng, int(rng.integers(1, 4))))
     elif how == "empty":
         file.write_bytes(b"")
-    elif how == "renamed":  # the content stays what it was
+    elif how == "renamed":  # what is in it stays
         made = [file.with_suffix(one_of(rng, [".png", ".jpg", ".bmp", ".tif", ".PNG", ".gif", ".txt", ""]))]
         called = composed(name[: -len(file.suffix)] + made[0].suffix)
         if made[0].exists() or called in known:

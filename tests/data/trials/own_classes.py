@@ -149,7 +149,7 @@ def _name(trial: Trial) -> None:
         chosen = short if len(set(map(composed, short))) == len(short) else list(field)
         renamed = dict(zip(map(composed, chosen), field.values(), strict=True))
         field.clear()
-        field.update(renamed)
+        field |= renamed  # type: ignore[arg-type]
 
 
 def _written(how: str, root: Path, file: Path) -> str:

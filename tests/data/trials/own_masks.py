@@ -66,7 +66,7 @@ def draw(root: Path, rng: np.random.Generator, damage: bool = False) -> Trial:
     n, classes = int(rng.integers(4, 9)), int(rng.integers(2, 5))
     names, kinds = stems(rng, n), draw_kinds(rng)
     shapes = [(16, 24)] * n if chance(rng, 0.5) else rng.integers(12, 30, (n, 2)).tolist()
-    masks = [_blobs(rng, *shape, classes) for shape in shapes]
+    masks = [_blobs(rng, classes, *shape) for shape in shapes]
     masks[0].flat[:classes] = np.arange(classes)  # every class occurs
     trial = Trial("segment", "folder", root, {})
     ending, write = _meaning(rng, trial, masks, classes, damage)
@@ -121,7 +121,7 @@ def check(trial: Trial, images: Images, said: list[str]) -> None:
         assert len(pairs) == len(images.classes) == len({number for _, number in pairs}) and (0, 0) in pairs
 
 
-def _blobs(rng: np.random.Generator, height: int, width: int, classes: int) -> ndarray:
+def _blobs(rng: np.random.Generator, classes: int, height: int, width: int) -> ndarray:
     """Rectangles of the classes; the top row holds no class that is not below."""
     mask = np.zeros((height, width), np.uint8)
     for number in rng.permutation(np.arange(1, classes)):
