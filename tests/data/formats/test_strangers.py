@@ -47,7 +47,7 @@ def test_a_column_that_tells_the_parts_under_another_name(mine, header, cells):
 
 @pytest.mark.parametrize(
     ("header", "cells"),
-    [("test", ["3.5", "7"]), ("train", ["ICE", "TGV"]), ("site", ["test"]), ("stain", ["train", "he"])],
+    [("test", [""]), ("test", ["3.5", "7"]), ("train", ["ICE", "TGV"]), ("site", ["test"]), ("stain", ["train", "he"])],
 )
 def test_a_column_that_only_sounds_like_parts(mine, header, cells):
     _, said = load(table(mine, header, cells))
