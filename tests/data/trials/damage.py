@@ -43,6 +43,19 @@ def of_text(text: bytes, rng: np.random.Generator, times: int) -> bytes:
     return text
 
 
+def of_links(trial: Trial, file: Path, how: str) -> None:
+    """Make a picture a link to one elsewhere ('link'), which is gone ('broken'), or leave nothing in it ('empty')."""
+    away = trial.root.parent / f"{trial.root.name} away{file.suffix}"
+    if how in ("link", "broken"):
+        file.rename(away)
+        file.symlink_to(away)
+    if how == "broken":
+        away.unlink()
+    if how == "empty":
+        file.write_bytes(b"")
+    trial.told += [f"{how} {file.name}", *(["MUST BE REFUSED"] if how in ("broken", "empty") else [])]
+
+
 def of_picture(trial: Trial, rng: np.random.Generator) -> Callable[[], None]:
     """Damage the files of one picture (or exchange two of them); returns what mends it again."""
     name = one_of(rng, sorted(trial.files))

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from data.store import Images
+from tests.data.trials.damage import of_links
 from tests.data.trials.drawing import (
     WORDS,
     Trial,
@@ -31,7 +32,7 @@ Boxes = list[tuple[str, tuple[int, int, int, int]]]  # class, edges x1 y1 x2 y2
 class Drawn:
     """The pictures of a folder with their boxes, before the annotations are written."""
 
-    def __init__(self, root: Path, rng: np.random.Generator, name: str, folder: str, by_part: bool):
+    def __init__(self, root: Path, rng: np.random.Generator, name: str, folder: str, by_part: bool, damage: bool):
         self.trial = Trial("detect", name, root, {})
         self.rng, self.root = rng, root
         self.classes = rng.permutation(CLASSES)[: rng.integers(1, 4)].tolist()
@@ -53,6 +54,8 @@ class Drawn:
             self.pictures.append((file, part, (width, height), boxes))
         self.trial.told += [str(self.classes), f"divided {self.divided} {self.words}", str(kinds[0].ending)]
         self.trial.told += clutter(rng, root, [root, root / folder])
+        if not damage:
+            of_links(self.trial, one_of(rng, self.pictures)[0], one_of(rng, [""] * 6 + ["link", "broken", "empty"]))
 
     def _boxes(self, width: int, height: int) -> Boxes:
         """A box of every class, anywhere, and now and then one that touches the border."""
@@ -66,7 +69,7 @@ class Drawn:
 
 def draw_voc(root: Path, rng: np.random.Generator, damage: bool = False) -> Trial:
     """Annotations in any counting and encoding; lists with parts."""
-    drawn = Drawn(root, rng, "voc", one_of(rng, ["JPEGImages", "JPEGImages", "images"]), False)
+    drawn = Drawn(root, rng, "voc", one_of(rng, ["JPEGImages", "JPEGImages", "images"]), False, damage)
     counts, encoding = (
         one_of(rng, ["voc", "tool", "option"]),
         one_of(rng, ["utf-8", "utf-8", "latin-1", "utf-16", "gb2312"]),
@@ -103,7 +106,7 @@ def draw_voc(root: Path, rng: np.random.Generator, damage: bool = False) -> Tria
 
 def draw_coco(root: Path, rng: np.random.Generator, damage: bool = False) -> Trial:
     """One json or one for each part; ids with gaps, entries in any order, names with or without folder."""
-    drawn = Drawn(root, rng, "coco", "images", chance(rng, 0.5))
+    drawn = Drawn(root, rng, "coco", "images", chance(rng, 0.5), damage)
     numbers = rng.choice(10_000, len(drawn.pictures) + len(drawn.classes), replace=False).tolist()
     ids = dict(zip(drawn.classes, sorted(numbers[: len(drawn.classes)]), strict=True))
     as_text, with_folder = chance(rng, 0.2), chance(rng, 0.5)
@@ -131,7 +134,7 @@ def draw_coco(root: Path, rng: np.random.Generator, damage: bool = False) -> Tri
 
 def draw_yolo(root: Path, rng: np.random.Generator, damage: bool = False) -> Trial:
     """A text for each picture in labels/, names in classes.txt."""
-    drawn = Drawn(root, rng, "yolo", "images", True)
+    drawn = Drawn(root, rng, "yolo", "images", True, damage)
     digits = int(rng.integers(5, 9))
     for file, _, (width, height), boxes in drawn.pictures:
         lines = []

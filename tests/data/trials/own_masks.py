@@ -13,6 +13,7 @@ from PIL import Image
 
 from data.store import Images
 from tests.data.formats.writing import palette, png_of_bits, save
+from tests.data.trials.damage import of_links
 from tests.data.trials.drawing import (
     WORDS,
     Trial,
@@ -185,12 +186,8 @@ def _links_and_faults(rng: np.random.Generator, trial: Trial) -> None:
     image, mask = trial.files[name]
     how = one_of(rng, [""] * 9 + ["link"] * 3 + "broken,no mask,no image,twice,turned,swapped,empty".split(","))
     trial.told.append(f"{how} {name}")
-    if how in ("link", "broken"):
-        away = trial.root.parent / f"{trial.root.name} away{image.suffix}"
-        image.rename(away)
-        image.symlink_to(away)
-        if how == "broken":
-            away.unlink()
+    if how in ("link", "broken", "empty"):
+        of_links(trial, image, how)
     elif how in ("no mask", "no image"):
         (mask if how == "no mask" else image).unlink()
     elif how == "twice":
@@ -202,9 +199,7 @@ def _links_and_faults(rng: np.random.Generator, trial: Trial) -> None:
         images.rename(trial.root / "x")
         masks.rename(images)
         (trial.root / "x").rename(masks)
-    elif how == "empty":
-        one_of(rng, [image, mask]).write_bytes(b"")
     if how == "swapped" and "instances" in trial.options:  # any picture has numbers: nobody can tell
         trial.truth.clear()
-    elif how not in ("", "link"):
+    elif how not in ("", "link", "broken", "empty"):
         trial.told.append("MUST BE REFUSED")
