@@ -80,7 +80,7 @@ def require_no_parts(file: Path, header: Sequence[str], rows: Sequence[Sequence[
         parts = {part_of(cell) for cell in cells}
         divides = None not in parts and {"train"} < parts
         said = part_of(re.sub(r"^(is|in|for|use)_", "", plain(name)))
-        if place not in places and (divides or (said and {cell.casefold() for cell in cells} <= YES_OR_NO)):
+        if place not in places and cells and (divides or (said and {c.casefold() for c in cells} <= YES_OR_NO)):
             raise Refused(
                 f"{file}: column {name!r} ({', '.join(sorted(cells)[:4])}) seems to tell the parts, but is not read; "
                 "call it 'part', with the words train, val and test, or remove it"

@@ -165,7 +165,7 @@ def _deep_png(file: Path, picture: Image.Image) -> ndarray:
         values = decode_image(stored, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
     except RuntimeError as error:
         raise Refused(f"{file} is corrupt or cut short: {error}") from error
-    return np.ascontiguousarray(values[..., : 1 if picture.mode == "LA" else 3])
+    return np.ascontiguousarray(values[..., : 1 if values.shape[2] == 2 else 3])  # Pillow calls grey with alpha RGBA
 
 
 def _mask_values(file: Path, picture: Image.Image, rawmode: str) -> tuple[ndarray, ndarray | None]:

@@ -12,10 +12,10 @@ import tifffile
 
 import data
 from data import notes
-from data.formats import pictures
+from data.formats import masks, pictures
 from data.formats.words import alike
 from data.names import Refused
-from tests.data.formats.writing import RAMP, folder, save, thirds
+from tests.data.formats.writing import RAMP, folder, png16, save, thirds
 from tests.data.own_folders import fill, load
 
 ROWS = [(f"{i}.png", "ab"[i // 2 % 2]) for i in range(8)]
@@ -47,7 +47,7 @@ def test_a_column_that_tells_the_parts_under_another_name(mine, header, cells):
 
 @pytest.mark.parametrize(
     ("header", "cells"),
-    [("test", ["3.5", "7"]), ("train", ["ICE", "TGV"]), ("site", ["test"]), ("stain", ["train", "he"])],
+    [("test", [""]), ("test", ["3.5", "7"]), ("train", ["ICE", "TGV"]), ("site", ["test"]), ("stain", ["train", "he"])],
 )
 def test_a_column_that_only_sounds_like_parts(mine, header, cells):
     _, said = load(table(mine, header, cells))
@@ -165,3 +165,9 @@ def test_a_link_that_points_to_itself(mine):
     (mine / "benign" / "self").symlink_to("self")
     with pytest.raises(Refused, match="self is a link to self, which is not there"):
         load(mine)
+
+
+def test_grey_of_16_bits_with_alpha(tmp_path):
+    png16(tmp_path / "a.png", np.dstack([RAMP, RAMP // 2]).astype(np.uint16) * 257)
+    assert np.array_equal(pictures.read_image(tmp_path / "a.png")[..., 0], RAMP)
+    assert np.array_equal(masks.read_mask(tmp_path / "a.png"), RAMP.astype(int) * 257)

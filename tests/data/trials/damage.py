@@ -43,6 +43,19 @@ def of_text(text: bytes, rng: np.random.Generator, times: int) -> bytes:
     return text
 
 
+def of_links(trial: Trial, file: Path, how: str) -> None:
+    """Make a picture a link to one elsewhere ('link'), which is gone ('broken'), or leave nothing in it ('empty')."""
+    away = trial.root.parent / f"{trial.root.name} away{file.suffix}"
+    if how in ("link", "broken"):
+        file.rename(away)
+        file.symlink_to(away)
+    if how == "broken":
+        away.unlink()
+    if how == "empty":
+        file.write_bytes(b"")
+    trial.told += [f"{how} {file.name}", *(["MUST BE REFUSED"] if how in ("broken", "empty") else [])]
+
+
 def of_picture(trial: Trial, rng: np.random.Generator) -> Callable[[], None]:
     """Damage the files of one picture (or exchange two of them); returns what mends it again."""
     name = one_of(rng, sorted(trial.files))
@@ -51,12 +64,15 @@ def of_picture(trial: Trial, rng: np.random.Generator) -> Callable[[], None]:
     made: list[Path] = []
     known, places = dict(trial.truth), dict(trial.files)
     how = one_of(rng, ["bytes"] * 5 + ["empty", "renamed", "mode", "exchanged", "text", "zeros", "doubled"])
+    how = "syntax" if file.suffix in (".xml", ".txt") and how in ("bytes", "mode") else how
     trial.damaged = frozenset({name})
     if how == "bytes":
         file.write_bytes(of_bytes(before[file], rng))
+    elif how == "syntax":
+        file.write_bytes(of_text(before[file], rng, int(rng.integers(1, 4))))
     elif how == "empty":
         file.write_bytes(b"")
-    elif how == "renamed":  # the content stays what it was
+    elif how == "renamed":  # what is in it stays
         made = [file.with_suffix(one_of(rng, [".png", ".jpg", ".bmp", ".tif", ".PNG", ".gif", ".txt", ""]))]
         called = composed(name[: -len(file.suffix)] + made[0].suffix)
         if made[0].exists() or called in known:

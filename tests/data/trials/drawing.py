@@ -143,7 +143,7 @@ class Kind(NamedTuple):
     """A way to store a picture: writes a grey (H, W) picture, tells the pixels (H, W, channels) that it means."""
 
     ending: str
-    write: Callable[[Path, ndarray, dict], None]
+    write: Callable[[Path, ndarray, dict], object]
     means: Callable[[ndarray], ndarray]
     exact: bool = True
     turns: bool = False  # can hold an EXIF orientation

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data.store import Images
+from tests.data.trials.damage import of_links
 from tests.data.trials.drawing import (
     WORDS,
     Trial,
@@ -149,7 +150,7 @@ def _name(trial: Trial) -> None:
         chosen = short if len(set(map(composed, short))) == len(short) else list(field)
         renamed = dict(zip(map(composed, chosen), field.values(), strict=True))
         field.clear()
-        field.update(renamed)
+        field |= renamed  # type: ignore[arg-type]
 
 
 def _written(how: str, root: Path, file: Path) -> str:
@@ -191,22 +192,15 @@ def _table(rng: np.random.Generator, columns: Sequence[str], rows: list[dict], d
 
 def _tree_faults(rng: np.random.Generator, trial: Trial, classes: list[str]) -> None:
     """A folder that stays empty, a link, a picture beside the classes, a loop of links."""
-    how = one_of(rng, [""] * 6 + ["link", "loop", "broken", "empty folder", "empty file", "beside"])
+    how = one_of(rng, [""] * 6 + ["link", "loop", "broken", "empty folder", "empty", "beside"])
     trial.told.append(how)
     path = one_of(rng, list(trial.files))
-    file, away = trial.files[path][0], trial.root.parent / f"{trial.root.name} away"
-    if how in ("link", "broken"):
-        file.rename(away)
-        file.symlink_to(away)
-        if how == "broken":
-            away.unlink()
+    file = trial.files[path][0]
+    if how in ("link", "broken", "empty"):
+        of_links(trial, file, how)
     elif how == "loop":
         (file.parent / "loop").symlink_to(trial.root)
     elif how == "empty folder":
         (trial.root / "nothing").mkdir()
-    elif how == "empty file":
-        file.write_bytes(b"")
     elif how == "beside":
         (trial.root / f"beside{file.suffix}").write_bytes(file.read_bytes())
-    if how in ("broken", "empty file"):
-        trial.told.append("MUST BE REFUSED")

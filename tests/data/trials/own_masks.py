@@ -13,6 +13,7 @@ from PIL import Image
 
 from data.store import Images
 from tests.data.formats.writing import palette, png_of_bits, save
+from tests.data.trials.damage import of_links
 from tests.data.trials.drawing import (
     WORDS,
     Trial,
@@ -66,7 +67,7 @@ def draw(root: Path, rng: np.random.Generator, damage: bool = False) -> Trial:
     n, classes = int(rng.integers(4, 9)), int(rng.integers(2, 5))
     names, kinds = stems(rng, n), draw_kinds(rng)
     shapes = [(16, 24)] * n if chance(rng, 0.5) else rng.integers(12, 30, (n, 2)).tolist()
-    masks = [_blobs(rng, *shape, classes) for shape in shapes]
+    masks = [_blobs(rng, classes, *shape) for shape in shapes]
     masks[0].flat[:classes] = np.arange(classes)  # every class occurs
     trial = Trial("segment", "folder", root, {})
     ending, write = _meaning(rng, trial, masks, classes, damage)
@@ -121,7 +122,7 @@ def check(trial: Trial, images: Images, said: list[str]) -> None:
         assert len(pairs) == len(images.classes) == len({number for _, number in pairs}) and (0, 0) in pairs
 
 
-def _blobs(rng: np.random.Generator, height: int, width: int, classes: int) -> ndarray:
+def _blobs(rng: np.random.Generator, classes: int, height: int, width: int) -> ndarray:
     """Rectangles of the classes; the top row holds no class that is not below."""
     mask = np.zeros((height, width), np.uint8)
     for number in rng.permutation(np.arange(1, classes)):
@@ -185,12 +186,8 @@ def _links_and_faults(rng: np.random.Generator, trial: Trial) -> None:
     image, mask = trial.files[name]
     how = one_of(rng, [""] * 9 + ["link"] * 3 + "broken,no mask,no image,twice,turned,swapped,empty".split(","))
     trial.told.append(f"{how} {name}")
-    if how in ("link", "broken"):
-        away = trial.root.parent / f"{trial.root.name} away{image.suffix}"
-        image.rename(away)
-        image.symlink_to(away)
-        if how == "broken":
-            away.unlink()
+    if how in ("link", "broken", "empty"):
+        of_links(trial, image, how)
     elif how in ("no mask", "no image"):
         (mask if how == "no mask" else image).unlink()
     elif how == "twice":
@@ -202,9 +199,7 @@ def _links_and_faults(rng: np.random.Generator, trial: Trial) -> None:
         images.rename(trial.root / "x")
         masks.rename(images)
         (trial.root / "x").rename(masks)
-    elif how == "empty":
-        one_of(rng, [image, mask]).write_bytes(b"")
     if how == "swapped" and "instances" in trial.options:  # any picture has numbers: nobody can tell
         trial.truth.clear()
-    elif how not in ("", "link"):
+    elif how not in ("", "link", "broken", "empty"):
         trial.told.append("MUST BE REFUSED")

@@ -1,4 +1,4 @@
-"""Random folders of one's own are read right or refused by name, never wrong, never with another exception.
+"""Random and damaged folders are read right or refused by name, never wrong, never with another exception.
 
 A few hundred in the default run; as many of each reader as ALIQUOT_TRIALS says (1000 without it) by
 
@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 
 from data.names import Refused
-from tests.data.trials import damage, own_classes, own_masks
+from tests.data.trials import damage, own_boxes, own_classes, own_masks
 from tests.data.trials.drawing import CASES, blocks, require_sentence
 
 READERS = {  # (draw, check, damage)
     "masks": (own_masks.draw, own_masks.check, damage.of_picture),
     "class folders": (own_classes.draw_tree, own_classes.check, damage.of_picture),
+    "voc": (own_boxes.draw_voc, own_boxes.check, damage.of_picture),
+    "coco": (own_boxes.draw_coco, own_boxes.check, damage.of_picture),
+    "yolo": (own_boxes.draw_yolo, own_boxes.check, damage.of_picture),
     "class table": (own_classes.draw_table, own_classes.check, damage.of_table),
 }
-FEW = 60  # cases of each reader in the default run
+FEW = 40  # cases of each reader in the default run
 
 
 @pytest.fixture(autouse=True)
