@@ -11,7 +11,7 @@ from data.names import Refused
 from data.phantoms.glands import glands
 from data.store import Images
 from experiments.segment import SCRIPT
-from experiments.tasks import segmentation
+from experiments.tasks import logits, segmentation
 from heuristics import get, names
 from heuristics.core.fitting import fitting
 from tests.experiments.runs import curve_of, picks_of, run_in_process, status_of
@@ -147,13 +147,13 @@ def test_supervised_trains_on_everything_and_evaluate_measures_the_saved_model(c
 
 
 def test_metrics_see_float64_and_heuristics_float32(monkeypatch):
-    asked, real = [], segmentation.from_logits
+    asked, real = [], logits.from_logits
 
     def spy(*given):
         asked.append((given[2], {e.dtype for e in real(*given).values()}))
         return real(*given)
 
-    monkeypatch.setattr(segmentation, "from_logits", spy)
+    monkeypatch.setattr(logits, "from_logits", spy)
     run(**SHORT, heuristic="bald", eval_samples=2)
     for_metrics, for_bald = frozenset({"probs", "mc_mean"}), get("bald").wants
     assert {wanted for wanted, _ in asked} == {for_metrics, for_bald} and for_metrics != for_bald
@@ -180,7 +180,7 @@ def test_own_folder_of_images_and_masks(tmp_path):
             ).save(tmp_path / "mine" / "images" / part / f"{part}{i}.jpg")
             mask[30:, 30:] = 2
             Image.fromarray(mask).save(tmp_path / "mine" / "masks" / part / f"{part}{i}.png")
-    options = {"data_root": str(tmp_path / "mine"), "crop": 32, "n_initial": 2, "n_query": 2}
+    options = {"data_root": str(tmp_path / "mine"), "crop": 32, "n_initial": 2, "n_query": 2, "n_cycles": 2, "steps": 12}
     folder = run(presets=("tiny", "folder"), heuristic="bald", **options)
     curve = curve_of(folder)
     assert curve["n_labelled"] == [2, 4, 6] and "object_f1" not in curve

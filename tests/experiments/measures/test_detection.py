@@ -158,7 +158,7 @@ def test_the_trivial_prediction_is_one_mean_box_of_the_commonest_class():
     scores = DetectionScores(2)
     scores.add(trivial_detections(targets[1:2], np.array([[50, 50]])), targets[1:2])
     assert scores.summary()["froc"] == 1
-    with pytest.raises(ValueError, match="no image has a box"):
+    with pytest.raises(ValueError, match="no image of the test part has a box"):
         trivial_detections([true()], np.array([[50, 50]]))
 
 
