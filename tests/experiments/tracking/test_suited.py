@@ -237,7 +237,9 @@ def test_more_images_are_another_run_and_the_same_images_elsewhere_have_the_same
 def test_what_cannot_work_is_refused_before_data_are_read(tmp_path, capsys):
     with pytest.raises(Refused, match="entropi"):
         segment.SCRIPT.run("main", ["folder_quick"], data_root=str(tmp_path), heuristic="entropi")
-    with pytest.raises(Missing, match="data_root names the folder"):
+    with pytest.raises(Missing, match="expected this tree"):
         segment.SCRIPT.run("main", ["folder_quick"], data_root=str(tmp_path))
+    with pytest.raises(Missing, match="absent"):
+        detect.SCRIPT.run("main", ["voc_quick"], data_root=str(tmp_path / "absent"))
     segment.SCRIPT.run("print_config", ["folder_quick"], data_root=str(tmp_path))
     assert "'quick'" in capsys.readouterr().out
