@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
@@ -34,6 +35,7 @@ class Study:
     yard: Yardsticks
     balance: Balance | str  # or why it is not known
     baseline: str
+    read: Mapping[str, Any]  # what the newest run noted of its data, see `data.inventory`; empty for older ones
 
     @property
     def higher(self) -> bool:
@@ -72,8 +74,17 @@ def gather(asked: argparse.Namespace) -> Study:
     except ValueError as error:
         balance = f"The classes of the picks are not shown: {error}."
     runs = {record.run_id: record.document for record in chosen if record.run_id in measured}
+    newest = max((record for record in chosen if record.run_id in measured), key=lambda record: record.started)
+    read_by = newest.info.get("read")
     return Study(
-        frame, metric, runs, left_out, yardsticks(records, frame, metric), balance, _baseline(frame, asked.baseline)
+        frame,
+        metric,
+        runs,
+        left_out,
+        yardsticks(records, frame, metric),
+        balance,
+        _baseline(frame, asked.baseline),
+        read_by if isinstance(read_by, Mapping) else {},
     )
 
 

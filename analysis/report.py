@@ -26,6 +26,7 @@ from analysis.summary import add_choices
 from analysis.verdict import verdict
 from analysis.wording import counted, interval, labels, number, say, with_spread, with_unit
 from data.files import atomic
+from data.inventory import lines, without_names
 
 MOST_CLASSES = 10  # that are shown before they are folded
 
@@ -54,6 +55,7 @@ def report(study: Study) -> str:
         ranks_section(study),
         penalties_section(study),
         _classes(study),
+        _read(study),
         _times(study),
         _caveats(study),
         _commands(study),
@@ -161,6 +163,16 @@ def _classes(study: Study) -> str:
     return page.section(
         "Classes of the picks", page.picture(drawn, described), page.table(["picked by", *found.classes], rows)
     )
+
+
+def _read(study: Study) -> str:
+    """What the newest run read, without the names of patients and images."""
+    try:
+        first, *others = lines(without_names(dict(study.read)), full=True)
+    except (LookupError, TypeError, ValueError, AttributeError):  # older runs noted less
+        return page.section("What was read", page.paragraph("These runs did not note what they read."))
+    told = page.items([" ".join(line.split()) for line in others])
+    return page.section("What was read", page.paragraph(first.partition(": ")[2]), told)
 
 
 def _times(study: Study) -> str:

@@ -18,6 +18,8 @@ CATALOGUE: dict[str, dict[str, tuple[str, ...]]] = {
         "glas": ("data.sets.glas:glas",),
         "dsb2018": ("data.sets.dsb2018:dsb2018",),
         "folder": ("data.formats.mask_folder:mask_folder",),
+        "coco": ("data.formats.coco_masks:coco_masks",),
+        "labelstudio": ("data.formats.labelstudio:masks",),
     },
     "classify": {
         "phantom": ("data.phantoms.tissue:phantom",),
@@ -34,6 +36,7 @@ CATALOGUE: dict[str, dict[str, tuple[str, ...]]] = {
         "ksdd2": ("data.sets.defects:ksdd2",),
         "ksdd": ("data.sets.defects:ksdd",),
         "folder": ("data.formats.class_folder:own",),
+        "labelstudio": ("data.formats.labelstudio:choices",),
         **{
             name: (MEDMNIST, name)
             for name in "pathmnist dermamnist octmnist pneumoniamnist retinamnist breastmnist bloodmnist tissuemnist "
@@ -47,9 +50,12 @@ CATALOGUE: dict[str, dict[str, tuple[str, ...]]] = {
         "bccd": ("data.sets.bccd:bccd",),
         "coco": ("data.formats.coco:coco",),
         "voc": ("data.formats.voc:voc",),
+        "yolo": ("data.formats.yolo:yolo",),
+        "labelstudio": ("data.formats.labelstudio:boxes",),
     },
 }
-OWN = frozenset({"folder", "coco", "voc"})  # whatever lies in the user's folder: another folder, other data
+# Whatever lies in the user's folder: another folder, other data.
+OWN = frozenset({"folder", "coco", "voc", "yolo", "labelstudio"})
 NOT_HERE = {  # known datasets that cannot be used, and why
     "chestmnist": "chestmnist gives each image 14 yes-or-no labels, "
     "and only sets with one class per image can be used here"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data.catalogue import check, loader
 from data.limits import Between, check_value
+from data.names import Refused
+from data.notes import collecting
 from data.store import Images
 
 SIZE = Between(8, 4096)  # pixels a side
@@ -19,7 +23,8 @@ def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None
     `scale` in (0, 1] shrinks images with masks or boxes, `image_size` brings images with classes to so many pixels a
     side (None leaves them as they are); all else in `chosen` are options of the dataset, see `options`. Images are
     decoded on the first use and memory-mapped from `cache_root` afterwards. Parts are 'train', 'test' (or several that
-    begin so) and, where official, 'val'.
+    begin so) and, where official, 'val'. `notes` of the images is what was left out, guessed or changed, also when they
+    were decoded.
 
     Raises Refused for a wrong name, option or file, with the nearest valid choice; Missing with the expected tree.
     """
@@ -29,5 +34,16 @@ def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None
         check_value("image_size", size["image_size"], 0, SIZE)
     reader = loader(task, name)
     taken = inspect.signature(reader).parameters
-    given = {"data_root": Path(data_root), "cache_root": cache_root, **size}
-    return reader(**{option: value for option, value in given.items() if option in taken}, **chosen)
+    given = {"data_root": Path(data_root), "cache_root": cache_root, "image_size": None, **size}
+    with collecting() as said:
+        try:
+            images = reader(**{option: value for option, value in given.items() if option in taken}, **chosen)
+        except OSError as error:  # of a file of the user's: no permission, a damaged disk, a loop of links
+            if isinstance(error, Refused) or not _lies_in(error.filename, given["data_root"]):
+                raise
+            raise Refused(f"{error.filename} cannot be read: {error.strerror}") from error
+    return replace(images, notes=tuple(said))
+
+
+def _lies_in(file: object, folder: Path) -> bool:
+    return isinstance(file, str) and Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder))

@@ -1,4 +1,4 @@
-"""What a reader left out, guessed or changed: noted while a dataset is read, and told before anything is trained on it."""
+"""What a reader left out, guessed or changed: noted while a dataset is read, told before anything is trained."""
 
 from __future__ import annotations
 
@@ -36,9 +36,15 @@ def note(kind: str, sentence: str) -> None:
 
 @contextmanager
 def collecting() -> Iterator[list[Note]]:
-    """Collect what is noted in the block, also by threads that are started with a copy of its context."""
+    """Collect what is noted in the block, also by threads that are started with a copy of its context.
+
+    A collection around this one gets it too.
+    """
     token = _COLLECTED.set(notes := [])
     try:
         yield notes
     finally:
         _COLLECTED.reset(token)
+        if _COLLECTED.get() is not None:
+            for each in notes:
+                note(*each)

@@ -22,9 +22,10 @@ from tqdm import tqdm
 from data.cache import whole_folder
 from data.files import folder_from
 from data.names import Refused
+from data.notes import Note, collecting, note
 
 TARGETS = ("class", "class_map", "instance_map", "boxes")
-LAYOUT = 2  # version of the files that `_write` makes: raise it with every change of them
+LAYOUT = 3  # version of the files that `_write` makes: raise it with every change of them
 
 
 class Record(NamedTuple):
@@ -74,6 +75,8 @@ class Images(Dataset):
     _parts: ndarray
     _patients: ndarray
     fingerprint: str  # of the source files and the decoding
+    notes: tuple[Note, ...] = ()  # what its reader left out, guessed or changed, see `data.load`
+    codes: tuple[int, ...] = ()  # the class that each stored class is here, where `ordered` changed that
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -97,7 +100,12 @@ class Images(Dataset):
         target = self.targets[self.rows[i]]
         if self.kind == "instance_map":
             target = target > 0
-        return torch.from_numpy(np.array(target, dtype=np.float32 if self.kind == "boxes" else np.int64))
+        target = np.array(target, dtype=np.float32 if self.kind == "boxes" else np.int64)
+        if self.codes:
+            stored = target[:, 4] if self.kind == "boxes" else target
+            known = stored < len(self.codes)  # pixels to be ignored are beyond the classes
+            stored[known] = np.array(self.codes)[stored[known].astype(np.int64)]
+        return torch.from_numpy(target)
 
     def instances(self, i: int | np.integer) -> Int[ndarray, "h w"]:
         """Instance ids (H, W) of image i, 0 is background. Only where `kind` is 'instance_map'."""
@@ -112,6 +120,22 @@ class Images(Dataset):
     def part(self, *parts: str) -> Images:
         """The images of these official parts."""
         return self.subset(np.flatnonzero(np.isin(self.parts, parts)))
+
+    def ordered(self, classes: Sequence[str]) -> Images:
+        """The same images with their classes matched by name to `classes`, which must hold all of them.
+
+        Refused with both lists where it does not.
+        """
+        if tuple(classes) == self.classes:
+            return self
+        places = {name: number for number, name in enumerate(classes)}
+        if lacking := [name for name in self.classes if name not in places]:
+            raise Refused(
+                f"the classes of {self.dataset!r} ({', '.join(self.classes)}) are not those that are expected "
+                f"({', '.join(classes)}): {', '.join(map(repr, lacking))} is none of these"
+            )
+        stored = self.codes or range(len(self.classes))
+        return replace(self, classes=tuple(classes), codes=tuple(places[self.classes[code]] for code in stored))
 
     @property
     def shapes(self) -> Int[ndarray, "n 2"]:
@@ -149,11 +173,20 @@ def cached(
 ) -> Images:
     """The dataset from its cache; built from `records()` on the first use, and again where it is damaged.
 
-    `data.cache` says how it is kept whole and how damage is noticed.
+    `data.cache` says how it is kept whole and how damage is noticed. What is noted while it is built is kept with
+    it and noted again at every use.
     """
     cache_root = cache_root or folder_from("ALIQUOT_CACHE", "data/cache")
     name = f"{dataset}-{fingerprint}-v{LAYOUT}"
-    folder = whole_folder(cache_root / name, lambda building: _write(building, dataset, records(), total))
+
+    def build(building: Path) -> None:
+        with collecting() as said:
+            _write(building, dataset, records(), total)
+        (building / "notes.json").write_text(json.dumps(said))
+
+    folder = whole_folder(cache_root / name, build)
+    for kept in json.loads((folder / "notes.json").read_text()):
+        note(*kept)
     table = json.loads((folder / "table.json").read_text())
     return Images(
         dataset=dataset,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
+CORES = os.cpu_count() or 1
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int = CORES) -> Iterator[Result]:
     """`map` over threads that keeps the order and never holds more than a few results per thread; errors pass through.
 
     With 0 workers each item is worked on when it is asked for. Threads, not processes: numpy, Pillow and torch release

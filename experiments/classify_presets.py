@@ -199,6 +199,7 @@ PRESETS: dict[str, Preset] = {
     **own(
         "classify", "folder", "images", "a folder for each class, or labels.csv (file, label, patient)", augment="hflip"
     ),
+    **own("classify", "labelstudio", "images", "an export of Label Studio (JSON) and its images", augment="hflip"),
     "pathmnist": _medmnist("Nine colorectal tissues (from NCT-CRC-HE).", dataset="pathmnist", augment="flips_rot90"),
     "dermamnist": _medmnist(
         "Seven kinds of pigmented skin lesions, imbalanced.",

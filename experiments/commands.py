@@ -1,4 +1,4 @@
-"""What a script is made of: its options, presets and task become the commands main, supervised, evaluate and splits."""
+"""What a script is made of: its options, presets and task become commands: main, supervised, evaluate, check, splits."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from experiments.tracking.suited import provisional, wanted
 if TYPE_CHECKING:
     from sacred.run import Run
 
+    from data.inventory import Inventory
     from data.splits import Splits
     from experiments.simulation import Begun
     from experiments.tasks.task import Definition
@@ -82,6 +83,11 @@ class Script:
             return self._evaluate(_run)
 
         @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
+        def check():
+            """Tell all that is read of the dataset, what to be wary of and about how long it takes; nothing is trained."""
+            self._check()
+
+        @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
         def splits():
             """Write the division of this run as CSV files, to be edited and given back as splits_dir."""
             self._write_splits()
@@ -110,7 +116,7 @@ class Script:
         self, command: str, options: declare.Values, presets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
     ) -> Run | None:
         """Check the options, and run a command with them under the lock of its run."""
-        needed = command in (*CONTINUED, "evaluate", "splits")
+        needed = command in (*CONTINUED, "evaluate", "check", "splits")
         if needed:
             options, said = self.suited(options, command == "supervised")
             print(said, end="\n" if said else "")
@@ -230,6 +236,7 @@ class Script:
             print(f"The code has changed since (then {state.code}, now {begun.code}); resume=fresh runs it again.")
 
     def _simulate(self, run: Run, supervised: bool = False) -> float:
+        from data.inventory import lines
         from experiments.finish import finish, record_row
         from experiments.simulation import identity, simulate
         from experiments.tracking.processes import warn_of_shared_cores
@@ -240,20 +247,35 @@ class Script:
         if begun.state is not None:
             begun.checkpoint.require_same_data(begun.state, identity(splits))
             print(f"Continuing after {begun.state.cycle} finished cycles.")
-        state, trivial = simulate(begun, definition, splits, lambda row: record_row(run, row), supervised)
+
+        def tell(found: Inventory) -> None:
+            print("\n".join(lines(found)), flush=True)
+            run.info["read"] = found
+
+        state, trivial = simulate(begun, definition, splits, lambda row: record_row(run, row), supervised, tell)
         return finish(run, begun, definition, splits, state, trivial, supervised)
 
     def _evaluate(self, run: Run) -> float:
+        from data.inventory import take
         from experiments.finish import print_measured, record_row
         from experiments.simulation import evaluate_saved
 
         begun = self._require_begun()
-        options = begun.options
-        file, images, row, trivial = evaluate_saved(begun, self.definition(), self.load_splits(options))
+        options, splits = begun.options, self.load_splits(begun.options)
+        run.info["read"] = take(splits)
+        print("".join(f"warning: {sentence}\n" for sentence in run.info["read"]["warnings"]), end="", flush=True)
+        file, images, row, trivial = evaluate_saved(begun, self.definition(), splits)
         record_row(run, {"n_labelled": 0, **row})  # a saved model does not say on how many labels it was trained
         print(f"{file} on {len(images)} images ({options['split']})")
         print_measured(row, trivial, options["metric"])
         return row[options["metric"]]
+
+    def _check(self) -> None:
+        from experiments.checking import examine
+
+        begun = self._require_begun()
+        for line in examine(begun, self.definition(), self.load_splits(begun.options)):
+            print(line, flush=True)
 
     def _write_splits(self) -> None:
         from data.splits import table, write_splits

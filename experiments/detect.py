@@ -64,7 +64,11 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         {"dataset": "busi", "scale": 0.5, "n_initial": 40, "n_query": 40, "n_cycles": 5, "steps": 1000},
     ),
     **own("detect", "coco", "boxes", "a COCO json and its images"),
-    **own("detect", "voc", "boxes", "JPEGImages/, Annotations/ and ImageSets/, as VOC has them"),
+    **own(
+        "detect", "voc", "boxes", "JPEGImages/, Annotations/, ImageSets/ (dataset_options.corners says how boxes count)"
+    ),
+    **own("detect", "yolo", "boxes", "images/ and labels/ (a text for each image) and classes.txt"),
+    **own("detect", "labelstudio", "boxes", "a JSON export of Label Studio and its images"),
     "tiny": (
         "Seconds, for tests: a poor detector on a few phantom slices.",
         {

@@ -78,7 +78,7 @@ def active_learning(study: Study, state: State, record: Callable[[Row], None]) -
         state.curve.append(row)
         state.labelled_map = active.labelled_map.copy()
         state.cycle = cycle + 1
-        save_weights(model, study.checkpoint.model_file(cycle))
+        save_weights(model, study.checkpoint.model_file(cycle), study.splits.train.classes)
         study.checkpoint.save(state)
         study.checkpoint.forget_before(state.cycle, study.keep_models)
     return state

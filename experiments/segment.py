@@ -60,6 +60,8 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         {"dataset": "dsb2018", "scale": 0.5, "n_initial": 4, "n_query": 4, "n_cycles": 9, "crop": 128},
     ),
     **own("segment", "folder", "images and masks", "images/ and masks/ with equal stems"),
+    **own("segment", "coco", "images and masks", "a COCO json with polygons or run lengths and its images"),
+    **own("segment", "labelstudio", "images and masks", "a JSON export of Label Studio and its images"),
     "tiny": (
         "Seconds, for tests: a poor network on a few phantom images.",
         {

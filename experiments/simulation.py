@@ -14,6 +14,7 @@ from numpy import ndarray
 from torch import nn
 
 from data.files import under_root
+from data.inventory import Inventory, take
 from data.names import Missing, Refused
 from data.splits import Splits, initial, make_splits, read_splits
 from data.store import Images
@@ -22,7 +23,7 @@ from experiments.learning.devices import device_of
 from experiments.learning.labels import FromDataset
 from experiments.learning.querying import QueryOptions, Selection
 from experiments.learning.randomness import START, generator, torch_seeded
-from experiments.learning.weights import load_weights
+from experiments.learning.weights import classes_of, load_weights
 from experiments.loop import Row, Study, active_learning, evidence_of
 from experiments.tasks.task import Definition, Task, Trivial
 from experiments.tracking.checkpoints import Checkpoint, State, data_digest
@@ -71,11 +72,16 @@ def check_budget(options: Values, n_pool: int) -> None:
 
 
 def simulate(
-    begun: Begun, definition: Definition, splits: Splits, record: Callable[[Row], None], supervised: bool = False
+    begun: Begun,
+    definition: Definition,
+    splits: Splits,
+    record: Callable[[Row], None],
+    supervised: bool = False,
+    tell: Callable[[Inventory], None] = lambda found: None,
 ) -> tuple[State, Trivial]:
     """Go on from the saved state, or begin: the state of the finished run, and what its numbers are read beside.
 
-    `supervised` trains once on the whole pool.
+    `supervised` trains once on the whole pool. `tell` hears what was read before anything is trained.
     """
     options, checkpoint, state = begun.options, begun.checkpoint, begun.state
     if not supervised:
@@ -87,6 +93,9 @@ def simulate(
     if not state.finished_by:  # else nothing is trained: only its record is made again
         state.code = begun.code
     checkpoint.save(state)  # what an unfinished training belongs to
+    start = None if supervised else np.flatnonzero(state.labelled_map == 1)  # labels beyond it carry higher steps
+    trivial = trivial_of(task, splits.test, options["metric"])
+    tell(take(splits, start, (options["metric"], *trivial[options["metric"]])))
     watch = definition.draw_picks(options, task, splits.train)
 
     def draw(cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection) -> None:
@@ -108,7 +117,15 @@ def simulate(
         keep_models=options["keep_models"],
         draw=draw,
     )
-    return active_learning(study, state, record), task.trivial(splits.test)
+    return active_learning(study, state, record), trivial
+
+
+def trivial_of(task: Task, test: Images, metric: str) -> Trivial:
+    """What the numbers of a test part are read beside. Refused where the main metric has no value on it."""
+    trivial = task.trivial(test)
+    if metric not in trivial:
+        raise Refused(f"metric {metric!r} has no value on the test part of {test.dataset!r}: use another one")
+    return trivial
 
 
 def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) -> Int[ndarray, " n"]:
@@ -139,9 +156,31 @@ def evaluate_saved(begun: Begun, definition: Definition, splits: Splits) -> tupl
     file = under_root(options["checkpoint"]) if options["checkpoint"] else _last_model(begun.checkpoint)
     if not file.is_file():
         raise Missing(f"no model at {file}: give checkpoint=<file>, or run the same command without `evaluate` first")
-    task = definition.make_task(options, splits.train)
+    images = matched(images, file)
+    task = definition.make_task(options, images)
     model = load_weights(task.make_model(), file).eval()
     return file, images, task.evaluate(model, images, START), task.trivial(images)
+
+
+def matched(images: Images, file: Path) -> Images:
+    """The images with their classes in the order in which the model in a file was trained on them, matched by name.
+
+    Refused where it was not trained on one of them. Older files do not name their classes, which is said.
+    """
+    trained_on = classes_of(file)
+    if not trained_on:
+        order = f"taken to be {', '.join(images.classes)}, in this order"
+        print(f"{file} does not say which classes it was trained on: they are {order}.")
+        return images
+    try:
+        found = images.ordered(trained_on)
+    except Refused as error:
+        raise Refused(f"{file} was trained on other classes: {error}") from None
+    if absent := [name for name in trained_on if name not in images.classes]:
+        print(f"{file} also knows {', '.join(map(repr, absent))}, which {images.dataset!r} does not have.")
+    if found is not images:
+        print(f"Classes are matched by name, in the order of {file.name}: {', '.join(trained_on)}.")
+    return found
 
 
 def _last_model(checkpoint: Checkpoint) -> Path:

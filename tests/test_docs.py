@@ -30,8 +30,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILES = re.compile(r"\.json$")  # a configuration file in the place of a preset
 WORDS = {  # that stand in backticks and are named nowhere else
-    *("supervised", "evaluate", "splits", "print_config", "print_named_configs", "summary", "report", "sync", "load"),
-    *("load_picks", "mongo", "browser", "slurm", "mps", "nohup", "features", "analysis", "experiments", "heuristics"),
+    *("supervised", "evaluate", "check", "splits", "print_config", "print_named_configs", "summary", "report", "sync"),
+    *("load", "load_picks", "mongo", "browser", "slurm", "mps", "nohup", "features", "analysis", "experiments", "heuristics"),
     *("models", "data", "scores", "with", "mc_", "bench_scoring"),
 }
 

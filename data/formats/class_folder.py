@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from data import files
-from data.formats import class_table, class_tree, classes, endings, folders, patients, tables
+from data.formats import class_table, class_tree, classes, columns, endings, folders, patients, tables, words
 from data.formats.labelled import TEST_FRACTION, Labelled, images_of
 from data.formats.pictures import EXIF, FRAMES, SCALING, Options
 from data.limits import Between, Numbers, OneOf
@@ -24,7 +24,7 @@ or labels.csv with columns file, label and, where known, patient and part; files
 beside them, where useful: patients.csv (columns file, patient), classes.txt (a class per line, or '0: benign')
 """
 ANY = 10**9
-MODULES = (class_table, class_tree, classes, endings, folders, patients, tables)
+MODULES = (class_table, class_tree, classes, columns, endings, folders, patients, tables, words)
 
 
 def own(

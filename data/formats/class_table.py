@@ -12,7 +12,8 @@ from typing import NamedTuple
 from data.formats.classes import LIST
 from data.formats.folders import PARTS, Finder, part_of, shown
 from data.formats.patients import TABLE, as_patients, is_persons_name
-from data.formats.tables import Row, Table, is_missing, read_table
+from data.formats.tables import Row, Table, read_table
+from data.formats.words import is_missing
 from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, LEFT_OUT, note
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from data.formats import endings
 from data.formats.class_table import Entry
 from data.formats.folders import Unused, is_junk, part_folders, part_of, pictures_below, subfolders, walk
-from data.formats.tables import alike
+from data.formats.words import alike
 from data.names import Missing, Refused, suggestion
 from data.notes import CHANGED, GUESSED, WARNING, note
 
@@ -39,7 +39,17 @@ def read(root: Path, tree: str, class_names: Sequence[str] = ()) -> list[Entry]:
         if not file.is_dir() or is_junk(file.name):
             _put_aside(file, unused)
     unused.tell()
+    _require_once(found)
     return found
+
+
+def _require_once(found: Sequence[Entry]) -> None:
+    """Refused where links make one file a picture of two classes or parts, or the same picture twice."""
+    first: dict[tuple[int, int], Path] = {}
+    for entry in found:
+        stat = entry.file.stat()
+        if (before := first.setdefault((stat.st_dev, stat.st_ino), entry.file)) is not entry.file:
+            raise Refused(f"{entry.file} and {before} are one file by a link; keep one of them")
 
 
 def _below_parts(root: Path, parts: dict[str, Path], unused: Unused, tree: str, named: set[str]) -> list[Entry]:
@@ -145,7 +155,8 @@ def _require_several(folder: Path, classes: Sequence[Path], tree: str) -> None:
     hint = ""
     if classes and len(subfolders(classes[0])) > 1:
         hint = f" (or is {classes[0]} the folder to read? Then say data_root={classes[0]})"
-    if tables := sorted(file.name for file in folder.iterdir() if file.suffix.lower() in (".csv", ".tsv")):
+    names = sorted(file.name for file in folder.iterdir())
+    if tables := [name for name in names if name.casefold().startswith("labels.") or name.endswith((".csv", ".tsv"))]:
         hint += f" (a table of labels must be called labels.csv, not {tables[0]})"
     raise Refused(
         f"{folder} holds {len(classes)} class folders{hint}, expected at least two in this tree:\n{tree.strip()}"

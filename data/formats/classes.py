@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data.formats import endings
-from data.formats.tables import alike, read_text
+from data.formats.tables import read_text
+from data.formats.words import alike
 from data.names import Refused, suggestion
 from data.notes import CHANGED, GUESSED, WARNING, note
 

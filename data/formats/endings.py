@@ -77,6 +77,13 @@ def is_picture(file: Path) -> bool:
     return file.name.upper() != "DICOMDIR" and is_dicom(file)
 
 
+def require_file(file: Path) -> Path:
+    """The file. Refused for what would be waited for without end, or is none."""
+    if not file.is_file():
+        raise Refused(f"{file} is no file but a pipe, a socket or a device; move it out of the folder")
+    return file
+
+
 def picture_files(folder: Path) -> list[Path]:
     """The pictures of a folder, in natural order. Hidden files are passed over; others that are no pictures are noted.
 
@@ -88,7 +95,7 @@ def picture_files(folder: Path) -> list[Path]:
             continue
         if not file.exists():
             raise Missing(f"{file} is a link to {file.readlink()}, which is not there: get its content, or remove it")
-        (found if is_picture(file) else others).append(file)
+        (found if is_picture(require_file(file)) else others).append(file)
     others = [file for file in others if file.name not in ("Thumbs.db", "desktop.ini")]
     if others:
         notes.note(notes.LEFT_OUT, f"{folder}: {counted(others)} that are no pictures are not used")

@@ -67,6 +67,7 @@ def require_content(file: Path) -> Path:
                 "(for instance `git annex get`, `dvc pull`), or remove the link"
             )
         raise Missing(f"{file} does not exist")
+    endings.require_file(file)
     if file.stat().st_size < SMALL:
         try:
             start = file.read_bytes()[:256]

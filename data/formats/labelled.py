@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -16,15 +13,14 @@ from PIL import Image, ImageOps
 
 from data import files, splits
 from data.formats import reading
-from data.formats.folders import is_junk
+from data.formats.folders import composed, is_junk
 from data.formats.pictures import AS_USUAL
 from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, note
 from data.store import Images, Record, cached
+from data.threads import ordered_map
 
 TEST_FRACTION, TEST_SEED = 0.2, 1  # of sets without an official test part: the same for all runs and experiments
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Labelled(NamedTuple):
@@ -132,29 +128,11 @@ def resized(
     return small[..., None] if grey else small
 
 
-def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
-) -> Iterator[Result]:
-    """`map` over threads that keeps the order and holds no more than a few results per thread; errors pass through."""
-    workers = workers or os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for task in waiting:
-                task.cancel()
-
-
 def unique_names(paths: Sequence[Path], root: Path) -> list[str]:
-    """File names without folder; where any two are equal, paths relative to `root`."""
+    """File names without folder; where any two are equal but for the composition of letters, paths from `root`."""
     names = [path.name for path in paths]
-    return names if len(set(names)) == len(names) else [path.relative_to(root).as_posix() for path in paths]
+    different = len(set(map(composed, names))) == len(names)
+    return names if different else [path.relative_to(root).as_posix() for path in paths]
 
 
 def find_root(data_root: Path, candidates: Sequence[str], needs: Sequence[str], tree: str) -> Path:
@@ -209,7 +187,8 @@ def held_out(labels: Sequence[int], patients: Sequence[str], fraction: float = T
     if fraction and len(held) in (0, len(labels)):
         who = f" from {len(set(patients))} patients" if named else ""
         raise Refused(
-            f"a test part of {fraction:g} of {len(labels)} images{who} leaves one part empty; expected more images"
+            f"a test part of {fraction:g} (test_fraction) of {len(labels)} images{who} leaves one part empty; "
+            "expected more images"
         )
     return np.isin(np.arange(len(labels)), held)
 

@@ -11,7 +11,19 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from data import notes, splits
-from data.formats import folders, mask_pairs, mask_values, nifti, palettes, patients, pictures, reading, tables
+from data.formats import (
+    columns,
+    folders,
+    mask_pairs,
+    mask_values,
+    nifti,
+    palettes,
+    patients,
+    pictures,
+    reading,
+    tables,
+    words,
+)
 from data.formats.mask_pairs import Pair
 from data.formats.mask_values import MOST_CLASSES
 from data.formats.masks import IGNORED, Mask, decode_mask, require_equal_size
@@ -22,7 +34,7 @@ from data.store import Images, Record, cached
 
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
 CLASS_NAMES = "classes.txt"
-MODULES = (splits, folders, mask_pairs, mask_values, palettes, patients, tables)
+MODULES = (splits, columns, folders, mask_pairs, mask_values, palettes, patients, tables, words)
 ANY = 10**9
 
 

@@ -160,6 +160,12 @@ def meaning(
 ) -> Callable[[Path, Mask], ndarray]:
     """How masks become targets: what the options say, else what all masks hold. Refused where that is not certain."""
     if instances:
+        if len(seen.values.keys() - {0}) == 1:
+            notes.note(
+                notes.WARNING,
+                f"the masks hold {seen.described()}: with instances each image has one object at most; "
+                "objects that are counted need a number each",
+            )
         return as_instances
     if colours:
         return by_colours({code: number for number, code in enumerate(codes_of(colours))})
@@ -180,7 +186,7 @@ def meaning(
         return by_palette(seen, num_classes, ignore)
     if 0 < sum(seen.palettes.count.values()) < seen.total:
         notes.note(notes.WARNING, "some masks have a palette, others are grey: both are read by number, not by colour")
-    seen.palettes.warn_of_black()
+    seen.palettes.require_black_first(value for value in seen.values if value != ignore)
     return by_number(seen, num_classes, ignore)
 
 

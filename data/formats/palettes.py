@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,14 +82,17 @@ class Palettes:
                     return False
         return True
 
-    def warn_of_black(self) -> None:
-        """Note where black is in use and another colour is the background, class 0."""
+    def require_black_first(self, numbers: Iterable[int]) -> None:
+        """Refused where black is in use and another colour is number 0, the background: either could be meant."""
         pairs = {(entry, codes[entry]) for codes, used in self.used.items() for entry in used if entry < len(codes)}
         first = [colour_name(code) for entry, code in pairs if entry == 0 and code]
         black = [entry for entry, code in pairs if entry and not code]
         if first and black:
-            notes.note(
-                notes.WARNING, f"the palette of the masks makes {first[0]} the background and black class {black[0]}"
+            colours = dict.fromkeys(sorted({code for _, code in pairs}), 0)
+            raise Refused(
+                f"the palette of {next(iter(self.first.values()))} makes {first[0]} number 0, the background, and "
+                f"black number {black[0]}: say {offer(colours)} where black is the background, or "
+                f"dataset_options.values=[{','.join(map(str, sorted(numbers)))}] where {first[0]} is"
             )
 
     def used_colours(self) -> set[int]:

@@ -9,7 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from data.formats.tables import alike, is_missing, read_table
+from data.formats.tables import read_table
+from data.formats.words import alike, is_missing
 from data.names import Refused, suggestion
 from data.notes import CHANGED, LEFT_OUT, WARNING, note
 

@@ -185,9 +185,19 @@ def _window(sources: list[Source], options: Options) -> Window | None:
     if len(said) == 1 and (window := said.pop()) is not None:
         notes.note(notes.CHANGED, f"{many}: their values {window} become 0 to 255, the window that all files say")
         return window
-    tally = Tally()
+    tally, fractions, numbers = Tally(), None, None
     for source in deep:
-        tally.add(decode(source.file, source.frame).values)
+        values = decode(source.file, source.frame).values
+        tally.add(values)
+        if values.dtype.kind == "f" and np.nanmax(values, initial=0) <= 1:
+            fractions = fractions or source.file
+        elif np.nanmax(values, initial=0) > 255:
+            numbers = numbers or source.file
+    if fractions and numbers:
+        raise Refused(
+            f"{fractions} holds values of at most 1, {numbers} holds values above 255: in one window the first would "
+            "be black. Save them alike, or say dataset_options.scaling=image for a window of each picture"
+        )
     window, extremes = tally.window(), tally.extremes
     clipped = "" if window == extremes else ", outliers beyond percentiles 0.1 and 99.9 are clipped"
     notes.note(

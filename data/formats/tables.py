@@ -9,42 +9,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from data.formats.columns import FIELDS, NAMES, column_of, plain, require_no_parts
 from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, LEFT_OUT, note
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LONGEST_CELL = 2**31 - 1  # characters; csv's own limit of 131,072 stops at polygons and pictures in a cell
-MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "nil", "-", "?", "."})
-# meaning -> the names of a column that has it, and names that have it only where none of the first is there
-NAMES: dict[str, tuple[str, str]] = {
-    "file": (
-        "file filename file_name filepath file_path path image_path image_file image_filename image_name img_path "
-        "img_name img_file datei dateiname pfad",
-        "image img picture name image_id img_id bild",
-    ),
-    "label": (
-        "label labels class class_name classname category diagnosis target ground_truth gt klasse diagnose",
-        "dx class_id label_id class_label y grade",
-    ),
-    "patient": (
-        "patient patient_id patientid patients patient_no patient_nr patient_number pat_id patid subject subject_id "
-        "subjectid subj_id participant participant_id person person_id pid mrn proband probanden_id patienten_id "
-        "patient_name patientname",
-        "case case_id caseid individual individual_id animal animal_id mouse_id",
-    ),
-    "part": (
-        "part split splits set partition subset data_split dataset_split usage phase",
-        "fold folds fold_id cv_fold kfold k_fold",
-    ),
-    "cost": ("cost costs price", "kosten preis"),
-}
-FIELDS = {"file": "the file", "label": "the label", "patient": "the patient", "part": "the part", "cost": "the cost"}
 
 
 class Row(NamedTuple):
@@ -119,7 +94,7 @@ def read_table(file: Path, needed: Sequence[str], usual: Sequence[str] = ()) -> 
     rows = _rectangle(file, header, records, separator)
     places = {}
     for meaning in [*needed, *usual]:
-        found = _column(file, header, [cells for _, cells in rows], meaning)
+        found = column_of(file, header, [cells for _, cells in rows], meaning)
         if found is not None and found not in places.values():
             places[meaning] = found
     for meaning in needed:
@@ -127,9 +102,11 @@ def read_table(file: Path, needed: Sequence[str], usual: Sequence[str] = ()) -> 
             listed = ", ".join(header)
             raise Refused(f"{file} has no column {meaning!r}, only {listed}.{suggestion(meaning, header)}")
     for meaning, place in places.items():
-        if _plain(header[place]) != meaning:
+        if plain(header[place]) != meaning:
             note(GUESSED, f"{file.name}: column {header[place]!r} is read as {FIELDS.get(meaning, meaning)}.")
     others = [name for place, name in enumerate(header) if place not in places.values()]
+    if "part" in usual and "part" not in places:
+        require_no_parts(file, header, [cells for _, cells in rows], places.values())
     ignored = [repr(name) if name else "one without a name" for name in others]
     if ignored:
         note(LEFT_OUT, f"{file.name}: columns that are not used: {', '.join(ignored)}.")
@@ -137,19 +114,6 @@ def read_table(file: Path, needed: Sequence[str], usual: Sequence[str] = ()) -> 
     for row in meant:
         _require_one_line(file, row)
     return Table(file, {meaning: header[place] for meaning, place in places.items()}, meant)
-
-
-def is_missing(cell: str) -> bool:
-    """Whether a cell says that a value is not known: empty, or a word for it such as nan, NA, None, null."""
-    return cell.strip().casefold() in MISSING
-
-
-def alike(text: str) -> str:
-    """What two spellings of one thing have in common: letters without case, single blanks, numbers by their value."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    if re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):
-        return str(int(re.split("[.,]", plain)[0]))
-    return plain
 
 
 def _encoding(data: bytes) -> str:
@@ -175,12 +139,6 @@ def _encoding(data: bytes) -> str:
     return "latin-1"
 
 
-def _plain(name: str) -> str:
-    """A column's name without case, blanks and signs: 'Patient-ID ' and 'patientId' as patient_id."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", unicodedata.normalize("NFKC", name).strip("\ufeff \t\"'#"))
-    return re.sub(r"[^\w]+|_+", "_", words).strip("_").casefold()
-
-
 @contextmanager
 def _long_cells() -> Iterator[None]:
     before = csv.field_size_limit(LONGEST_CELL)
@@ -199,7 +157,7 @@ def _records(file: Path, text: str, meanings: Sequence[str]) -> tuple[str, list[
     best: tuple[int, int, str] | None = None
     for separator in SEPARATORS:
         header = next((cells for _, cells in _parsed(file, first, separator, header_only=True)), [])
-        score = (sum(_plain(name) in known for name in header), len(header), separator)
+        score = (sum(plain(name) in known for name in header), len(header), separator)
         if told and told[1] == separator:
             score = (len(known), len(header), separator)
         best = score if best is None or score[:2] > best[:2] else best
@@ -249,33 +207,6 @@ def _rectangle(
     if not rows:
         raise Refused(f"{file} has a header ({separator.join(header)}) but no row")
     return rows
-
-
-def _column(file: Path, header: Sequence[str], rows: Sequence[Sequence[str]], meaning: str) -> int | None:
-    """The place of the column with a meaning, None where there is none. Refused where two could have it and differ."""
-    plain = [_plain(name) for name in header]
-    for names in NAMES[meaning]:
-        found = [i for i, name in enumerate(plain) if name in names.split()]
-        if len(found) > 1 and meaning == "file":
-            exist = [i for i in found if (file.parent / rows[0][i]).is_file()]
-            found = exist if len(exist) == 1 else found
-        if len(found) > 1 and len({plain[i] for i in found}) == len(found) and meaning in ("patient", "label"):
-            found = found[:1] if all(_same_division(rows, found[0], i) for i in found[1:]) else found
-        if len(found) > 1:
-            listed = " and ".join(repr(header[i]) for i in found)
-            raise Refused(
-                f"{file}: columns {listed} could both be {FIELDS.get(meaning, meaning)}; "
-                f"call the right one {meaning!r} and rename or remove the other"
-            )
-        if found:
-            return found[0]
-    return None
-
-
-def _same_division(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
-    """Whether two columns divide the rows into the same groups."""
-    pairs = {(row[one], row[other]) for row in rows}
-    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
 def _require_one_line(file: Path, row: Row) -> None:

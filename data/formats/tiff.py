@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from data.formats.decoded import Decoded, Known, require_frame, require_pixels, 
 from data.names import Refused
 
 ENDINGS = (".tif", ".tiff")
+SMALLEST_PAGE = 18  # bytes: a page's list of one entry
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION, REDUCED = 274, 1
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2  # photometric interpretations that are read here
@@ -67,7 +69,7 @@ def _opened(file: Path) -> Any:
 
 def _known(file: Path, tiff: Any) -> Known:
     try:
-        frames = tuple(i for i, page in enumerate(tiff.pages) if not page.subfiletype & REDUCED)
+        frames = tuple(i for i, page in enumerate(_pages(tiff)) if not page.subfiletype & REDUCED)
         first = tiff.pages[frames[0] if frames else 0]
         tag = first.tags.get(ORIENTATION)
         orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
@@ -77,6 +79,18 @@ def _known(file: Path, tiff: Any) -> Known:
     except Exception as error:
         raise Refused(f"{file} is corrupt or cut short: {error}") from error
     return Known("TIFF", colours, deep, frames or (0,), int(orientation), inverted)
+
+
+def _pages(tiff: Any) -> Iterator[Any]:
+    """All pages. ValueError where a damaged chain of them has no end, or leads to what is none."""
+    seen = set()
+    for page in tiff.pages:
+        if page.offset in seen or len(seen) * SMALLEST_PAGE > tiff.filehandle.size:
+            raise ValueError("its pages follow each other without end")
+        if not page.imagelength or not page.imagewidth:
+            raise ValueError(f"its page {len(seen) + 1} has {page.imagewidth} x {page.imagelength} pixels")
+        seen.add(page.offset)
+        yield page
 
 
 def _rows_columns_channels(page: Any) -> ndarray:

@@ -8,7 +8,6 @@ in Brief 48, 2023): numbers on a test part made here are optimistic.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -22,6 +21,7 @@ from data import files, splits
 from data.formats import boxes, labelled, reading
 from data.limits import Between
 from data.names import Missing, Refused
+from data.notes import LEFT_OUT, WARNING, note
 from data.store import Images, Record, cached
 
 FOLDERS = ("benign", "malignant", "normal")
@@ -79,9 +79,9 @@ def busi(
             small_image, target = boxes.shrunk(image, np.concatenate([np.zeros((0, 5)), *lesions]), scale)
             yield Record(name, small_image, target, scan.group, part)
         if specks:
-            warnings.warn(f"busi: {specks} components of fewer than {min_pixels} pixels were left out.", stacklevel=2)
+            note(LEFT_OUT, f"busi: {specks} components of fewer than {min_pixels} pixels were left out.")
         if empty:
-            warnings.warn(f"busi: {len(empty)} masks hold no lesion, the first is {empty[0]}.", stacklevel=2)
+            note(WARNING, f"busi: {len(empty)} masks hold no lesion, the first is {empty[0]}.")
 
     sources = [file for scan in found for file in (scan.file, *scan.masks)]
     code = [__file__, boxes.__file__, labelled.__file__, splits.__file__]
@@ -100,7 +100,7 @@ def _scans(root: Path, group: int) -> list[Scan]:
     """The images of one folder with their masks. A copy without normal images is used with a warning."""
     folder = root / FOLDERS[group]
     if FOLDERS[group] == "normal" and not folder.is_dir():
-        warnings.warn(f"this copy of BUSI has no folder normal: {root} is used without normal images.", stacklevel=4)
+        note(WARNING, f"this copy of BUSI has no folder normal: {root} is used without normal images.")
         return []
     masks: dict[str, list[Path]] = {}
     images = []

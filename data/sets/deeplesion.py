@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -23,7 +22,9 @@ from data.formats import boxes, labelled, reading
 from data.formats.tables import opened
 from data.limits import OneOf
 from data.names import Missing, Refused, require_one_of, suggestion
+from data.notes import CHANGED, LEFT_OUT, WARNING, note
 from data.store import Images, Record, cached
+from data.threads import ordered_map
 
 # 1 to 8 in the table.
 LESION_TYPES = ("bone", "abdomen", "mediastinum", "liver", "lung", "kidney", "soft_tissue", "pelvis")
@@ -95,19 +96,19 @@ def deeplesion(
     slices = _with_pictures(table, lesions_of, _pictures(folder, source, lesions_of))
     lesions = [lesion for of_slice in slices.values() for lesion in of_slice]
     if noisy := sum(lesion.noisy for lesion in lesions):
-        _warn(f"lesions marked as possibly noisy, and kept: {noisy} of {len(lesions)}.")
+        _note(WARNING, f"lesions marked as possibly noisy, and kept: {noisy} of {len(lesions)}.")
     keys = [of_slice[0] for of_slice in slices.values()]
     parts = _parts(keys, lesion_type)
     stacks = [_stack(file, context) for file in slices]
     if repeated := sum(stack.count(file) - 1 for stack, file in zip(stacks, slices, strict=True)):
-        _warn(f"neighbours that are absent, for which the key slice itself stands: {repeated}.")
+        _note(CHANGED, f"neighbours that are absent, for which the key slice itself stands: {repeated}.")
 
     def decode(i: int) -> UInt8[ndarray, "h w channels"]:
         return _windowed(stacks[i], source, fixed_window or keys[i].window)
 
     def records() -> Iterator[Record]:
         checker = boxes.BoxChecker(bad_boxes)
-        images = labelled.ordered_map(decode, range(len(keys)))
+        images = ordered_map(decode, range(len(keys)))
         for key, of_slice, part, image in zip(keys, slices.values(), parts, images, strict=True):
             # The table counts pixels' centres from 1 (as the authors' loader does), and this code pixels' edges from 0.
             given = np.array([[*(c - 0.5 for c in lesion.box), 0.0] for lesion in of_slice])
@@ -202,9 +203,10 @@ def _with_pictures(table: Path, slices: dict[str, list[Lesion]], pictures: dict[
             f"none of the {len(slices)} key slices of {table} has a picture; expected this tree:\n{TREE.strip()}"
         )
     if absent := len(slices) - len(found):
-        _warn(
+        _note(
+            LEFT_OUT,
             f"{table.name} lists {len(slices)} key slices, "
-            f"{absent} of them without a picture; the other {len(found)} are used."
+            f"{absent} of them without a picture; the other {len(found)} are used.",
         )
     return found
 
@@ -217,8 +219,9 @@ def _parts(keys: list[Lesion], lesion_type: str) -> list[str]:
         return ["test" if chosen else "train" for chosen in held]
     if "train" in parts or "val" not in parts:
         return parts
-    _warn(
-        f"no training slice is left for lesion_type={lesion_type!r}; the official validation part is 'train' instead."
+    _note(
+        WARNING,
+        f"no training slice is left for lesion_type={lesion_type!r}; the official validation part is 'train' instead.",
     )
     return ["train" if part == "val" else part for part in parts]
 
@@ -249,5 +252,5 @@ def _hounsfield(file: Path, source: str) -> Float[ndarray, "h w"]:
     return stored - 32768.0
 
 
-def _warn(sentence: str) -> None:
-    warnings.warn(f"DeepLesion: {sentence}", stacklevel=3)
+def _note(kind: str, sentence: str) -> None:
+    note(kind, f"DeepLesion: {sentence}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from data import files
 from data.formats import reading
 from data.formats.tables import opened
 from data.names import Missing, Refused
+from data.notes import WARNING, note
 from data.store import Images, Record, cached
 
 PARTS = ("train", "testA", "testB")
@@ -73,7 +73,7 @@ def _find(folder: Path) -> list[tuple[Path, Path]]:
         lacking = "train_*.bmp" if "train" not in present else "testA_*.bmp and testB_*.bmp"
         raise Missing(f"no {lacking} in {folder}; expected this tree:\n{TREE.strip()}")
     for part in set(PARTS) - present:
-        warnings.warn(f"this copy of GlaS has no {part}_*.bmp: {folder} is used without {part}.", stacklevel=3)
+        note(WARNING, f"this copy of GlaS has no {part}_*.bmp: {folder} is used without {part}.")
     pairs = [(file, file.with_name(f"{file.stem}_anno.bmp")) for file in images]
     for image, mask in pairs:
         if not mask.is_file():

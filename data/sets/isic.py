@@ -22,10 +22,11 @@ from tqdm import tqdm
 
 from data import files
 from data.formats import reading
-from data.formats.labelled import TEST_FRACTION, Labelled, find_root, images_of, ordered_map
+from data.formats.labelled import TEST_FRACTION, Labelled, find_root, images_of
 from data.formats.tables import opened
 from data.names import Missing, Refused, suggestion
 from data.store import Images
+from data.threads import ordered_map
 
 CLASSES = ("benign", "melanoma")
 SPLITS = (("trainval_split.csv", "train"), ("test_split.csv", "test"))

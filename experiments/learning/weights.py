@@ -1,8 +1,10 @@
-"""The weights of a whole model, in a file and back."""
+"""The weights of a whole model and the names of its classes, in a file and back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,21 +17,32 @@ from models.weights import read_file
 BROKEN = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 
 
-def save_weights(model: nn.Module, file: Path) -> None:
+def save_weights(model: nn.Module, file: Path, classes: Sequence[str] = ()) -> None:
     """Keep a model, for `evaluate`, warm starts and pseudo-labels."""
     with atomic(file) as temporary:
-        torch.save(model.state_dict(), temporary)
+        torch.save({"state_dict": model.state_dict(), "classes": list(classes)}, temporary)
 
 
 def load_weights(model: nn.Module, file: Path) -> nn.Module:
     """Put saved weights into a model and return it; Refused names the file where they do not fit or cannot be read."""
-    if not file.is_file():
-        raise Missing(f"there is no file of weights {file}")
-    saved = read_file(file, next(model.parameters()).device)
+    saved = _content(file, next(model.parameters()).device)
     try:
-        model.load_state_dict(saved)
+        model.load_state_dict(saved["state_dict"] if isinstance(saved, dict) and "state_dict" in saved else saved)
     except BROKEN as error:
         reason = str(error).splitlines()[0]
         way_out = "use the options it was trained with"
         raise Refused(f"{file} holds no weights that fit this model ({reason}); {way_out}") from None
     return model
+
+
+def classes_of(file: Path) -> tuple[str, ...]:
+    """The classes that the model in a file was trained on, in its order; () where the file does not name them."""
+    saved = _content(file, "cpu")
+    named = saved.get("classes") if isinstance(saved, dict) else None
+    return tuple(named) if isinstance(named, list) and all(isinstance(name, str) for name in named) else ()
+
+
+def _content(file: Path, device: str | torch.device) -> Any:
+    if not file.is_file():
+        raise Missing(f"there is no file of weights {file}")
+    return read_file(file, device)

@@ -139,7 +139,7 @@ def trivial_detections(targets: Sequence[Float[Tensor, "_ 5"]], shapes: Int[ndar
     sides = torch.from_numpy(shapes[:, [1, 0, 1, 0]].astype(np.float32))  # of x1, y1, x2, y2
     boxes = torch.cat([target[:, :4] / side for target, side in zip(targets, sides, strict=True)])
     if not len(boxes):
-        raise Refused("no image has a box: there is no mean one")
+        raise Refused("no image of the test part has a box: nothing can be measured on it")
     label = torch.cat([target[:, 4] for target in targets]).long().bincount().argmax()[None]
     return [{"boxes": boxes.mean(0)[None] * side, "scores": torch.ones(1), "labels": label} for side in sides]
 

@@ -137,7 +137,7 @@ class PartScores:
         truth: Int[ndarray, "h w"],
         instances: Int[ndarray, "h w"] | None = None,
     ) -> None:
-        """Add one image of this part, as `SegmentationScores.add` does; pixels of class IGNORED are background in both."""
+        """Add one image of this part, as `SegmentationScores.add` does; pixels IGNORED are background in both."""
         outside = _ignored(truth, len(self.classes))
         if outside.any():
             predicted, truth = np.where(outside, 0, predicted), np.where(outside, 0, truth)

@@ -19,18 +19,18 @@ from data.loading import load as load_images
 from data.names import Missing, Refused
 from data.store import Images
 from experiments.learning.batches import TrainingBatches, equal_size_batches, pictures
-from experiments.learning.devices import device_of, layout_of, precision_of
+from experiments.learning.devices import device_of
 from experiments.learning.querying import Selection
 from experiments.learning.randomness import torch_seeded
-from experiments.learning.recipe import Recipe, autocast
+from experiments.learning.recipe import Recipe
 from experiments.measures.classification import classification_metrics, trivial_metrics
 from experiments.measures.table import CLASSIFICATION as METRICS
 from experiments.measures.table import by_class, require_metric
 from experiments.pictures.class_picks import MAX_THUMBNAILS, Thumbnail, save_gallery
+from experiments.tasks.logits import LogitEvidence
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
 from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import title_of
-from heuristics.core.evidence import from_logits
 from heuristics.core.fitting import OF_IMAGES, Gives
 from models.classifiers import NETWORKS, make_classifier
 
@@ -76,7 +76,8 @@ def load(options: Values) -> Images:
 
 def make_task(options: Values, images: Images) -> Task:
     """Classification as a record of functions."""
-    device, precision, layout = device_of(options["device"]), precision_of(options), layout_of(options)
+    evidence = LogitEvidence(options)
+    device, layout, wanted = evidence.device, evidence.layout, evidence.tested
     weights = options["weights"] if options["weights"] in WEIGHTS else under_root(options["weights"])
 
     def make_model() -> nn.Module:
@@ -92,19 +93,6 @@ def make_task(options: Values, images: Images) -> Task:
         logits = model(batch_pictures.contiguous(memory_format=layout)).float()
         smoothing = options["label_smoothing"]
         return nn.functional.cross_entropy(logits, classes, class_weights, label_smoothing=smoothing)
-
-    def evidence(
-        model: nn.Module,
-        batch: Tensor,
-        wanted: frozenset[str],
-        mc_samples: int,
-        masks_seed: int = 0,
-        dtype: torch.dtype = torch.float32,
-    ) -> dict[str, Any]:
-        with autocast(device, precision):
-            return from_logits(model, batch.contiguous(memory_format=layout), wanted, mc_samples, masks_seed, dtype)
-
-    wanted = {"": "probs"} | ({"mc_": "mc_mean"} if options["eval_samples"] else {})
 
     def evaluate(model: nn.Module, test: Images, cycle: int) -> dict[str, Any]:
         probs, targets = {prefix: [] for prefix in wanted}, []

@@ -19,19 +19,19 @@ from data.loading import load as load_images
 from data.names import Refused
 from data.store import Images
 from experiments.learning.batches import TrainingBatches, WithoutTargets, equal_size_batches, pictures
-from experiments.learning.devices import device_of, layout_of, precision_of
+from experiments.learning.devices import device_of
 from experiments.learning.evidence import ModelEvidence
 from experiments.learning.querying import Selection, explain
 from experiments.learning.randomness import torch_seeded
-from experiments.learning.recipe import Recipe, autocast
+from experiments.learning.recipe import Recipe
 from experiments.measures.segmentation import PartScores, Truth, trivial_scores
 from experiments.measures.table import SEGMENTATION as METRICS
 from experiments.measures.table import require_metric
 from experiments.pictures.mask_picks import MAX_ROWS, PickedImage, save_picks
+from experiments.tasks.logits import LogitEvidence
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
 from experiments.tracking.deliver import title_of
 from heuristics import get as get_heuristic
-from heuristics.core.evidence import from_logits
 from heuristics.core.fitting import EMBEDDINGS, OF_MAPS, Gives
 from models.segmenters import make_segmenter
 
@@ -60,7 +60,8 @@ def load(options: Values) -> Images:
 
 def make_task(options: Values, images: Images) -> Task:
     """Segmentation as a record of functions."""
-    device, precision, layout = device_of(options["device"]), precision_of(options), layout_of(options)
+    evidence = LogitEvidence(options)
+    device, layout, wanted = evidence.device, evidence.layout, evidence.tested
     criterion = _criterion(options["loss"], ignoring=options["dataset_options"].get("ignore", -1) >= 0)
 
     def make_model() -> nn.Module:
@@ -72,19 +73,6 @@ def make_task(options: Values, images: Images) -> Task:
         batch_pictures, masks = batch
         logits = model(batch_pictures.contiguous(memory_format=layout))
         return criterion(logits.float(), masks[:, None])
-
-    def evidence(
-        model: nn.Module,
-        batch: Tensor,
-        wanted: frozenset[str],
-        mc_samples: int,
-        masks_seed: int = 0,
-        dtype: torch.dtype = torch.float32,
-    ) -> dict[str, Any]:
-        with autocast(device, precision):
-            return from_logits(model, batch.contiguous(memory_format=layout), wanted, mc_samples, masks_seed, dtype)
-
-    wanted = {"": "probs"} | ({"mc_": "mc_mean"} if options["eval_samples"] else {})
 
     def evaluate(model: nn.Module, test: Images, cycle: int) -> dict[str, Any]:
         scores = {prefix: PartScores(test.parts, test.classes, options["min_object"]) for prefix in wanted}

@@ -261,3 +261,30 @@ def test_in_a_browser_it_fits_a_phone_and_asks_for_nothing(tmp_path, reported, b
         assert not [name for name in asked if not name.startswith("data:")]
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     save_picture(browser, "report.png", tmp_path)
+
+
+def test_what_was_read_is_shown_escaped_and_without_patients_and_folders(tmp_path, reported):
+    part = {"name": "test", "images": 4, "official": []}
+    of_class = {"name": HOSTILE, "counts": {"pool": 9, "test": 4}, "images_with": {"pool": 9, "test": 4}}
+    read = {"dataset": "glas", "kind": "class", "images": 13, "parts": [{**part, "name": "pool", "images": 9}, part]}
+    read |= {"size": {"heights": [8, 8], "widths": [8, 9], "different": 2}, "channels": [3], "unused": []}
+    read |= {"values": {"images": 13, "min": 1, "low": 2, "high": 9, "max": 9, "different": 9}, "unit": "images"}
+    read |= {"notes": [["left out", "/home/somebody/labels.csv: column <b>x</b> is not used."]], "more_notes": 0}
+    both = [{"sides": "pool and test", "patients": 2, "first": ["Mrs Secret"]}]
+    read |= {"patients": {"named": {"pool": 3, "test": 2}, "without": 0, "on_both_sides": both}, "alike": []}
+    read |= {"classes": [of_class], "more_classes": 0, "counted": {"pool": 9, "test": 4}, "sampled": {}}
+    read |= {"boxes_in_test": None, "warnings": ["2 patients are in pool and test: Mrs Secret and 1 more."]}
+    runs = tmp_path / "runs"
+    store(runs, 1, "random", 0, [0.5, 0.6, 0.7], info={"read": {"damaged": 1}})
+    store(runs, 2, "random", 1, [0.5, 0.6, 0.7], info={"read": read})
+    run = json.loads((runs / "2/run.json").read_text())
+    (runs / "2/run.json").write_text(json.dumps(run | {"start_time": "2026-02-02T03:04:05.678901"}))
+    text = reported(runs, "--dataset", "glas")
+    assert "<script>" not in text and "&lt;script&gt;" in text and "<b>" not in text
+    assert "13 images of glas, 8 x 8 to 9 pixels" in text and "2 patients are in pool and test." in text
+    assert "Secret" not in text and "somebody" not in text and "labels.csv: column" in text
+
+
+def test_runs_that_noted_nothing_or_something_else_say_so(tmp_path, reported):
+    store(tmp_path / "runs", 1, "random", 0, [0.5, 0.6, 0.7], info={"read": {"damaged": 1}})
+    assert "did not note what they read" in reported(tmp_path / "runs", "--dataset", "glas")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from data.files import ROOT
+from data.names import Refused
 from data.store import LAYOUT, Record, cached
 
 FOLDER = f"toy-f0-v{LAYOUT}"
@@ -187,3 +188,32 @@ def test_cache_root_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIQUOT_CACHE", str(tmp_path / "elsewhere"))
     build(None)
     assert (tmp_path / "elsewhere" / FOLDER).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "expected"),
+    [
+        ("class", np.array(2), 0),
+        ("class_map", np.array([[0, 1], [2, 255]], np.uint8), [[1, 3], [0, 255]]),
+        ("boxes", np.array([[1, 2, 3, 4, 0], [0, 0, 2, 2, 2]], np.float32), [[1, 2, 3, 4, 1], [0, 0, 2, 2, 0]]),
+        ("boxes", np.zeros((0, 5), np.float32), []),
+        ("instance_map", np.array([[0, 7]], np.uint16), [[1, 3]]),
+    ],
+)
+def test_classes_are_ordered_as_others_name_them(tmp_path, kind, target, expected):
+    """The others may have classes more; pixels that count nowhere stay such."""
+    record = Record("a", np.zeros((2, 2, 1), np.uint8), target)
+    images = cached("toy", "f", kind, ("x", "y", "z")[: 2 if kind == "instance_map" else 3], lambda: [record], None, tmp_path)
+    there = images.ordered(("z", "x", "w", "y"))
+    assert there.classes == ("z", "x", "w", "y") and there.target(0).tolist() == expected
+    assert there.target(0).dtype == images.target(0).dtype
+    back = there.subset([0]).ordered(("y", "w", "z", "x"))
+    again = images.ordered(("y", "w", "z", "x"))
+    assert back.target(0).tolist() == again.target(0).tolist() and images.ordered(images.classes) is images
+    if kind == "instance_map":
+        assert back.instances(0).tolist() == [[0, 7]]
+
+
+def test_classes_that_others_lack_are_refused_with_both_lists(tmp_path):
+    with pytest.raises(Refused, match=r"'toy' \(background, thing\) are not .* \(thing, other\): 'background' is none"):
+        build(tmp_path).ordered(("thing", "other"))

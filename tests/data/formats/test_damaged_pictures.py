@@ -1,13 +1,10 @@
 """Damaged files of every format end in a sentence that names the file, or in pixels.
 
-A few of each in the default run; a thousand of each:
-
-    ALIQUOT_MUTATED=1000 python -m pytest tests/data/formats/test_damaged_pictures.py
+A few of each in the default run; $ALIQUOT_TRIALS (1000) of each by `python -m pytest -m trials tests/data`.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +18,8 @@ from data.formats import masks, pictures
 from data.formats.pictures import Options
 from data.names import Refused
 from tests.data.formats.writing import dicom, nifti, palette, png16, save
+from tests.data.trials.damage import of_bytes
+from tests.data.trials.drawing import TOTAL
 
 GREY = np.random.default_rng(0).integers(0, 255, (24, 30), np.uint8)
 COLOURS = np.stack([GREY, GREY, GREY[::-1]], axis=2)
@@ -53,28 +52,16 @@ WRITE: dict[str, Callable[[Path], object]] = {
 }
 
 
-def damaged(whole: bytes, rng: np.random.Generator) -> bytes:
-    """Cut short, with other bytes (anywhere, or in the header), or with bytes put in between."""
-    how, where = rng.integers(4), int(rng.integers(len(whole)))
-    if how == 0:
-        return whole[:where]
-    if how == 3:
-        return whole[:where] + rng.integers(0, 256, rng.integers(1, 30)).astype(np.uint8).tobytes() + whole[where:]
-    changed = bytearray(whole)
-    for place in rng.integers(0, len(whole) if how == 1 else min(len(whole), 400), rng.integers(1, 6)):
-        changed[place] = rng.integers(256)
-    return bytes(changed)
-
-
+@pytest.mark.parametrize("cases", [12, pytest.param(TOTAL, marks=pytest.mark.trials)])
 @pytest.mark.parametrize("name", WRITE)
-def test_ends_in_a_sentence_or_in_pixels(tmp_path, name, monkeypatch):
+def test_ends_in_a_sentence_or_in_pixels(tmp_path, name, cases, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**6)  # sizes that damage makes up cost no time
     WRITE[name](tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     rng = np.random.default_rng(sum(map(ord, name)))
-    for k in range(int(os.environ.get("ALIQUOT_MUTATED", 12))):
+    for k in range(cases):
         file = tmp_path / f"{k}-{name}"
-        file.write_bytes(damaged(whole, rng))
+        file.write_bytes(of_bytes(whole, rng))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for read in (_as_set, masks.read_mask):

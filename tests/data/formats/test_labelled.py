@@ -9,11 +9,11 @@ from data.formats.labelled import (
     find_root,
     held_out,
     labelled_record,
-    ordered_map,
     require_image_size,
     resized,
     unique_names,
 )
+from data.threads import ordered_map
 
 
 def test_resized_takes_the_centre_of_the_longer_side():

@@ -66,10 +66,20 @@ class TestPalettes:
         images, _ = read(root, colours=NAMES)
         assert targets(images) == [HALVES.tolist(), (2 * HALVES).tolist()]
 
-    def test_black_that_is_not_the_background_is_told(self, tmp_path):
-        images, said = read(folder(tmp_path, [palette(HALVES, [255] * 3 + [0] * 3)] * 2))
+    def test_black_that_is_not_the_background_is_refused(self, tmp_path):
+        root = folder(tmp_path, [palette(HALVES, [255] * 3 + [0] * 3)] * 2)
+        with pytest.raises(ValueError, match=r"c0\.png makes #ffffff number 0, .* black number 1: say .*colours=\['#000"):
+            read(root)
+        images, _ = read(root, values=[0, 1])
         assert targets(images) == [HALVES.tolist()] * 2
-        assert "makes #ffffff the background and black class 1" in said
+        images, _ = read(root, colours=["#000000", "#ffffff"])
+        assert targets(images) == [(1 - HALVES).tolist()] * 2
+
+    def test_colours_that_a_gif_reorders_are_refused(self, tmp_path):
+        red = np.dstack([HALVES * 255, HALVES * 0, HALVES * 0])
+        root = folder(tmp_path, [red, red], mask_ending=".gif")
+        with pytest.raises(ValueError, match=r"makes #ff0000 number 0"):
+            read(root)
 
     def test_one_palette_for_pixels_that_do_not_count(self, tmp_path):
         border = np.where(THIRDS == 2, 255, THIRDS)

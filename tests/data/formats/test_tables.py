@@ -3,7 +3,8 @@ import csv
 import pytest
 
 from data import notes
-from data.formats.tables import alike, is_missing, read_table, read_text
+from data.formats.tables import read_table, read_text
+from data.formats.words import alike, is_missing
 
 LABELS = (["file", "label"], ["patient", "part"])
 

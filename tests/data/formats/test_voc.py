@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import data
+from data import notes
 from data.formats.voc import voc
+from data.names import Missing, Refused
 from data.sets.bccd import bccd
 from tests.data.pictures import cut_short, save
 
@@ -28,13 +31,26 @@ OBJECTS = {
 LISTS = {"train": ["c10", "c1"], "val": ["c2"], "test": ["c11"], "trainval": ["c1", "c2", "c10"]}
 
 
-def annotate(folder: Path, stem: str, objects, size=(12, 10)) -> Path:
+VOC = "<source><database>The VOC2007 Database</database><annotation>PASCAL VOC2007</annotation></source>"
+
+
+def annotate(folder: Path, stem: str, objects, size=(12, 10), source=VOC) -> Path:
     file = folder / "Annotations" / f"{stem}.xml"
     file.parent.mkdir(parents=True, exist_ok=True)
     sizes = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
     listed = "".join(OBJECT.format(name=name, box=box) for name, box in objects)
-    file.write_text(f"<annotation>\n    <folder>JPEGImages</folder> <filename>{stem}.jpg</filename> {sizes}{listed}\n</annotation>\n")
+    file.write_text(f"<annotation>\n    <folder>JPEGImages</folder> <filename>{stem}.jpg</filename> {source} {sizes}{listed}\n</annotation>\n")
     return file
+
+
+def said_once(said, pattern: str) -> bool:
+    return sum(bool(re.search(pattern, sentence)) for _, sentence in said) == 1
+
+
+def load(root: Path, **options):
+    with notes.collecting() as said:
+        images = data.load("detect", "voc", root, **options)
+    return images, said
 
 
 def write_voc(folder: Path, lists=None, stems=("c1", "c2", "c10", "c11")) -> Path:
@@ -51,9 +67,12 @@ def write_voc(folder: Path, lists=None, stems=("c1", "c2", "c10", "c11")) -> Pat
 
 def test_reads_the_standard_layout(tmp_path):
     write_voc(tmp_path / "voc")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with notes.collecting() as said:
         images = voc(tmp_path, cache_root=tmp_path / "cache")
+    assert [sentence for _, sentence in said] == [
+        "voc: 1 of 4 images have no box and are read as images without an object.",
+        "voc: class 'Platelets', 'WBC' has no box to be measured with in part test.",
+    ]
     assert images.kind == "boxes" and images.dataset == "voc" and images.classes == ("Platelets", "RBC", "WBC")
     assert images.names == ["c10.jpg", "c1.jpg", "c2.jpg", "c11.jpg"]
     assert images.parts.tolist() == ["train", "train", "val", "test"] and images.groups.tolist() == [0] * 4
@@ -92,17 +111,18 @@ def test_lists(tmp_path, lists, parts):
 
 def test_pictures_in_no_list_are_counted(tmp_path):
     write_voc(tmp_path / "voc", stems=(*OBJECTS,))
-    with pytest.warns(UserWarning, match="voc: 1 of 5 pictures are in no list") as caught:
+    with notes.collecting() as said:
         assert len(voc(tmp_path, cache_root=tmp_path / "cache")) == 4
-    assert len(caught) == 1
+    assert said_once(said, "voc: 1 of 5 pictures are in no list")
 
 
 def test_bccd_is_a_voc_folder_with_edges_and_its_own_classes(tmp_path):
     folder = write_voc(tmp_path / "bccd" / "BCCD")
     annotate(folder, "c10", [("Platelets", (4, 4, 5, 6)), ("RBC", (7, 3, 7, 3))])
-    with pytest.warns(UserWarning, match=r"bccd: 0 boxes .* 1 without an area .*c10\.xml: box 2 of 2 \(x1=7.*empty") as caught:
+    with notes.collecting() as said:
         images = bccd(tmp_path, cache_root=tmp_path / "cache")
-    assert len(caught) == 1 and images.classes == ("RBC", "WBC", "Platelets") and images.dataset == "bccd"
+    assert said_once(said, r"bccd: 0 boxes .* 1 without an area .*c10\.xml: box 2 of 2 \(x1=7.*empty")
+    assert images.classes == ("RBC", "WBC", "Platelets") and images.dataset == "bccd"
     assert images.target(0).tolist() == [[4, 4, 5, 6, 2]]
     with pytest.raises(ValueError, match=r"c10\.xml: box 2 of 2 .*empty"):
         bccd(tmp_path, bad_boxes="refuse", cache_root=tmp_path / "cache")
@@ -124,7 +144,7 @@ def _replace(old, new):
     ("damage", "error", "sentence"),
     [
         (lambda f: cut_short(f / "JPEGImages/c1.jpg"), ValueError, r"c1\.jpg cannot be read as a picture"),
-        (lambda f: (f / "JPEGImages/c1.jpg").unlink(), FileNotFoundError, "holds no picture c1, which train.txt"),
+        (lambda f: (f / "JPEGImages/c1.jpg").unlink(), FileNotFoundError, r"train\.txt names 'c1', but there is no picture c1"),
         (lambda f: (f / "Annotations/c1.xml").unlink(), FileNotFoundError, r"c1\.xml does not exist; expected one for every picture"),
         (lambda f: cut_short(f / "Annotations/c1.xml"), ValueError, r"c1\.xml is not readable as XML"),
         (lambda f: save(f / "JPEGImages/c1.png"), ValueError, "have the same stem"),
@@ -202,11 +222,179 @@ def test_copies_that_cannot_be_used(tmp_path):
         voc(tmp_path / "c")
 
 
+BOX = [("RBC", (3, 2, 7, 9))]
+LABELIMG = "<path>C:\\x\\c1.jpg</path><source><database>Unknown</database></source>"
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "expected", "said"),
+    [
+        (VOC, {}, [2, 1, 7, 9], None),
+        (LABELIMG, {}, [3, 2, 7, 9], "seem to be of labelImg.*corners='edges'"),
+        ("<source><database>Unknown</database><annotation>Unknown</annotation></source>", {}, [3, 2, 7, 9], "seem to be of labelImg"),
+        ("", {}, [2, 1, 7, 9], "do not say which tool wrote them and are read as VOC counts.*corners='edges'"),
+        ("", {"corners": "edges"}, [3, 2, 7, 9], None),
+        (LABELIMG, {"corners": "pixels"}, [2, 1, 7, 9], None),
+    ],
+)
+def test_whose_corners_these_are(mine, source, options, expected, said):
+    write_voc(mine, {})
+    for stem in ("c1", "c2", "c10", "c11"):
+        annotate(mine, stem, BOX, source=source)
+    images, sentences = load(mine, **options)
+    assert [images.target(i).tolist()[0][:4] for i in range(4)] == [expected] * 4
+    assert said_once(sentences, said) if said else not said_once(sentences, "corners=")
+
+
+def test_annotations_of_several_tools_are_refused(mine):
+    write_voc(mine, {})
+    annotate(mine, "c11", BOX, source=LABELIMG)
+    with pytest.raises(Refused, match=r"of several tools \(2 like c1\.xml, 1 like c11\.xml\); say corners='edges'"):
+        load(mine)
+
+
+@pytest.mark.parametrize("policy", ["refuse", "clip"])
+def test_a_zero_where_nothing_tells_the_tool_is_refused(mine, policy):
+    write_voc(mine, {})
+    for stem in ("c1", "c2", "c10", "c11"):
+        annotate(mine, stem, [("RBC", (0, 2, 7, 9))], source="")
+    with pytest.raises(Refused, match="has xmin=0, but VOC counts pixels from 1"):
+        load(mine, bad_boxes=policy)
+
+
+def rename(folder, change):
+    """Pictures, annotations and lists with other stems."""
+    for file in [*(folder / "JPEGImages").iterdir(), *(folder / "Annotations").iterdir()]:
+        new = file.parent / (change(file.stem) + file.suffix)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(new)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_lists_with_blanks_in_names_and_in_any_encoding(mine, encoding):
+    write_voc(mine, {})
+    rename(mine, lambda stem: f"blood image {stem} 1")
+    lists = mine / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_bytes("blood image c10 1\r\nblood image c1 1\r\nblood image c2 1\r\n".encode(encoding))
+    (lists / "test.txt").write_bytes("blood image c11 1  -1\n".encode(encoding))
+    images, _ = load(mine)
+    assert [len(images.target(i)) for i in range(4)] == [1, 2, 0, 1] and images.parts.tolist() == ["train"] * 3 + ["test"]
+
+
+def test_a_line_that_could_be_two_pictures_is_refused(mine):
+    write_voc(mine, {})
+    for stem in ("c1", "c2", "c10"):
+        save(mine / "JPEGImages" / f"{stem} 1.jpg")
+        annotate(mine, f"{stem} 1", [])
+    lists = mine / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("c1 1\nc2 1\nc10 1\n")
+    with pytest.raises(Refused, match=r"train\.txt: 'c1 1' could be a picture, or the picture c1 with a flag"):
+        load(mine)
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding", "name"),
+    [("gb2312", "gb2312", "腺体"), ("GBK", "gbk", "腺体"), ("utf-7", "utf-7", "腺体"), ("UTF-16", "utf-16", "腺体"), ("iso-8859-1", "latin-1", "Zélle")]
+    + [("big5", "big5", "腺"), ("shift_jis", "shift_jis", "腺"), (None, "utf-8-sig", "腺体"), (None, "utf-16", "腺体"), ("x-own", "utf-8", "腺体")],
+)
+def test_encodings_of_annotations(mine, declared, encoding, name):
+    write_voc(mine, {})
+    file = annotate(mine, "c2", [(name, (1, 1, 3, 3))])
+    head = f'<?xml version="1.0" encoding="{declared}"?>\n' if declared else ""
+    file.write_bytes((head + file.read_text()).encode(encoding))
+    images, said = load(mine)
+    assert name in images.classes
+    assert said_once(said, "no known encoding") == (declared == "x-own")
+
+
+def test_what_lies_beside_and_other_endings(mine):
+    write_voc(mine, {})
+    (mine / "Annotations" / "._c1.xml").write_bytes(b"x")
+    (mine / "JPEGImages" / "._c1.jpg").write_bytes(b"x")
+    (mine / "JPEGImages" / "Thumbs.db").write_bytes(b"x")
+    (mine / "Annotations" / "c2.xml").rename(mine / "Annotations" / "c2.XML")
+    save(mine / "JPEGImages" / "c2.tif", 7)
+    (mine / "JPEGImages" / "c2.jpg").unlink()
+    images, said = load(mine)
+    assert images.names == ["c1.jpg", "c2.tif", "c10.jpg", "c11.jpg"] and said_once(said, "hidden or left by an operating system")
+
+
+def test_names_composed_in_another_way(mine):
+    write_voc(mine, {})
+    (mine / "JPEGImages" / "c1.jpg").rename(mine / "JPEGImages" / "za\u0308hn.jpg")
+    (mine / "Annotations" / "c1.xml").rename(mine / "Annotations" / "z\u00e4hn.xml")
+    images, _ = load(mine)
+    assert len(images) == 4 and [len(images.target(i)) for i, n in enumerate(images.names) if n.startswith("z")] == [2]
+
+
+def test_parts_in_folders(mine):
+    write_voc(mine, {})
+    rename(mine, lambda stem: f"{'Test' if stem == 'c11' else 'Training'}/{stem}")
+    images, _ = load(mine)
+    assert images.names == ["c1.jpg", "c2.jpg", "c10.jpg", "c11.jpg"] and images.parts.tolist() == ["train"] * 3 + ["test"]
+
+
+def test_patients(mine):
+    write_voc(mine, {})
+    (mine / "patients.csv").write_text("file,patient\nc1,a\nc2,a\nc10,b\nc11,b\n")
+    images, _ = load(mine, test_fraction=0.5)
+    assert images.patients.tolist() == ["a", "a", "b", "b"] and len(set(images.parts[:2])) == len(set(images.parts[2:])) == 1
+
+
+def _text(text):
+    return lambda folder: (folder / "Annotations" / "c1.xml").write_text(text)
+
+
+BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "xxxxxxxxxx"><!ENTITY y "&x;&x;&x;">]><annotation><object><name>&y;</name></object></annotation>'
+OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation><object><name>&x;</name></object></annotation>'
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (_text("<!DOCTYPE html>\n<html><body>Not found</body></html>"), r"c1\.xml is a page of the web \(HTML\)"),
+        (_text("<html><p>404</p></html>"), "is a page of the web"),
+        (_text("<rss><object/></rss>"), "has the root <rss>, expected <annotation>"),
+        (_text(BOMB), "has a DOCTYPE or defines entities"),
+        (_text(OUTSIDE), "has a DOCTYPE or defines entities"),
+        (_text("<annotation>" + "<a>" * 50_000), "not readable as XML"),
+        (_text(""), "not readable as XML"),
+        (_text('<?xml version="1.0" encoding="hex"?><annotation/>x'), "not readable as XML"),
+        (_text("<annotation><object><name>a</name><polygon/></object></annotation>"), "object 1 has a polygon and no bndbox"),
+        (lambda f: (f / "Annotations/c1.xml").write_bytes(b'<?xml version="1.0" encoding="utf-8"?><annotation><a>\xc4</a></annotation>'), "says that it is in utf-8"),
+    ],
+)
+def test_what_is_no_annotation_ends_in_a_sentence(mine, damage, sentence):
+    write_voc(mine, {})
+    damage(mine)
+    with pytest.raises(Refused, match=sentence):
+        load(mine)
+
+
+def test_fractions_are_refused(mine):
+    write_voc(mine, {})
+    for stem in ("c1", "c2", "c10", "c11"):
+        annotate(mine, stem, [("RBC", (0.25, 0.2, 0.5, 0.9))], source=LABELIMG)
+    for policy in ("refuse", "clip"):
+        with pytest.raises(Refused, match="lie within 0 to 1"):
+            load(mine, bad_boxes=policy)
+
+
+def test_two_pictures_of_one_list(mine):
+    write_voc(mine, {"train": ["c1", "c2", "c10"], "training": ["c11"]})
+    with pytest.raises(Refused, match="could both be the list of part train"):
+        load(mine)
+    with pytest.raises(Missing):
+        load(mine / "JPEGImages")
+
+
 @pytest.mark.realdata
 def test_real_bccd(raw_root, tmp_path):
-    with pytest.warns(UserWarning, match=r"bccd: 0 boxes .* 2 without an area") as caught:
+    with notes.collecting() as said:
         images = bccd(raw_root("bccd"), 0.25, cache_root=tmp_path)
-    assert len(caught) == 1 and len(images) == 364 and {tuple(s) for s in images.shapes} == {(120, 160)} and images.channels == 3
+    assert said_once(said, r"bccd: 0 boxes .* 2 without an area") and len(images) == 364 and {tuple(s) for s in images.shapes} == {(120, 160)} and images.channels == 3
     assert {part: len(images.part(part)) for part in ("train", "val", "test")} == {"train": 205, "val": 87, "test": 72}
     boxes = np.concatenate([images.target(i).numpy() for i in range(364)])
     assert np.bincount(boxes[:, 4].astype(int)).tolist() == [4153, 372, 361]  # 4,888 without the two

@@ -11,6 +11,8 @@ from data.files import DiskFull
 from tests.experiments.runs import command_line
 from tests.small_disk import no_blocks, no_inodes, small_disk
 
+pytestmark = pytest.mark.processes
+
 WORDS = ["with", "tiny", "dataset_options.n_pool=14", "dataset_options.n_test=4", "steps=3", "mc_samples=2"]
 
 OPTIONS = {"dataset_options": {"n_pool": 14, "n_test": 4}, "steps": 3, "mc_samples": 2}

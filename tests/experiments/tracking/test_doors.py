@@ -172,6 +172,7 @@ class Payload:
         return Path.touch, (self.made,)
 
 
+@pytest.mark.processes
 def test_nothing_that_is_given_is_executed(tmp_path):
     made = tmp_path / "made"
     function = {"py/function": "os.mkdir"}
@@ -218,6 +219,7 @@ def test_a_file_system_that_cannot_lock_is_named_with_the_way_out(tmp_path, monk
         pass
 
 
+@pytest.mark.processes
 def test_a_checkout_without_a_usable_git_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(code, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
@@ -233,6 +235,7 @@ def test_a_checkout_without_a_usable_git_says_why(tmp_path, monkeypatch):
     assert code.commit()["why"] == "there is no git on this machine"
 
 
+@pytest.mark.processes
 def test_without_git_the_run_goes_on_and_says_why(tmp_path):
     (tmp_path / "git.py").write_text("raise ImportError('no git')")
     words = ("experiments/segment.py", "with", "tiny", "steps=1", "n_cycles=0")

@@ -3,12 +3,16 @@
 import threading
 from itertools import count
 
+import pytest
+
 from data import files
 from experiments import loop
 from experiments.learning import training
 from experiments.segment import SCRIPT
 from experiments.tracking import deliver
 from tests.experiments.runs import curve_of, picks_of, run_in_process
+
+pytestmark = pytest.mark.processes
 
 SMALL = {
     "dataset_options": {"n_pool": 8, "n_test": 2},

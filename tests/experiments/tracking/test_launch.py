@@ -15,6 +15,8 @@ from data.files import ROOT
 from experiments import segment
 from experiments.tracking import launch
 
+pytestmark = pytest.mark.processes
+
 LONG = ("with", "tiny", "workers=2", "steps=100000", "save_every=0", "heuristic=bald")
 
 

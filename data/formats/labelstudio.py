@@ -1,0 +1,135 @@
+"""Label Studio's JSON export with its pictures (`labelstudio`): boxes, masks, or one class for each picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from data.formats import classes as of_labels
+from data.formats import coco_table, folders, labelstudio_tasks, patients, tables
+from data.formats.boxes import BAD_BOXES, Boxed, Own, boxed_images, require_policy
+from data.formats.labelled import TEST_FRACTION, Labelled, images_of
+from data.formats.labelstudio_tasks import Region, Task
+from data.formats.painted import Painted, Shape, painted_images
+from data.formats.pictures import EXIF, Options
+from data.limits import Between, OneOf
+from data.names import Refused, suggestion
+from data.notes import LEFT_OUT, WARNING, note
+from data.store import Images
+
+SHARED = (coco_table, folders, labelstudio_tasks, of_labels, patients, tables)
+MODULES = [__file__, *(str(module.__file__) for module in SHARED)]
+
+
+def boxes(
+    data_root: Path,
+    scale: float = 1.0,
+    bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
+    classes: Sequence[str] = (),
+    cache_root: Path | None = None,
+    patient_pattern: str = "",
+    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
+    exif: Annotated[str, OneOf(EXIF)] = "apply",
+) -> Images:
+    """The annotated pictures with the boxes of their rectangles, polygons and ellipses; of turned ones the box around.
+
+    `classes` gives the order of the classes; left empty it is the natural one of the labels. Tasks without annotation
+    are left out with a note; an annotation without regions is a picture without objects. All else is as in
+    `data.formats.coco.coco`.
+    """
+    require_policy(bad_boxes)
+    root, export, tasks = labelstudio_tasks.read(data_root)
+    names = _classes(export, tasks, classes)
+    found = []
+    for task in tasks:
+        rows = [[*_around(region), float(names.index(region.label))] for region in task.regions]
+        around = np.array(rows, np.float64).reshape(-1, 5)
+        found.append(Boxed(task.file, around, export, "train", task.size, True))
+    own = Own(patient_pattern, test_fraction, Options(exif))
+    return boxed_images("labelstudio", root, found, names, scale, bad_boxes, MODULES, (), cache_root, own)
+
+
+def masks(
+    data_root: Path,
+    scale: float = 1.0,
+    classes: Sequence[str] = (),
+    cache_root: Path | None = None,
+    instances: bool = False,
+    patient_pattern: str = "",
+    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
+    exif: Annotated[str, OneOf(EXIF)] = "apply",
+) -> Images:
+    """The annotated pictures with class maps of their polygons, rectangles and ellipses, the background first, or with
+    `instances` with maps that number them. See `boxes`.
+    """
+    root, export, tasks = labelstudio_tasks.read(data_root)
+    names = ["background", *(name for name in _classes(export, tasks, classes) if name != "background")]
+    found = []
+    for task in tasks:
+        if task.regions and task.size is None:
+            raise Refused(f"{task.regions[0].where} has no original_width and original_height")
+        size = np.array(task.size or (1, 1))
+        shapes = [
+            Shape(names.index(region.label), [(np.array(region.corners) / 100 * size).ravel().tolist()], region.where)
+            for region in task.regions
+        ]
+        found.append(Painted(Boxed(task.file, np.zeros((0, 5)), export, "train", task.size), shapes))
+    own = Own(patient_pattern, test_fraction, Options(exif))
+    return painted_images("labelstudio", root, found, names, instances, scale, own, MODULES, cache_root)
+
+
+def choices(
+    data_root: Path,
+    image_size: int | None,
+    cache_root: Path | None = None,
+    classes: Sequence[str] = (),
+    patient_pattern: str = "",
+    test_fraction: Annotated[float, Between(0.01, 0.9)] = TEST_FRACTION,
+    exif: Annotated[str, OneOf(EXIF)] = "apply",
+) -> Images:
+    """The annotated pictures with the class that was chosen for each. See `boxes`; regions are not used."""
+    root, export, tasks = labelstudio_tasks.read(data_root)
+    for task in tasks:
+        if len(task.choices) != 1:
+            raise Refused(f"{export}: {task.file.name} has the choices {task.choices}, expected one class")
+    counts = Counter(task.choices[0] for task in tasks)
+    of_labels.require_classes(counts, export.name)
+    names = _ordered(export, sorted(counts, key=of_labels.order), classes)
+    if drawn := sum(len(task.regions) for task in tasks):
+        note(LEFT_OUT, f"{export.name}: {drawn} regions are not used, for classes are of whole pictures.")
+    whose = patients.patients_of([task.file.relative_to(root).as_posix() for task in tasks], root, patient_pattern)
+    found = [Labelled(t.file, names.index(t.choices[0]), "train", p) for t, p in zip(tasks, whose, strict=True)]
+    code, options = MODULES, Options(exif)
+    return images_of(
+        "labelstudio", root, found, names, image_size, None, code, cache_root, False, float(test_fraction), options
+    )
+
+
+def _classes(export: Path, tasks: Sequence[Task], chosen: Sequence[str]) -> list[str]:
+    present = sorted({region.label for task in tasks for region in task.regions}, key=of_labels.order)
+    if not present:
+        raise Refused(f"{export} has no rectangle, polygon or ellipse; choices are for classify.py with labelstudio")
+    return _ordered(export, present, chosen)
+
+
+def _ordered(export: Path, present: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    """The classes as chosen, else those present."""
+    names = [str(name) for name in chosen] or list(present)
+    if others := [label for label in present if label not in names]:
+        near = suggestion(others[0], names)
+        raise Refused(f"{export} has the label {others[0]!r}, which is none of {', '.join(names)}.{near}")
+    if len(set(names)) < len(names):
+        raise Refused(f"classes={names} names a class twice")
+    if absent := [name for name in names if name not in present]:
+        note(WARNING, f"{export.name}: nothing is labelled {', '.join(map(repr, absent))}.")
+    return names
+
+
+def _around(region: Region) -> list[float]:
+    """x1, y1, x2, y2 in fractions."""
+    corners = np.array(region.corners) / 100
+    return [*corners.min(0).tolist(), *corners.max(0).tolist()]
