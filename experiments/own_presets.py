@@ -11,7 +11,7 @@ from experiments.tracking.options import SUITABLE
 def own(task: str, dataset: str, what: str, holds: str, **more: Any) -> dict[str, tuple[str, dict[str, Any]]]:
     """Two presets for a format: of `what` it is, and what its folder `holds`; `more` options are set by both."""
     suit = "Sizes, training and budget suit the data and the device and are told before; what you give stands."
-    short = "for two processor cores, ten minutes at most and told before; docs/your-own-data.md has figures."
+    short = "for two processor cores, meant to end within ten minutes and told before; see docs/your-own-data.md."
     quick = {"mc_samples": 10} | more
     return {
         dataset: (
