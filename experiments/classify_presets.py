@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.tracking.declare import QUICK, SUITED
-from experiments.tracking.options import SUITABLE
+from experiments.own_presets import own
 
 Preset = tuple[str, dict[str, Any]]
 
@@ -197,25 +196,10 @@ PRESETS: dict[str, Preset] = {
             **{"n_initial": 50_000, "n_query": 50_000, "n_cycles": 5},
         },
     ),
-    "folder": (
-        "Your own images: with folder data_root=/path/to/folder, which holds one folder per class, or labels.csv "
-        "(file, label, patient). Size, training and budget suit the data and the device, and are told before; what you "
-        "give stands.",
-        {"dataset": "folder", "augment": "hflip", **dict.fromkeys(SUITABLE["classify"], SUITED)},
+    **own(
+        "classify", "folder", "images", "a folder for each class, or labels.csv (file, label, patient)", augment="hflip"
     ),
-    "folder_quick": (
-        "Your own images as in folder, for two processor cores: ten minutes at most, told before. "
-        "docs/your-own-data.md has figures.",
-        {"dataset": "folder", "augment": "hflip", **dict.fromkeys(SUITABLE["classify"], QUICK), "mc_samples": 10},
-    ),
-    "labelstudio": (
-        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio "
-        "(choices) and its images.",
-        {
-            **{**_RESNET, "dataset": "labelstudio", "image_size": 128, "augment": "hflip"},
-            **{"steps": 300, "n_initial": 20, "n_query": 20},
-        },
-    ),
+    **own("classify", "labelstudio", "images", "an export of Label Studio (JSON) and its images", augment="hflip"),
     "pathmnist": _medmnist("Nine colorectal tissues (from NCT-CRC-HE).", dataset="pathmnist", augment="flips_rot90"),
     "dermamnist": _medmnist(
         "Seven kinds of pigmented skin lesions, imbalanced.",

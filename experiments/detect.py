@@ -17,9 +17,9 @@ from sacred import Experiment
 
 from data.files import ROOT
 from experiments.commands import Script
-from experiments.tracking.declare import QUICK, SUITED
+from experiments.own_presets import own
 from experiments.tracking.launch import launch
-from experiments.tracking.options import SUITABLE, TABLES
+from experiments.tracking.options import TABLES
 
 
 def _task():
@@ -63,37 +63,12 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         "Not run here.",
         {"dataset": "busi", "scale": 0.5, "n_initial": 40, "n_query": 40, "n_cycles": 5, "steps": 1000},
     ),
-    "coco": (
-        "Your own boxes: with coco data_root=/path/to/folder, which holds a COCO json and its images. Sizes, training "
-        "and budget suit the data and the device, and are told before; what you give stands.",
-        {"dataset": "coco", **dict.fromkeys(SUITABLE["detect"], SUITED)},
+    **own("detect", "coco", "boxes", "a COCO json and its images"),
+    **own(
+        "detect", "voc", "boxes", "JPEGImages/, Annotations/, ImageSets/ (dataset_options.corners says how boxes count)"
     ),
-    "coco_quick": (
-        "Your own boxes as in coco, for two processor cores: ten minutes at most, told before. "
-        "docs/your-own-data.md has figures.",
-        {"dataset": "coco", **dict.fromkeys(SUITABLE["detect"], QUICK)},
-    ),
-    "voc": (
-        "Your own boxes: with voc data_root=/path/to/folder, a VOC folder of JPEGImages/, Annotations/ and ImageSets/. "
-        "What wrote the corners is read from the files: dataset_options.corners=edges (labelImg, CVAT) or pixels (VOC, "
-        "from 1) says it. Sizes, training and budget suit the data and the device; what you give stands.",
-        {"dataset": "voc", **dict.fromkeys(SUITABLE["detect"], SUITED)},
-    ),
-    "voc_quick": (
-        "Your own boxes as in voc, for two processor cores: ten minutes at most, told before. "
-        "docs/your-own-data.md has figures.",
-        {"dataset": "voc", **dict.fromkeys(SUITABLE["detect"], QUICK)},
-    ),
-    "yolo": (
-        "Your own boxes: with yolo data_root=/path/to/folder, which holds images/ and labels/ (a text for each image) "
-        "and classes.txt.",
-        {"dataset": "yolo"},
-    ),
-    "labelstudio": (
-        "Your own boxes: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio and its "
-        "images.",
-        {"dataset": "labelstudio"},
-    ),
+    **own("detect", "yolo", "boxes", "images/ and labels/ (a text for each image) and classes.txt"),
+    **own("detect", "labelstudio", "boxes", "a JSON export of Label Studio and its images"),
     "tiny": (
         "Seconds, for tests: a poor detector on a few phantom slices.",
         {

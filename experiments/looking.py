@@ -14,7 +14,7 @@ from experiments.simulation import splits_of
 from experiments.tasks.task import Definition
 from experiments.tracking import suited
 from experiments.tracking.declare import Values
-from experiments.tracking.options import SUITABLE
+from experiments.tracking.options import SUITABLE, TABLES
 from experiments.tracking.suited import Seen
 
 CHANGES_NO_RESULT = True  # what it decides stands in the options
@@ -30,7 +30,7 @@ def suit_to_data(task: str, definition: Definition, options: Values, supervised:
         return options, ""
     suited.require_own(options["dataset"], names, OWN)
     effort = suited.effort_of(options, device_of(options["device"]).type)
-    height, width = typical_size(folder_of(options["data_root"]))
+    height, width = typical_size(folder_of(options["data_root"])) or _size_as_read(task, definition, options)
     sized = suited.sizes(task, effort, options, height, width)
     images = definition.load(sized)
     if task == "detect" and sized["scale"] != options["scale"]:
@@ -48,6 +48,12 @@ def suit_to_data(task: str, definition: Definition, options: Values, supervised:
         raise Refused(f"the pool has {seen.n_pool} images to learn from, expected at least 2")
     chosen = suited.suit(task, effort, sized, seen)
     return chosen, suited.sentence(task, effort, names, chosen, seen, supervised)
+
+
+def _size_as_read(task: str, definition: Definition, options: Values) -> tuple[int, int]:
+    """The median size of the pictures as they are read where they are; the reader says why there are none."""
+    height, width = np.median(definition.load(suited.provisional(TABLES[task], options)).shapes, axis=0)
+    return int(height), int(width)
 
 
 def _typical_box(images: Images) -> float:

@@ -17,9 +17,9 @@ from sacred import Experiment
 
 from data.files import ROOT
 from experiments.commands import Script
-from experiments.tracking.declare import QUICK, SUITED
+from experiments.own_presets import own
 from experiments.tracking.launch import launch
-from experiments.tracking.options import SUITABLE, TABLES
+from experiments.tracking.options import TABLES
 
 
 def _task():
@@ -59,26 +59,9 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         "Nuclei of very different sizes and stains, at half size.",
         {"dataset": "dsb2018", "scale": 0.5, "n_initial": 4, "n_query": 4, "n_cycles": 9, "crop": 128},
     ),
-    "folder": (
-        "Your own images: with folder data_root=/path/to/folder, which holds images/ and masks/ with equal stems. "
-        "Sizes, training and budget suit the data and the device, and are told before; what you give stands.",
-        {"dataset": "folder", **dict.fromkeys(SUITABLE["segment"], SUITED)},
-    ),
-    "folder_quick": (
-        "Your own images as in folder, for two processor cores: ten minutes at most, told before. "
-        "docs/your-own-data.md has figures.",
-        {"dataset": "folder", **dict.fromkeys(SUITABLE["segment"], QUICK), "mc_samples": 10},
-    ),
-    "coco": (
-        "Your own images: with coco data_root=/path/to/folder, which holds a COCO json with polygons or run lengths "
-        "and its images.",
-        {"dataset": "coco"},
-    ),
-    "labelstudio": (
-        "Your own images: with labelstudio data_root=/path/to/folder, which holds a JSON export of Label Studio and "
-        "its images.",
-        {"dataset": "labelstudio"},
-    ),
+    **own("segment", "folder", "images and masks", "images/ and masks/ with equal stems"),
+    **own("segment", "coco", "images and masks", "a COCO json with polygons or run lengths and its images"),
+    **own("segment", "labelstudio", "images and masks", "a JSON export of Label Studio and its images"),
     "tiny": (
         "Seconds, for tests: a poor network on a few phantom images.",
         {

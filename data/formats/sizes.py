@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from data.formats.endings import is_picture, natural
+from data.formats.folders import is_junk, walk
 from data.formats.pictures import decode, look
-from data.names import Missing, Refused
+from data.names import Refused
 
 SAMPLE = 24  # pictures that are looked at
 
 
-def typical_size(folder: Path) -> tuple[int, int]:
+def typical_size(folder: Path) -> tuple[int, int] | None:
     """Median height and width in pixels, as they are stored and turned, over SAMPLE pictures at any depth of a folder.
 
-    What is no picture, or cannot be read, is passed over: readers say what is wrong. Missing where no picture is left.
+    What is no picture, or cannot be read, is passed over: readers say what is wrong. None where no picture is left.
     """
-    files = sorted(_pictures(folder), key=lambda file: natural(file.as_posix()))
+    files = sorted(
+        _pictures(folder) if folder.is_dir() else (), key=lambda file: natural(file.relative_to(folder).as_posix())
+    )
     chosen = np.unique(np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).round().astype(int)) if files else []
     sizes = [size for number in chosen if (size := _size(files[number]))]
     if not sizes:
-        raise Missing(f"there is no picture in {folder} that can be read; data_root names the folder of your own data")
+        return None
     height, width = np.median(sizes, axis=0)
     return int(height), int(width)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    for below, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        for file in (Path(below) / name for name in names if not name.startswith(".")):
-            try:
-                if is_picture(file):
-                    yield file
-            except (Refused, OSError):
-                continue
+    for file in walk(folder):
+        try:
+            if not is_junk(file.name) and is_picture(file):
+                yield file
+        except (Refused, OSError):
+            continue
 
 
 def _size(file: Path) -> tuple[int, int] | None:

@@ -45,6 +45,7 @@ SHARE = 0.02  # of the pool, if that is more
 UNEVEN = 2.0  # times its even share that a class may have before accuracy no longer tells much
 SCORED = 1000  # images of the pool that a quick strategy looks at
 # Processor seconds per image and 10,000 of its pixels, in a training step and in a test, by the networks of `quick`
+# where two threads share the work (one alone takes a half to two thirds of that, in more time)
 SECONDS = {"segment": (0.033, 0.011), "classify": (0.005, 0.002), "detect": (0.015, 0.008)}
 
 

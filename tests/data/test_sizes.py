@@ -1,11 +1,9 @@
 """The size of a folder's pictures, from a few of them."""
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from data.formats.sizes import SAMPLE, typical_size
-from data.names import Missing
 
 
 def picture(file, height, width):
@@ -27,6 +25,14 @@ def test_what_is_no_picture_or_cannot_be_read_is_passed_over(tmp_path):
     assert typical_size(tmp_path) == (40, 60)
 
 
+def test_folders_that_are_links_are_looked_into_once(tmp_path):
+    picture(tmp_path / "elsewhere" / "a.png", 40, 60)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
+    assert typical_size(tmp_path / "mine") == (40, 60)
+
+
 def test_turned_pictures_count_as_they_are_seen(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -34,6 +40,6 @@ def test_turned_pictures_count_as_they_are_seen(tmp_path):
     assert typical_size(tmp_path) == (60, 40)
 
 
-def test_a_folder_without_pictures_is_missing(tmp_path):
-    with pytest.raises(Missing, match="no picture"):
-        typical_size(tmp_path)
+def test_no_picture_has_no_size(tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert typical_size(tmp_path) is None and typical_size(tmp_path / "absent") is None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from analysis.provenance import same_recipe
+from data.catalogue import OWN
 from data.names import Missing, Refused
 from experiments import classify, detect, loop, segment
 from experiments.grids.examining import examine
@@ -126,7 +127,7 @@ def test_every_recipe_holds_what_does_not_depend_on_the_data(task):
 @pytest.mark.parametrize("task", TABLES)
 def test_the_presets_for_own_data_take_all_from_them(task):
     presets = SCRIPTS[task].presets
-    own = [name for name in presets if presets[name][1].get("dataset") in ("folder", "voc", "coco")]
+    own = [name for name in presets if presets[name][1].get("dataset") in OWN]
     assert own and {f"{name}_quick" for name in own if not name.endswith("_quick")} <= set(own)
     for name in own:
         word = QUICK if name.endswith("_quick") else SUITED
@@ -237,7 +238,9 @@ def test_more_images_are_another_run_and_the_same_images_elsewhere_have_the_same
 def test_what_cannot_work_is_refused_before_data_are_read(tmp_path, capsys):
     with pytest.raises(Refused, match="entropi"):
         segment.SCRIPT.run("main", ["folder_quick"], data_root=str(tmp_path), heuristic="entropi")
-    with pytest.raises(Missing, match="data_root names the folder"):
+    with pytest.raises(Missing, match="expected this tree"):
         segment.SCRIPT.run("main", ["folder_quick"], data_root=str(tmp_path))
+    with pytest.raises(Missing, match="absent"):
+        detect.SCRIPT.run("main", ["voc_quick"], data_root=str(tmp_path / "absent"))
     segment.SCRIPT.run("print_config", ["folder_quick"], data_root=str(tmp_path))
     assert "'quick'" in capsys.readouterr().out
