@@ -88,13 +88,11 @@ def shown(sets: Sets, baseline: str | None = None, alpha: float = 0.05) -> dict[
     found = {}
     for dataset, study in sets.items():
         pairs = pairwise(study.areas, baseline, study.more)
-        gain = pairs["difference"] * (1 if study.more else -1)
-        ahead = pairs["favoured"] == pairs["a"]
-        agree = np.where(ahead, gain, -gain) > ROUNDING * pairs["std"].fillna(0)
-        kept = pairs[(pairs["p_holm"] <= alpha) & agree]
-        ahead = ahead[kept.index]
-        winner, loser = kept["a"].where(ahead, kept["b"]), kept["b"].where(ahead, kept["a"])
-        found[dataset] = kept.assign(winner=winner, loser=loser)
+        ahead = (pairs["favoured"] == pairs["a"]).to_numpy()
+        gain = pairs["difference"].to_numpy() * np.where(ahead == study.more, 1, -1)
+        winner, loser = np.where(ahead, (pairs["a"], pairs["b"]), (pairs["b"], pairs["a"]))
+        agree = (gain > ROUNDING * pairs["std"].fillna(0).to_numpy()) & (pairs["p_holm"].to_numpy() <= alpha)
+        found[dataset] = pairs.assign(winner=winner, loser=loser)[agree]
     return found
 
 

@@ -26,8 +26,8 @@ def draw_across(ranks: pd.DataFrame, wins: pd.DataFrame, difference: float, titl
     side, left, gap = ROW * k, 0.25 + letters, 0.35
     width = left + RANKS + gap + side + 0.25 + 0.6 * letters
     title = wrapped(title, width - 0.3, 11.0)
-    above = 0.55 + LINE * title.count("\n") + 0.8 * letters
-    below = 0.85 + 0.2 * (-(-n_sets // 3))
+    above = 0.4 + LINE * title.count("\n") + 0.8 * letters
+    below = 0.75 + 0.2 * (-(-n_sets // 3))
     height = above + side + below
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     figure.text(0.15 / width, 1 - 0.15 / height, title, ha="left", va="top", fontsize=11, color=INK, parse_math=False)
