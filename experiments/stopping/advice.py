@@ -54,9 +54,7 @@ def advise(
     reached = CANNOT_TELL if target is None else against(found, target, rounds.more_is_better)
     if reached == REACHED or (target is None and stable(rounds) and little_gain(expected, value)):
         verdict = ENOUGH
-    elif expected.gain.low > WORTH * abs(value) or (
-        reached == NOT_REACHED and isfinite(expected.more_labels.high)
-    ):
+    elif expected.gain.low > WORTH * abs(value) or (reached == NOT_REACHED and isfinite(expected.more_labels.high)):
         verdict = MORE
     else:
         verdict = CANNOT_TELL
@@ -134,10 +132,10 @@ def _of_target(advice: Advice, unit: str) -> list[str]:
     target, more = _number(advice.target, unit), advice.expected.more_labels
     if advice.at_target == REACHED:
         return [f"The target of {target} is reached."]
-    known = isfinite(advice.sample.low)
-    first = f"The target of {target} is not reached" if advice.at_target == NOT_REACHED else (
-        f"A target of {target} cannot be ruled out" if known else f"Whether a target of {target} is reached cannot be told"
-    )  # fmt: skip
+    first = f"The target of {target} is not reached"
+    if advice.at_target == CANNOT_TELL:
+        first = f"A target of {target} cannot be ruled out"
+        first = first if isfinite(advice.sample.low) else f"Whether the target of {target} is reached cannot be told"
     if isnan(more.low):
         return [f"{first}."]
     if isinf(more.low):

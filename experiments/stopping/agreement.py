@@ -67,8 +67,7 @@ def kappa(before: Int[ndarray, " n"], after: Int[ndarray, " n"]) -> float:
     """
     observed = float((before == after).mean())
     classes = np.union1d(before, after)
-    shares = [[float((labels == c).mean()) for c in classes] for labels in (before, after)]
-    by_chance = float(np.dot(*shares))
+    by_chance = float(sum((before == c).mean() * (after == c).mean() for c in classes))
     return nan if by_chance >= 1 else (observed - by_chance) / (1 - by_chance)
 
 
@@ -111,4 +110,6 @@ def _iou(a: Float[ndarray, "m 5"], b: Float[ndarray, "k 5"]) -> Float[ndarray, "
 def _require_alike(before: Predictions, after: Predictions) -> None:
     if (before.kind, len(before)) != (after.kind, len(after)) or not len(after):
         ours, theirs = f"{before.kind} of {len(before)}", f"{after.kind} of {len(after)}"
-        raise Refused(f"predictions to be compared are {ours} and {theirs} images: expected the same images, at least one")
+        raise Refused(
+            f"predictions to be compared are {ours} and {theirs} images: expected the same images, at least one"
+        )

@@ -7,9 +7,9 @@ Each family rises to the right, y(n) = a - b g(n; c) with b >= 0, where more is 
     hyperbola     g = c / (n + c)  Michaelis and Menten's, by its distance from the asymptote
     logarithm     g = -ln n        which has no asymptote
 
-a and y stay at or below what the metric can be at best. Learning curves are not known to follow any of them (Viering and
-Loog, 2022, The shape of learning curves: a review), and single families promise too much (Mahmood et al., 2022, How much
-more data do I need?): what is reported is the range over all that fit, each with a bootstrap over its residuals.
+a and y stay at or below what the metric can be at best. Learning curves are not known to follow any of them (Viering
+and Loog, 2022, The shape of learning curves: a review), and single families promise too much (Mahmood et al., 2022, How
+much more data do I need?): what is reported is the range over all that fit, each with a bootstrap over its residuals.
 """
 
 from __future__ import annotations

@@ -13,12 +13,16 @@ What is not known (NaN) never ends anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import nan
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from experiments.measures.table import higher_is_better
 from experiments.stopping.outlook import TOLD, WORTH, Outlook
 from experiments.stopping.sample import share_low
 
@@ -40,6 +44,13 @@ class Rounds:
         """The first t rounds."""
         columns = ("n_labelled", "values", "agreement", "changed", "uncertainty")
         return replace(self, **{name: getattr(self, name)[:t] for name in columns})
+
+
+def rounds_of(rows: Sequence[Mapping[str, Any]], metric: str, n_query: int, n_test: int = 0) -> Rounds:
+    """The rounds of a run from its rows, one a cycle, by the names of their columns."""
+    names = ("n_labelled", metric, "stop_agreement", "stop_changed", "stop_uncertainty")
+    n, values, agreement, changed, doubt = (np.array([float(row.get(name, nan)) for row in rows]) for name in names)
+    return Rounds(n, values, agreement, changed, doubt, n_query, higher_is_better(metric), n_test)
 
 
 def stable(rounds: Rounds, window: int = 3, threshold: float = 0.99) -> bool:
