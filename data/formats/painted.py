@@ -11,14 +11,14 @@ from jaxtyping import Integer
 from numpy import ndarray
 
 from data import splits
-from data.formats import boxes, folders, labelled, outlines, patients, reading, seen_boxes, tables
+from data.formats import boxes, folders, labelled, outlines, patients, reading, seen_boxes, tables, volumes
 from data.formats.boxes import Boxed, Own
 from data.formats.mask_values import MOST_CLASSES
 from data.names import Refused
 from data.notes import GUESSED, LEFT_OUT, WARNING, note
 from data.store import Images, Record, cached
 
-SHARED = (boxes, folders, labelled, outlines, patients, seen_boxes, splits, tables)
+SHARED = (boxes, folders, labelled, outlines, patients, seen_boxes, splits, tables, volumes)
 
 
 class Shape(NamedTuple):
@@ -62,7 +62,9 @@ def painted_images(
         reader, canvas = reading.survey(pictures, options), Canvas(classes, instances)
         boxes.require_one_each(reader.sources, pictures)
         of = [entry.of for entry in found]
-        whose = boxes.whose_are(root, of, reader.sources, own)
+        known = boxes.whose_are(root, of, reader.sources, own)
+        places = volumes.places_of(reader.sources, names, known)
+        whose = volumes.whose(known, places)
         parts = boxes.with_test_part([entry.part for entry in of], [0] * len(of), whose, own.test_fraction)
         patients.note_shared(whose, parts)
         decoded = labelled.ordered_map(reader.read, reader.sources)
@@ -70,7 +72,8 @@ def painted_images(
             height, width = image.shape[:2]
             boxes.require_shown(entry.of, np.zeros((0, 5)), height, width, source, options.exif)
             target = reading.shrink_mask(canvas.paint(entry.shapes, height, width, parts[i]), scale)
-            yield Record(names[i], reading.shrink(image, scale), target, 0, parts[i], whose[i])
+            small = reading.shrink(image, scale)
+            yield Record(names[i], small, target, 0, parts[i], whose[i], *places[i].resized(image.shape, small.shape))
         canvas.tell(dataset)
 
     told = [file for file in root.iterdir() if file.name.casefold() == patients.TABLE]

@@ -7,6 +7,7 @@ for source in reader.sources:     # one for each picture: a file, or one frame o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,10 @@ def survey(files: Iterable[Path], options: Options = AS_USUAL, channels: int | N
         how = how if options.exif == "apply" else "are left as they are stored (exif='ignore')"
         many = f"{len(turned)} of {len(sources)} pictures have an EXIF orientation, the first {turned[0].file.name}"
         notes.note(notes.CHANGED, f"{many}: they {how}")
+    axes = Counter(source.known.axes for source in sources) - Counter({"": len(sources)})
+    if len(axes) > 1:
+        listed = ", ".join(f"{count} {name}" for name, count in axes.most_common())
+        notes.note(notes.WARNING, f"slices lie in the body in different ways ({listed}); they are read as stored")
     window = _window(sources, options)
     return Reader(sources, channels or (3 if coloured else 1), window, options)
 
