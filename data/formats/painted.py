@@ -11,21 +11,21 @@ from jaxtyping import Integer
 from numpy import ndarray
 
 from data import splits
-from data.formats import boxes, folders, labelled, outlines, patients, reading, seen_boxes, tables, volumes
+from data.formats import boxes, brush, folders, labelled, outlines, patients, reading, seen_boxes, tables, volumes
 from data.formats.boxes import Boxed, Own
 from data.formats.mask_values import MOST_CLASSES
 from data.names import Refused
 from data.notes import GUESSED, LEFT_OUT, WARNING, note
 from data.store import Images, Record, cached
 
-SHARED = (boxes, folders, labelled, outlines, patients, seen_boxes, splits, tables, volumes)
+SHARED = (boxes, brush, folders, labelled, outlines, patients, seen_boxes, splits, tables, volumes)
 
 
 class Shape(NamedTuple):
     """One object."""
 
     label: int  # index in the classes; 0 is the background
-    outline: Any  # as COCO has it: polygons in pixels, or run lengths
+    outline: Any  # as COCO has it: polygons in pixels, or run lengths; or the bytes of a brush
     where: str  # for messages
 
 
@@ -134,6 +134,8 @@ def _mask(shape: Shape, height: int, width: int) -> ndarray:
         if 0 < corners.max() <= 1 and min(width, height) > boxes.LARGE:
             raise Refused(f"{shape.where} lies within 0 to 1, expected pixels and not fractions")
         return outlines.filled(polygons, height, width)
+    if isinstance(shape.outline, bytes):
+        return brush.painted(shape.outline, height, width, shape.where)
     if isinstance(shape.outline, dict):
         return outlines.run_lengths(shape.outline, height, width, shape.where)
     raise Refused(f"{shape.where} is {str(shape.outline)[:60]}, expected polygons [[x, y, x, y, ...]] or run lengths")
