@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -18,12 +18,14 @@ from data.formats.labelled import TEST_FRACTION
 from data.formats.masks import TURNED
 from data.formats.pictures import AS_USUAL, Options, Source
 from data.formats.seen_boxes import Seen
+from data.limits import OneOf
 from data.names import Refused, require_one_of
 from data.notes import CHANGED, note
 from data.store import Images, Record, cached
 from data.threads import ordered_map
 
 BAD_BOXES = ("refuse", "clip")
+BadBoxes = Annotated[str, OneOf(BAD_BOXES)]
 ROUNDING = 0.02  # pixels outside the image that are rounding: formats with two decimals round a corner and a width
 LARGE = 4  # pixels a side of an image in which boxes from 0 to 1 cannot be meant in pixels
 

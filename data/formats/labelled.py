@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -16,12 +16,14 @@ from data.formats import reading, volumes
 from data.formats.folders import composed, is_junk
 from data.formats.pictures import AS_USUAL
 from data.formats.volumes import Place
+from data.limits import Between
 from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, note
 from data.store import Images, Record, cached
 from data.threads import ordered_map
 
 TEST_FRACTION, TEST_SEED = 0.2, 1  # of sets without an official test part: the same for all runs and experiments
+TestShare = Annotated[float, Between(0.01, 0.99)]
 
 
 class Labelled(NamedTuple):

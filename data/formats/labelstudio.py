@@ -11,12 +11,12 @@ import numpy as np
 
 from data.formats import brush, coco_table, folders, labelstudio_tasks, patients, tables
 from data.formats import classes as of_labels
-from data.formats.boxes import BAD_BOXES, Boxed, Own, boxed_images, require_policy
-from data.formats.labelled import TEST_FRACTION, Labelled, images_of
+from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
+from data.formats.labelled import TEST_FRACTION, Labelled, TestShare, images_of
 from data.formats.labelstudio_tasks import Region, Task
 from data.formats.painted import Painted, Shape, painted_images
-from data.formats.pictures import EXIF, Options
-from data.limits import Between, OneOf
+from data.formats.pictures import Exif, Options
+from data.limits import Between
 from data.names import Refused, suggestion
 from data.notes import LEFT_OUT, WARNING, note
 from data.store import Images
@@ -28,12 +28,12 @@ MODULES = [__file__, *(str(module.__file__) for module in SHARED)]
 def boxes(
     data_root: Path,
     scale: float = 1.0,
-    bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
+    bad_boxes: BadBoxes = "refuse",
     classes: Sequence[str] = (),
     cache_root: Path | None = None,
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
 ) -> Images:
     """The annotated pictures with the boxes of their rectangles, and those around polygons, ellipses and brushes.
 
@@ -60,8 +60,8 @@ def masks(
     cache_root: Path | None = None,
     instances: bool = False,
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
 ) -> Images:
     """The annotated pictures with class maps of their polygons, brushes, rectangles and ellipses, the background first,
     or with `instances` with maps that number them; the smaller one is on top. See `boxes`.
@@ -89,7 +89,7 @@ def choices(
     classes: Sequence[str] = (),
     patient_pattern: str = "",
     test_fraction: Annotated[float, Between(0.01, 0.9)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
+    exif: Exif = "apply",
 ) -> Images:
     """The annotated pictures with the class that was chosen for each. See `boxes`; regions are not used."""
     root, export, tasks = labelstudio_tasks.read(data_root)

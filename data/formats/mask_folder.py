@@ -25,19 +25,29 @@ from data.formats import (
     volumes,
     words,
 )
+from data.formats.labelled import TestShare
 from data.formats.mask_pairs import Pair
 from data.formats.mask_values import MOST_CLASSES
 from data.formats.masks import IGNORED, Mask, decode_mask, require_equal_size
-from data.formats.pictures import EXIF, FRAMES, SCALING, Options, Reader, Source
+from data.formats.pictures import (
+    ANY,
+    Bands,
+    Exif,
+    Frames,
+    Levels,
+    Options,
+    Reader,
+    Scaling,
+    Source,
+)
 from data.formats.volumes import Place
-from data.limits import Between, Numbers, OneOf
+from data.limits import Between, Numbers
 from data.names import Refused
 from data.store import Images, Record, cached
 
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
 CLASS_NAMES = "classes.txt"
 MODULES = (splits, columns, folders, mask_pairs, mask_values, palettes, patients, tables, volumes, words)
-ANY = 10**9
 
 
 class Found(NamedTuple):
@@ -63,12 +73,12 @@ def mask_folder(
     class_names: Sequence[str] = (),
     mask_pattern: str = "",
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
-    frames: Annotated[str, OneOf(FRAMES)] = "one",
-    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
-    scaling: Annotated[str, OneOf(SCALING)] = "set",
-    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
+    frames: Frames = "one",
+    window: Levels = None,
+    scaling: Scaling = "set",
+    bands: Bands = None,
 ) -> Images:
     """The images under `data_root`/images in natural order with the masks under `data_root`/masks.
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -23,11 +23,19 @@ from data.formats import dicom, nifti, pillow
 from data.formats.decoded import Decoded, Known, require_frame
 from data.formats.endings import NIFTI, PILLOW, ending_of, is_dicom
 from data.formats.windows import FULL, Tally, Window, require_window, robust, to_bytes
+from data.limits import Numbers, OneOf
 from data.names import Refused, require_one_of
 
 EXIF = ("apply", "ignore")
 FRAMES = ("one", "all")
 SCALING = ("set", "image")
+ANY = 10**9  # beyond every value of a picture
+# What a loader's parameters of these names may be, see `Options`
+Exif = Annotated[str, OneOf(EXIF)]
+Frames = Annotated[str, OneOf(FRAMES)]
+Scaling = Annotated[str, OneOf(SCALING)]
+Levels = Annotated[list | None, Numbers(-ANY, ANY, 2, True)]
+Bands = Annotated[list | None, Numbers(0, 10**4)]
 
 
 class Options(NamedTuple):

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 
 from data import files
 from data.formats import folders, yolo_yaml
-from data.formats.boxes import BAD_BOXES, Boxed, Own, boxed_images, require_policy
+from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
 from data.formats.endings import ending_of
 from data.formats.folders import Unused, composed, part_of
-from data.formats.labelled import TEST_FRACTION
-from data.formats.pictures import EXIF, SCALING, Options
+from data.formats.labelled import TEST_FRACTION, TestShare
+from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
 from data.formats.tables import read_text
-from data.limits import Between, Numbers, OneOf
 from data.names import Missing, Refused
 from data.notes import GUESSED, LEFT_OUT, note
 from data.store import Images
@@ -35,21 +33,20 @@ with the names of the classes in data.yaml (names:), classes.txt or obj.names
 LISTS = frozenset("classes train val valid test trainval predefined_classes labels notes requirements".split())
 TOLD = (".txt", ".yaml", ".yml", ".names", ".data", ".csv")  # endings of files that describe the set
 SLACK = 0.01  # of the width or height outside the picture, that rounding makes
-ANY = 10**9
 
 
 def yolo(
     data_root: Path,
     scale: float = 1.0,
-    bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
+    bad_boxes: BadBoxes = "refuse",
     classes: Sequence[str] = (),
     cache_root: Path | None = None,
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
-    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
-    scaling: Annotated[str, OneOf(SCALING)] = "set",
-    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
+    window: Levels = None,
+    scaling: Scaling = "set",
+    bands: Bands = None,
 ) -> Images:
     """The pictures below `data_root` with the boxes of their texts, in the order train, val, test and by name.
 
