@@ -17,7 +17,7 @@ from numpy import ndarray
 from data.names import Refused
 
 WORD = 8  # bits of a value, the only size that Label Studio writes
-PAINTED = 128  # opacity from which a pixel is part of the mask: edges of a brush are smooth
+PAINTED = 128  # opacity above which a pixel is part of the mask, as in its exports: edges of a brush are smooth
 
 
 def is_packed(numbers: Any) -> bool:
@@ -28,7 +28,7 @@ def is_packed(numbers: Any) -> bool:
 def painted(packed: bytes, height: int, width: int, where: str) -> Bool[ndarray, "h w"]:
     """The mask of a brush on a picture of height x width pixels. Refused with `where` for what is none."""
     values = unpacked(packed, 4 * height * width, where)
-    return values.reshape(height, width, 4)[..., 3] >= PAINTED
+    return values.reshape(height, width, 4)[..., 3] > PAINTED
 
 
 def unpacked(packed: bytes, expected: int, where: str) -> UInt8[ndarray, " n"]:

@@ -27,6 +27,7 @@ class Shape(NamedTuple):
     label: int  # index in the classes; 0 is the background
     outline: Any  # as COCO has it: polygons in pixels, or run lengths; or the bytes of a brush
     where: str  # for messages
+    relative: bool = False  # polygons are in fractions of width and height
 
 
 class Painted(NamedTuple):
@@ -125,13 +126,14 @@ class Canvas:
 def _mask(shape: Shape, height: int, width: int) -> ndarray:
     polygons = outlines.polygons_of(shape.outline)
     if polygons is not None:
+        polygons = [points * (width, height) for points in polygons] if shape.relative else polygons
         corners = np.concatenate(polygons)
         if (corners < -1).any() or (corners > np.array([width, height]) + 1).any():
             raise Refused(
                 f"{shape.where} reaches outside its image of {width} x {height} pixels: from "
                 f"{corners.min(0).tolist()} to {corners.max(0).tolist()}"
             )
-        if 0 < corners.max() <= 1 and min(width, height) > boxes.LARGE:
+        if not shape.relative and 0 < corners.max() <= 1 and min(width, height) > boxes.LARGE:
             raise Refused(f"{shape.where} lies within 0 to 1, expected pixels and not fractions")
         return outlines.filled(polygons, height, width)
     if isinstance(shape.outline, bytes):

@@ -72,7 +72,7 @@ def test_any_blocks(blocks, sizes):
 def test_opacity_is_the_mask():
     values = np.zeros((2, 3, 4), int)
     values[0, :, :3] = 255  # colours do not count
-    values[..., 3] = [[0, 127, 128], [255, 1, 200]]
+    values[..., 3] = [[0, 128, 129], [255, 1, 200]]
     mask = painted(bytes(stream([values.ravel().tolist()])), 2, 3, "x")
     assert mask.tolist() == [[False, False, True], [True, False, True]]
 
