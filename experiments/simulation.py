@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +25,10 @@ from experiments.learning.randomness import START, generator, torch_seeded
 from experiments.learning.weights import classes_of, load_weights
 from experiments.loop import Row, Study, active_learning, evidence_of
 from experiments.tasks.task import Definition, Task, Trivial
-from experiments.tracking.checkpoints import Checkpoint, State, data_digest
+from experiments.tracking.checkpoints import Begun, Checkpoint, State, data_digest
 from heuristics.core.initial import STARTS, start
-from heuristics.core.registry import Heuristic
 
 Values = Mapping[str, Any]
-
-
-@dataclass
-class Begun:
-    """A run that has begun: what is made once for all of it. Its checkpoint is locked."""
-
-    options: Values
-    heuristic: Heuristic
-    checkpoint: Checkpoint
-    state: State | None  # to go on from
-    code: str  # digest of the code that runs
 
 
 def splits_of(images: Images, options: Values) -> Splits:

@@ -72,14 +72,11 @@ def _refuse_equal(keys: Mapping[Line, str], sentence: str) -> None:
 
 def _is_finished(script: Any, command: str, options: dict[str, Any]) -> bool:
     """Whether this run was completed on the data that are there now; what else is wrong the run itself will say."""
-    from experiments.tracking.checkpoints import data_digest
-
     checkpoint = script.checkpoint_of(command, options)
     try:
         state = checkpoint.load() if options["resume"] != "fresh" else None
         if state is None or not checkpoint.is_completed(state) or checkpoint.lost(state):
             return False
-        splits = script.load_splits(options)
-        return state.data == data_digest(splits.train, splits.val, splits.test)
+        return state.data == script.data_of(options)
     except (Refused, OSError):
         return False
