@@ -122,7 +122,8 @@ def ask(
     known = {"labelled": study.splits.train.subset(labelled)}
     known |= {"validation": study.splits.val} if study.splits.val else {}
     evidence = evidence_of(study.task, model, study.query, study.seed, cycle)
-    selection = query(study.heuristic, evidence, images, pool, study.query, known)
+    progress = cycle / max(study.n_cycles - 1, 1)
+    selection = query(study.heuristic, evidence, images, pool, study.query, known, progress)
     seconds = time.perf_counter() - started
     study.draw(cycle, model, pool, selection)
     return selection, {"query_seconds": seconds, **selection.summary()}
