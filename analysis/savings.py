@@ -7,21 +7,10 @@ import pandas as pd
 from jaxtyping import Float, Int
 from numpy import ndarray
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from analysis.curves import Curves, areas, mean_interval, sample_std
 from data.names import Refused
-
-
-def widened(level: float, n_runs: int) -> float:
-    """The level of a percentile bootstrap over few runs at which the interval of a mean is as wide as Student's.
-
-    Bootstrapped means have sqrt((n - 1) / n) of the spread and the tails of a normal distribution: a tail becomes
-    Phi(-sqrt(n / (n - 1)) t(n - 1)), the expanded percentile interval (Hesterberg, 2015, What teachers should know
-    about the bootstrap).
-    """
-    tail = stats.norm.cdf(-np.sqrt(n_runs / (n_runs - 1)) * stats.t.ppf((1 + level) / 2, n_runs - 1))
-    return float(1 - 2 * tail)
+from experiments.measures.intervals import widened
 
 
 def _weights(n_runs: int, rng: np.random.Generator, n_resamples: int) -> Int[ndarray, "s r"]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sacred.run import Run
 
-from data.files import under_root
+from data.files import atomic, under_root
 from data.splits import Splits
 from experiments.learning.devices import precision_of
+from experiments.learning.randomness import generator
 from experiments.measures.area import aubc
+from experiments.pictures.advice import save_advice
 from experiments.simulation import Begun
+from experiments.stopping.advice import Advice, advise, record, sentence
+from experiments.stopping.rules import rounds_of
 from experiments.tasks.task import Definition, Trivial
 from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import (
@@ -41,6 +46,8 @@ def finish(
     print_table(state, metric)
     print(f"area under the curve of {metric}: {result:.4f}")
     print(beside_trivial(metric, state.curve[-1][metric], trivial))
+    if advice := advice_of(options, state, len(splits.test)):
+        print(sentence(advice))
     name_files(run, files)
     return result
 
@@ -53,7 +60,21 @@ def write_files(
     title = title_of(options, definition.oracle(options) and not supervised)
     least = {name: value for name, (value, _) in trivial.items()}
     files = deliver(state, splits, folder, title, options["metric"], least)
-    return files + definition.more_files(state, folder, options, splits.test)
+    files += definition.more_files(state, folder, options, splits.test)
+    if advice := advice_of(options, state, len(splits.test)):
+        with atomic(folder / "advice.json") as temporary:
+            temporary.write_text(json.dumps(record(advice), indent=1))
+        files += [folder / "advice.json", save_advice(folder / "advice.png", advice, title)]
+    return files
+
+
+def advice_of(options: Mapping[str, Any], state: State, n_test: int) -> Advice | None:
+    """What the rounds of a run advise, without an interval of the metric; None for a run without a stop set."""
+    if "stop_uncertainty" not in state.curve[0]:
+        return None
+    rounds = rounds_of(state.curve, options["metric"], options["n_query"], n_test)
+    rng = generator(options["seed"], len(state.curve), "stop")
+    return advise(rounds, options["metric"], rng, target=options["target"] or None, heuristic=options["heuristic"])
 
 
 def save_beside(options: Mapping[str, Any], state: State, supervised: bool) -> None:

@@ -21,6 +21,7 @@ from experiments.learning.evidence import ModelEvidence
 from experiments.learning.labels import Labels
 from experiments.learning.querying import QueryOptions, Selection, query
 from experiments.learning.randomness import torch_seeded
+from experiments.learning.stop_set import StopSet
 from experiments.learning.training import fit
 from experiments.learning.weights import load_weights, save_weights
 from experiments.tasks.task import MakeBatches, Task
@@ -40,6 +41,7 @@ class Study:
     heuristic: Heuristic
     query: QueryOptions
     labels: Labels  # who answers
+    stop_set: StopSet  # what tells whether the models still change
     n_cycles: int
     start: str  # cold: from new weights each cycle | warm: from the weights of the cycle before
     metric: str  # what validation maximises
@@ -62,8 +64,10 @@ def active_learning(study: Study, state: State, record: Callable[[Row], None]) -
     cycles = range(state.cycle, study.n_cycles + 1)
     for cycle in tqdm(cycles, "cycle", study.n_cycles + 1, initial=state.cycle, dynamic_ncols=True):
         labelled, pool = np.flatnonzero(active.labelled), np.flatnonzero(~active.labelled)
-        model, trained = train(study, cycle, labelled, model)
+        previous = model
+        model, trained = train(study, cycle, labelled, previous)
         row = {**measure(study, cycle, labelled, model), **trained, "query_seconds": 0.0}
+        row |= study.stop_set.measure(cycle, previous, model)
         if cycle < study.n_cycles and len(pool):
             selection, asked = ask(study, cycle, labelled, pool, images, model)
             answered = study.labels.of(pool[selection.chosen])

@@ -22,6 +22,7 @@ from experiments.learning.devices import device_of
 from experiments.learning.labels import FromDataset
 from experiments.learning.querying import QueryOptions, Selection
 from experiments.learning.randomness import START, generator, torch_seeded
+from experiments.learning.stop_set import StopSet
 from experiments.learning.weights import classes_of, load_weights
 from experiments.loop import Row, Study, active_learning, evidence_of
 from experiments.tasks.task import Definition, Task, Trivial
@@ -96,6 +97,7 @@ def simulate(
         heuristic=begun.heuristic,
         query=QueryOptions.of(options),
         labels=FromDataset(),
+        stop_set=stop_set_of(task, splits, state, options),
         n_cycles=0 if supervised else options["n_cycles"],
         start=options["start"],
         metric=options["metric"],
@@ -131,6 +133,16 @@ def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) 
     else:
         labelled[initial(splits.train.groups, n_initial, rng, how == "stratified")] = 1
     return labelled
+
+
+def stop_set_of(task: Task, splits: Splits, state: State, options: Values) -> StopSet:
+    """`n_stop` images drawn from those that are not labelled at the start, or all of these where they are fewer."""
+    unlabelled = np.flatnonzero(state.labelled_map != 1)  # later labels carry higher steps: the same after a restart
+    rng = generator(options["seed"], START, "stop")
+    drawn = np.sort(rng.permutation(unlabelled)[: options["n_stop"]])
+    query = QueryOptions.of(options)
+    evidence = lambda model, cycle: evidence_of(task, model, query, options["seed"], cycle)  # noqa: E731
+    return StopSet(WithoutTargets(splits.train), drawn, evidence, task.predicts)
 
 
 def evaluate_saved(begun: Begun, definition: Definition, splits: Splits) -> tuple[Path, Images, Row, Trivial]:

@@ -135,7 +135,7 @@ def make_task(options: Values, images: Images) -> Task:
         return {name: (value, words) for name, value in values.items() if not np.isnan(value)}
 
     before_step = (lambda model: model.follow(options["ema_decay"])) if ema else None
-    return Task(make_model, loss, evidence, evaluate, trivial, before_step)
+    return Task(make_model, loss, evidence, evaluate, trivial, before_step, predicts="detections")
 
 
 def make_batches(options: Values, train: Images) -> MakeBatches:

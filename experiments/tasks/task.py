@@ -36,6 +36,7 @@ class Task:
     evaluate: Callable[[nn.Module, Images, int], dict[str, Any]]  # model, images with targets, cycle -> metrics
     trivial: Callable[[Images], Trivial]
     before_step: Callable[[nn.Module], None] | None = None  # sees the model before each step of a training
+    predicts: str = "probs"  # the evidence that is its prediction: probs | detections
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,15 @@ LOOP: dict[str, Option] = {
     "pool_subset": Option(
         0, "score a random subset of the pool of this size; 0 for all of it", Between(0, MOST), CHOICE
     ),
+    "n_stop": Option(
+        0,
+        "images of the pool on which each model is compared with the one before, for advice on stopping; 0 for none",
+        Between(0, MOST),
+        CHOICE,
+    ),
+    "target": Option(
+        0.0, "value of the main metric that is enough, for advice on stopping; 0 for none", Between(0, MOST), NOTHING
+    ),
     "mc_samples": Option(20, "stochastic passes for scoring", Between(1, 10_000), CHOICE),
     "aggregate": Option(
         "mean",
