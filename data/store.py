@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -87,6 +87,7 @@ class Images(Dataset):
     fingerprint: str  # of the source files and the decoding
     notes: tuple[Note, ...] = ()  # what its reader left out, guessed or changed, see `data.load`
     codes: tuple[int, ...] = ()  # the class that each stored class is here, where `ordered` changed that
+    features: Any = None  # what a frozen network makes of them, where a run asks, see `experiments.learning.features`
 
     def __len__(self) -> int:
         return len(self.rows)

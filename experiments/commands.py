@@ -73,6 +73,7 @@ class Script(Entry):
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
         declare.check(self.options, options)
         from experiments.tracking.combinations import check_together  # late: needs torch
+        from experiments.tasks.representation import check_features
         from heuristics.core.fitting import require_given
 
         options = provisional(self.options, options)
@@ -80,6 +81,7 @@ class Script(Entry):
         heuristic = check_together(options)
         definition = self.definition()
         require_given(heuristic, definition.gives(options))
+        check_features(options, heuristic)
         if options["results_dir"]:
             require_writable("results_dir", under_root(options["results_dir"]))
         definition.check(options)
@@ -123,8 +125,10 @@ class Script(Entry):
     def load_splits(self, options: Mapping[str, Any]) -> Splits:
         """The dataset, divided."""
         from experiments.simulation import splits_of
+        from experiments.tasks.representation import with_features
 
-        return splits_of(self.definition().load(options), options)
+        definition = self.definition()
+        return splits_of(with_features(definition.load(options), options, definition), options)
 
     def _simulate(self, run: Run, supervised: bool = False) -> float:
         from data.inventory import lines

@@ -19,6 +19,7 @@ from data.splits import Splits, initial, make_splits, read_splits
 from data.store import Images
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.devices import device_of
+from experiments.learning.features import features_of
 from experiments.learning.labels import FromDataset
 from experiments.learning.querying import QueryOptions, Selection
 from experiments.learning.randomness import START, generator, torch_seeded
@@ -124,6 +125,9 @@ def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) 
     labelled = np.zeros(len(splits.train), dtype=np.int64)
     if supervised:
         labelled[:] = 1
+    elif how in STARTS and not _is_own(splits.train, options):
+        embeddings = features_of(splits.train).of(splits.train.rows)
+        labelled[start(how, embeddings, n_initial, rng)] = 1
     elif how in STARTS:  # on what the first model, as it is given, makes of the images
         with torch_seeded(seed, START, "weights"):
             model = task.make_model()
@@ -143,6 +147,11 @@ def stop_set_of(task: Task, splits: Splits, state: State, options: Values) -> St
     query = QueryOptions.of(options)
     evidence = lambda model, cycle: evidence_of(task, model, query, options["seed"], cycle)  # noqa: E731
     return StopSet(WithoutTargets(splits.train), drawn, evidence, task.predicts)
+
+
+def _is_own(images: Images, options: Values) -> bool:
+    """Whether the features of these images are those of the first model as it is given."""
+    return features_of(images).frozen.name == "untrained" and options.get("train") != "head"
 
 
 def evaluate_saved(begun: Begun, definition: Definition, splits: Splits) -> tuple[Path, Images, Row, Trivial]:

@@ -39,6 +39,7 @@ class QueryOptions:
     candidates: int
     pool_subset: int
     memory_limit: float
+    embeddings: str = "model"
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> QueryOptions:

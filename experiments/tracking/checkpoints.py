@@ -24,6 +24,7 @@ from data.catalogue import OWN
 from data.files import FULL, atomic, folder_of, sweep
 from data.names import InProgress, Refused
 from data.store import Images
+from experiments.tracking.head_options import idle
 from experiments.tracking.options import CHOOSING, WHERE
 
 IN_PROGRESS = "this run is already in progress"
@@ -61,7 +62,7 @@ class Begun:
 def run_key(command: str, options: Mapping[str, Any]) -> str:
     """Name of a run: experiment and dataset for people, and a digest of every option that can change its result."""
     supervised = command.endswith("supervised")
-    ignored = WHERE | CHOOSING if supervised else WHERE
+    ignored = idle(options) | (WHERE | CHOOSING if supervised else WHERE)
     decisive = {name: value for name, value in options.items() if name not in ignored}
     if options["dataset"] in OWN:
         decisive["data_root"] = str(folder_of(options["data_root"]).resolve())

@@ -15,7 +15,7 @@ from experiments.tracking.checkpoints import Checkpoint, State, crc32_of, holds
 from experiments.tracking.recording import stored_folder
 
 CONTENT_TYPES = {
-    **{".png": "image/png", ".csv": "text/csv"},
+    **{".png": "image/png", ".csv": "text/csv", ".json": "application/json"},
     **dict.fromkeys((".npy", ".pt"), "application/octet-stream"),
 }
 

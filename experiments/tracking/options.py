@@ -8,6 +8,7 @@ from data.catalogue import NOT_HERE
 from data.catalogue import names as datasets
 from data.limits import Between, Numbers, OneOf
 from experiments.tracking.declare import CHOICE, NOTHING, Option, names_that_decide, renamed, suitable, with_defaults
+from experiments.tracking.head_options import FROZEN, HEAD
 from experiments.tracking.loop_options import LOOP, MOST, in_table
 
 _OF_METRICS = "main metric: result, table, validation"
@@ -23,6 +24,7 @@ _EVAL = {
 SEGMENT: dict[str, Option] = {
     **LOOP,
     **_EVAL,
+    **FROZEN,
     "dataset": Option(
         "phantom",
         "phantom (built in) | glas | dsb2018 | folder (your own: images/ and masks/ below data_root)",
@@ -61,6 +63,8 @@ SEGMENT: dict[str, Option] = {
 CLASSIFY: dict[str, Option] = {
     **with_defaults(LOOP, n_initial=50, n_query=100, steps=800, batch_size=32, lr=0.003, query_batch_size=256),
     **with_defaults(_EVAL, eval_batch_size=256),
+    **FROZEN,
+    **HEAD,
     "dataset": Option(
         "phantom",
         "phantom, digits (built in) | nct | isic2020 | pathmnist | ... | folder (your own), see print_named_configs",
@@ -96,6 +100,7 @@ DETECT: dict[str, Option] = {
     **with_defaults(
         LOOP, n_initial=10, n_query=60, n_cycles=3, steps=250, lr=0.004, warmup=20, clip=5.0, mc_samples=10
     ),
+    **FROZEN,
     "dataset": Option(
         "phantom",
         "phantom (built in) | deeplesion | bccd | busi | coco | voc (your own, below data_root)",

@@ -110,7 +110,8 @@ def from_logits(
         found |= {"logits": logits.float()} if "logits" in wanted else {}
     if wanted & MC:
         running, kept = RunningMC(wanted), []
-        for probs in _passes(model, images, mc_samples, masks_seed if "mc_probs" in wanted else None, dtype):
+        shared = "mc_probs" in wanted or getattr(model, "shares_masks", False)
+        for probs in _passes(model, images, mc_samples, masks_seed if shared else None, dtype):
             running.add(probs)
             if "mc_probs" in wanted:
                 kept.append(probs)
