@@ -92,9 +92,7 @@ def make_task(options: Values, images: Images) -> Task:
             return make_head(options, images)
         shape = {"num_classes": len(images.classes), "channels": images.channels}
         size = int(images.shapes.min())
-        model = make_classifier(
-            options["model"], dropout=options["dropout"], weights=weights, image_size=size, **shape
-        )
+        model = make_classifier(options["model"], dropout=options["dropout"], weights=weights, image_size=size, **shape)
         return model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def loss(model: nn.Module, batch: Any) -> Tensor:
@@ -173,9 +171,7 @@ def class_weights_of(train: Images, labelled: Int[ndarray, " l"]) -> Float[Tenso
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images with their prediction, and all scores."""
 
-    def watch(
-        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
-    ) -> Path:
+    def watch(folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection) -> Path:
         picks, names = pool[selection.chosen], train.names
         scores = selection.scores_of_chosen()
         drawn = picks[:MAX_THUMBNAILS]

@@ -18,12 +18,13 @@ from experiments.learning.devices import device_of, precision_of
 from experiments.learning.features import Features
 from experiments.learning.randomness import START, torch_seeded
 from experiments.tasks.task import Definition, Task
-from experiments.tracking.head_options import by_head, idle, shown_features
+from experiments.tracking.head_options import NEUTRAL, by_head, idle, shown_features
+from experiments.tracking.options import CLASSIFY
 from heuristics.core.registry import Heuristic
 from models.frozen import check, frozen, is_untrained
 
 Values = Mapping[str, Any]
-OF_NOTE = "features"
+OF_FEATURES, UNUSED = "features", "not used"  # kinds of notes
 
 
 class Untrained(nn.Module):
@@ -52,7 +53,7 @@ def check_features(options: Values, heuristic: Heuristic) -> None:
         own = "a head is fitted to convergence, and its strength is cross-validated on the labelled images"
         raise Refused(f"n_val={options['n_val']} with train=head: {own}; use n_val=0")
     if options["feature_views"] and options["augment"] == "none":
-        raise Refused(f"feature_views={options['feature_views']} and augment=none: name an augmentation, or use 0 views")
+        raise Refused(f"feature_views={options['feature_views']} and augment=none: name an augmentation, or use 0")
 
 
 def with_features(images: Images, options: Values, definition: Definition) -> Images:
@@ -63,7 +64,8 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
     name = options["features"]
 
     def untrained() -> nn.Module:
-        task = definition.make_task({**options, **({"train": "network", "proxy": "none"} if by_head(options) else {})}, whole)
+        own = {"train": "network", "proxy": "none"} if by_head(options) else {}
+        task = definition.make_task({**options, **own}, whole)
         with torch_seeded(options["seed"], START, "weights"):
             return Untrained(task, task.make_model())
 
@@ -75,6 +77,13 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
     views = options["feature_views"] if by_head(options) else 0
     augment = (options["augment"], AUGMENTATIONS[options["augment"]]) if views else None
     found = Features(whole, network, device_of(options["device"]), precision_of(options), views, augment)
-    print_of = Note(OF_NOTE, found.identity)
-    shown = f"{images.fingerprint}, {found.identity}" if shown_features(options) else images.fingerprint
-    return replace(images, features=found, fingerprint=shown, notes=(*images.notes, print_of))
+    fingerprint = f"{images.fingerprint}, {found.identity}" if shown_features(options) else images.fingerprint
+    said = [Note(OF_FEATURES, found.identity)]
+    if unused := [f"{name}={options[name]}" for name in sorted(idle(options)) if _was_set(name, options)]:
+        said.append(Note(UNUSED, f"by train=head: {', '.join(unused)}"))
+    return replace(images, features=found, fingerprint=fingerprint, notes=(*images.notes, *said))
+
+
+def _was_set(name: str, options: Values) -> bool:
+    """Whether an option that does nothing was given all the same, by a preset maybe."""
+    return options.get("train") == "head" and name not in NEUTRAL and options[name] != CLASSIFY[name].default
