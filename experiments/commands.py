@@ -14,10 +14,11 @@ from sacred.utils import apply_backspaces_and_linefeeds
 
 from data.catalogue import OWN, module_of
 from data.catalogue import check as check_dataset
-from data.files import folder_from, folder_of, require_writable, under_root
+from data.files import folder_of, require_writable, under_root
 from data.names import Refused
 from experiments.tracking import declare, launch
 from experiments.tracking.suited import provisional, wanted
+from experiments.tracking.weights_option import digest_of_weights, runs_folder
 
 if TYPE_CHECKING:
     from sacred.run import Run
@@ -34,11 +35,6 @@ OF_SACRED = {"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE
 SETTINGS.update(OF_SACRED)  # type: ignore[union-attr]
 NOT_SAID = ("Added new config entry", "Aborted after", "Failed after")  # by Sacred: scripts say what matters themselves
 CONTINUED = ("main", "supervised")  # commands whose runs are continued where they stopped
-
-
-def runs_folder() -> Path:
-    """Where runs are stored: $ALIQUOT_RUNS, relative to the project, else runs/."""
-    return folder_from("ALIQUOT_RUNS", "runs")
 
 
 class Script:
@@ -178,10 +174,14 @@ class Script:
         return suit_to_data(self.name, self.definition(), options, supervised)
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's."""
+        """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's.
+
+        With the digest of the file of weights, too.
+        """
         declare.check(self.options, options)
         own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
-        return {**options, "dataset_title": options["dataset_title"] or own}
+        digest = {"weights_digest": digest_of_weights(options["weights"])} if "weights" in options else {}
+        return {**options, "dataset_title": options["dataset_title"] or own, **digest}
 
     def checkpoint_of(self, command: str, options: declare.Values) -> Checkpoint:
         """Where this run keeps what a restart needs."""
