@@ -128,7 +128,8 @@ def ask(
         task = task.proxy
         chooser, _ = train(replace(study, task=task, start="cold"), cycle, labelled, None)
     evidence = evidence_of(task, chooser, study.query, study.seed, cycle)
-    selection = query(study.heuristic, evidence, images, pool, study.query, known)
+    progress = cycle / max(study.n_cycles - 1, 1)
+    selection = query(study.heuristic, evidence, images, pool, study.query, known, progress)
     seconds = time.perf_counter() - started
     study.draw(cycle, model, pool, selection)
     return selection, {"query_seconds": seconds, **selection.summary()}

@@ -42,6 +42,11 @@ class ModelEvidence:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    @property
+    def head(self) -> Callable[[Tensor], Tensor]:
+        """Embeddings (N, D) -> logits (N, C) by the last part of the network, without dropout."""
+        return self.model.eval().head  # type: ignore[return-value] - a method of every network of images
+
     def generator(self, purpose: str) -> np.random.Generator:
         """The generator of this cycle for a purpose of `experiments.learning.randomness`."""
         return generator(self.seed, self.cycle, purpose)

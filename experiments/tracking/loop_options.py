@@ -36,8 +36,8 @@ LOOP: dict[str, Option] = {
     "n_initial": Option(4, "labelled images to start with", Between(1, MOST), CHOICE),
     "initial": Option(
         "random",
-        "how they are drawn: random | kmeans, typiclust, probcover (on frozen features, see features) | stratified (of "
-        "each group equally many: where the group is the class itself, as in classify.py and detect.py, an oracle's "
+        "how they are drawn: random | kmeans, typiclust, probcover, maxherding (on frozen features, see features) | "
+        "stratified (of each group equally many: where the group is the class itself, as in classify.py and detect.py, an oracle's "
         "start)",
         in_table("heuristics.core.initial", "INITIAL"),
         CHOICE,
