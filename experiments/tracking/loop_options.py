@@ -37,8 +37,8 @@ LOOP: dict[str, Option] = {
     "initial": Option(
         "random",
         "how they are drawn: random | kmeans, typiclust, probcover, maxherding (on frozen features, see features) | "
-        "stratified (of each group equally many: where the group is the class itself, as in classify.py and detect.py, an oracle's "
-        "start)",
+        "stratified (of each group equally many: where the group is the class itself, as in classify.py and detect.py, "
+        "an oracle's start)",
         in_table("heuristics.core.initial", "INITIAL"),
         CHOICE,
     ),
