@@ -72,8 +72,8 @@ class Script(Entry):
     def check(self, options: declare.Values) -> Heuristic:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
         declare.check(self.options, options)
-        from experiments.tracking.combinations import check_together  # late: needs torch
         from experiments.tasks.representation import check_features
+        from experiments.tracking.combinations import check_together  # late: needs torch
         from heuristics.core.fitting import require_given
 
         options = provisional(self.options, options)

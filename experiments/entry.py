@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sacred import SETTINGS, Experiment
@@ -13,9 +12,10 @@ from sacred.config import ConfigDict
 from sacred.utils import apply_backspaces_and_linefeeds
 
 from data.catalogue import OWN
-from data.files import folder_from, folder_of
+from data.files import folder_of
 from data.names import Refused
 from experiments.tracking import declare, launch
+from experiments.tracking.weights_option import digest_of_weights, runs_folder
 
 if TYPE_CHECKING:
     from sacred.run import Run
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 OF_SACRED = {"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"}
 SETTINGS.update(OF_SACRED)  # type: ignore[union-attr]
 NOT_SAID = ("Added new config entry", "Aborted after", "Failed after")  # by Sacred: scripts say what matters themselves
-
-
-def runs_folder() -> Path:
-    """Where runs are stored: $ALIQUOT_RUNS, relative to the project, else runs/."""
-    return folder_from("ALIQUOT_RUNS", "runs")
 
 
 class Entry:
@@ -133,10 +128,14 @@ class Entry:
         return None
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's."""
+        """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's.
+
+        With the digest of the file of weights, too.
+        """
         declare.check(self.options, options)
         own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
-        return {**options, "dataset_title": options["dataset_title"] or own}
+        digest = {"weights_digest": digest_of_weights(options["weights"])} if "weights" in options else {}
+        return {**options, "dataset_title": options["dataset_title"] or own, **digest}
 
     def checkpoint_of(self, command: str, options: declare.Values) -> Checkpoint:
         """Where this run keeps what a restart needs."""

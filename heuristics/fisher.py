@@ -62,15 +62,21 @@ def bait(
         picks.append(pool.best(left, rank))
         left[picks[-1]] = False
         pool.follow(picks[-1], 1)
+    pool.keep(picks)
     while len(picks) > n_query:
-        rise = pool.change(torch.tensor(picks, device=embeddings.device), -1)
+        rise = pool.change(slice(None), -1)
         least = (rise <= rise.min() * (1 + EQUAL)).nonzero().squeeze(1).tolist()
-        pool.follow(picks.pop(max(least, key=lambda at: int(rank[picks[at]]))), -1)
+        worst = max(least, key=lambda at: int(rank[picks[at]]))
+        pool.follow(worst, -1)
+        del picks[worst]
+        pool.keep([at for at in range(len(picks) + 1) if at != worst])
     return np.array(picks, dtype=np.int64)
 
 
 def factors(probs: Float[Tensor, "n c"], exact: bool) -> Float[Tensor, "n r r"]:
-    """S of F_x = S x z z^T: diag p - p p^T in a basis of the directions that sum to 0, or p (1 - p) of the likeliest."""
+    """S of F_x = S x z z^T: diag p - p p^T in a basis of the directions that sum to 0, or p (1 - p) of the likeliest
+    class.
+    """
     p = probs.double()
     if not exact:
         others = p.scatter(1, p.argmax(1, keepdim=True), 0).sum(1)  # 1 - p would round to 0
@@ -101,7 +107,10 @@ class Pool:
         self.own, self.cross = (_products(self.embeddings, m, self.shapes) for m in (self.inverse, self.product))
 
     def change(self, index: Tensor | slice, sign: int) -> Float[Tensor, " m"]:
-        """How much adding (1) images would lower the trace, or taking them away (-1) raise it: tr[(I +- S H)^-1 S K]."""
+        """How much adding (1) images would lower the trace, or taking them away (-1) raise it.
+
+        tr[(I +- S H)^-1 S K], where H and K are `own` and `cross` of the image.
+        """
         shape, own, cross = self.shapes[index], self.own[index], self.cross[index]
         if shape.shape[1] == 1:
             return (shape * cross / (1 + sign * shape * own)).flatten()
@@ -120,6 +129,11 @@ class Pool:
                 break
         tied = order[known >= known.max() - known.max().abs() * EQUAL]
         return int(tied[rank[tied].argmin()])
+
+    def keep(self, images: list[int]) -> None:
+        """Forget all other images."""
+        self.embeddings, self.shapes = self.embeddings[images], self.shapes[images]
+        self.own, self.cross = self.own[images], self.cross[images]
 
     def follow(self, pick: int, sign: int) -> None:
         """Add an image to M (1) or take it away (-1): M^-1 -= sign U U^T, where U = M^-1 B (I + sign B^T M^-1 B)^-1/2

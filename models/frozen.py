@@ -26,9 +26,10 @@ from torch.nn.functional import interpolate
 from data.files import under_root
 from data.names import Missing, Refused, suggestion
 from models import pretrained
-from models.classifiers import NETWORKS, make_classifier
+from models.classifiers import make_classifier
+from models.networks import NETWORKS, TIMM
+from models.weights import read_file
 
-TIMM, SIMSIAM = "timm:", "simsiam:"
 WORDS = ("auto", "efficientnet_lite0", "pixels", "untrained")
 SMALLEST, NATIVE = 112, 224  # sides between which the automatic one lies
 PIXELS = 32  # the side of `pixels`
@@ -100,12 +101,12 @@ def frozen(
 
 def check(name: str) -> None:
     """Refused for a name that is no word, no network and no file; nothing is built."""
-    if name in WORDS or name.startswith((TIMM, SIMSIAM)):
+    if name in WORDS or name.startswith(TIMM):
         if name == "efficientnet_lite0":
             pretrained.weights_file()
         return
     if not under_root(name).is_file():
-        listed = f"{', '.join(WORDS)}, {TIMM}<name>, {SIMSIAM}<run> or a file of weights"
+        listed = f"{', '.join(WORDS)}, {TIMM}<name>, simsiam:<run> or a file of weights"
         near = suggestion(name, [*WORDS, *(TIMM + network for network in NETWORKS)])
         raise Missing(f"features={name!r} is no frozen network, and there is no file of that name.{near} Give {listed}")
 
@@ -128,7 +129,10 @@ class _Trunk(nn.Module):
 
 
 def _network_in(file: Path, channels: int, side: int) -> str:
-    """The name of the network whose weights a file holds."""
+    """The name of the network whose weights a file holds: as it says, as after pre-training, or by their sizes."""
+    saved = read_file(file)
+    if isinstance(saved, dict) and isinstance(saved.get("network"), str):
+        return saved["network"]
     for name in NETWORKS:
         with suppress(Refused):
             _Trunk(name, file, channels, side)

@@ -1,7 +1,7 @@
 """A head on frozen features: linear, or with one hidden layer. Its images are features, one pixel with D channels.
 
-So it keeps the contract of classification networks: `model(x) == model.head(model.features(x))`, with dropout before the
-last linear layer.
+So it keeps the contract of classification networks: `model(x) == model.head(model.features(x))`, with dropout before
+the last linear layer.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ from experiments.learning.recipe import autocast
 from models.frozen import Frozen
 
 CHUNK = 256  # images between two saves
-AT_ONCE = 2**23  # pixels that a network sees at once
+AT_ONCE = {"cuda": 2**23}  # pixels that a network sees at once; a processor is fastest with few
+AT_ONCE_ELSEWHERE = 2**19
 ROWS = 4096  # whose statistics are taken at once
 FLAT = 1e-6  # standard deviation below which a feature tells nothing and is not stretched
 
@@ -119,7 +120,7 @@ class Features:
                 file, rows = folder / f"{start:09d}.npz", np.arange(start, min(n, start + CHUNK))
                 values = _read(file, len(rows))
                 if values is None:
-                    network = network or self.frozen.network().to(self.device, memory_format=torch.channels_last)
+                    network = network or self.frozen.network().to(self.device)
                     values = self._computed(network, rows, view)
                     with atomic(file) as temporary, open(temporary, "wb") as opened:
                         np.savez(opened, features=values)
@@ -130,19 +131,21 @@ class Features:
         images = WithoutTargets(self.images)
         found: ndarray | None = None
         rng = np.random.default_rng([view, int(rows[0])])
-        shapes = images.shapes[rows]
+        shapes, at_once = images.shapes[rows], AT_ONCE.get(self.device.type, AT_ONCE_ELSEWHERE)
         side = self.frozen.side or int(np.sqrt(shapes.prod(1).max()))
-        for positions in equal_size_batches(shapes, max(1, min(CHUNK, AT_ONCE // side**2 // 4))):
+        for positions in equal_size_batches(shapes, max(1, min(CHUNK, at_once // side**2))):
             batch = pictures(images, rows[positions], self.device)
             if view and self.augment:
                 batch = self.augment[1](batch, rng)[0]
             with torch.inference_mode(), autocast(self.device, self.precision):
                 values = network(batch.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
-            if not np.isfinite(values.astype(np.float16)).all():
-                worst = images.names[int(rows[positions[~np.isfinite(values.astype(np.float16)).all(1)][0]])]
+            with np.errstate(over="ignore"):
+                halved = values.astype(np.float16)
+            if not (whole := np.isfinite(halved).all(1)).all():
+                worst = images.names[int(rows[positions[whole.argmin()]])]
                 raise Refused(f"features={self.frozen.name} of image {worst!r} are no numbers that float16 holds")
-            found = np.empty((len(rows), values.shape[1]), np.float16) if found is None else found
-            found[positions] = values
+            found = np.empty((len(rows), halved.shape[1]), np.float16) if found is None else found
+            found[positions] = halved
         if found is None:
             raise Refused(f"dataset {self.images.dataset!r} has no images")
         return found

@@ -58,9 +58,7 @@ class Turned:
         return Linear(whole, bias - whole @ self.mean)
 
 
-def fit(
-    x: Float[ndarray, "l d"], targets: Float[ndarray, "l c"], weights: Float[ndarray, " l"], l2: float
-) -> Linear:
+def fit(x: Float[ndarray, "l d"], targets: Float[ndarray, "l c"], weights: Float[ndarray, " l"], l2: float) -> Linear:
     """The minimum: targets sum to 1 over the classes. Rows of `weight` sum to 0 over the classes, as does `bias`."""
     turned = Turned.of(x, weights)
     return turned.back(*_solved(turned, targets, weights, l2, GRADIENT))
@@ -72,7 +70,7 @@ def strength(
     weights: Float[ndarray, " l"],
     folds: Int[ndarray, " l"],
 ) -> float:
-    """The `l2` of GRID with the least weighted log loss on examples that were left out, the stronger where two are equal.
+    """The `l2` of GRID with the least weighted log loss on examples that were left out; of equal ones the stronger.
 
     Examples of fold -1 are always learnt from. The middle of GRID where nothing can be left out.
     """

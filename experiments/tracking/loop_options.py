@@ -10,9 +10,9 @@ from experiments.tracking.declare import CHOICE, NOTHING, Option
 MOST = 10**9  # of anything that is counted
 
 
-def in_table(module: str, table: str) -> OneOf:
-    """The names in a table of a module that is imported only when one of them is asked for."""
-    return OneOf(lambda: getattr(import_module(module), table))
+def in_table(module: str, table: str, prefix: str = "") -> OneOf:
+    """The names in a table of a module that is imported only when one of them is asked for; see OneOf for `prefix`."""
+    return OneOf(lambda: getattr(import_module(module), table), prefix=prefix)
 
 
 LOOP: dict[str, Option] = {
@@ -36,8 +36,9 @@ LOOP: dict[str, Option] = {
     "n_initial": Option(4, "labelled images to start with", Between(1, MOST), CHOICE),
     "initial": Option(
         "random",
-        "how they are drawn: random | kmeans, typiclust, probcover (on frozen features, see features) | stratified (of each group equally "
-        "many: where the group is the class itself, as in classify.py and detect.py, an oracle's start)",
+        "how they are drawn: random | kmeans, typiclust, probcover, maxherding (on frozen features, see features) | "
+        "stratified (of each group equally many: where the group is the class itself, as in classify.py and detect.py, "
+        "an oracle's start)",
         in_table("heuristics.core.initial", "INITIAL"),
         CHOICE,
     ),

@@ -119,6 +119,6 @@ def test_certain_predictions_carry_no_information_and_are_drawn_among():
 def test_maps_and_wrong_numbers_are_refused():
     x, probs = evidence(4, 3, 2, seed=8)
     with pytest.raises(ValueError, match="one probability per class and image"):
-        bait(x, probs[:, :, None], x, probs, 1, np.random.default_rng(0))
+        bait(x, probs[:, :, None], x, probs[:, :, None], 1, np.random.default_rng(0))
     with pytest.raises(ValueError, match="n_query=5"):
         bait(x, probs, x, probs, 5, np.random.default_rng(0))
