@@ -28,6 +28,7 @@ from experiments.tracking.launch import launch
 from experiments.tracking.telling import VARIABLE
 
 WAIT = 0.02  # s between two looks at the runs in progress
+IMPORTED = 0  # in place of a run's number, which is from 1: the origin has begun
 LATE = (  # what a script imports once its options are accepted, beside its task
     "data.inventory",
     "experiments.finish",
@@ -87,19 +88,21 @@ class Origin:
         code = ORIGIN.format(root=str(ROOT), script=script, handle=handle)
         self._process = processes.start((sys.executable, "-c", code), 2, environment, pass_fds=(handle,))
         theirs.close()
-        self._codes: list[int | None] = []
+        self._runs, self._codes = 0, dict[int, int]()
 
     def fork(self, job: Job) -> tuple[Fork, Path]:
         """Order a run with a log of its own."""
         log = begin_log(job.command, job.place)
-        self._codes.append(None)
-        self._orders.send((len(self._codes) - 1, (job.command, str(log), str(told_by(log).resolve()))))
-        return Fork(self, len(self._codes) - 1), log
+        self._runs += 1
+        self._orders.send((self._runs, (job.command, str(log), str(told_by(log).resolve()))))
+        return Fork(self, self._runs), log
 
     def send(self, number: int, signal_number: int) -> None:
         """Send a signal to a run, SIGKILL also to what it started."""
         with suppress(OSError):
             self._orders.send((number, signal_number))
+        if signal_number == signal.SIGKILL and self.code_of(IMPORTED) is None:  # nor has the run begun
+            self._process.kill()
 
     def code_of(self, number: int) -> int | None:
         """The exit code of a run, None while it goes on. Where the origin was killed, its runs were told to stop."""
@@ -109,8 +112,8 @@ class Origin:
                 self._codes[ended] = code
         except (EOFError, OSError):
             code = self._process.wait()
-            self._codes = [(code if code > 0 else -signal.SIGTERM) if c is None else c for c in self._codes]
-        return self._codes[number]
+            self._codes.setdefault(number, code if code > 0 else -signal.SIGTERM)
+        return self._codes.get(number)
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
@@ -140,6 +143,7 @@ def fork_for_each(script: Any, handle: int) -> None:
     """What an origin does: fork a run for each order, until there are no more."""
     orders = Connection(handle)
     import_late(script)
+    orders.send((IMPORTED, 0))
     gc.collect()
     gc.freeze()  # what all runs share is looked at by none of them, and so not copied
     running: dict[int, int] = {}  # number of a run -> its process

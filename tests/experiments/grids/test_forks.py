@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from experiments import grid
 from experiments.grids import forks
 from experiments.grids.jobs import Job, run_here
 from tests.experiments.grids.test_jobs import DEAF, SAVES, alive, log_of, pids, stub, until
+from tests.experiments.runs import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
 
@@ -104,6 +107,38 @@ def test_a_second_stop_ends_forks_and_what_they_started_at_once(tmp_path):
     assert run_all(todo, 1, stops)[todo[0]].status == "interrupted"
     stopper.join()
     until(lambda: not any(map(alive, pids(todo))))
+
+
+GRID = """
+from pathlib import Path
+from experiments.grids import forks
+from experiments.grids.jobs import Job, run_here
+forks.ORIGIN = {origin!r}
+todo = [Job("1", (), ("python", "experiments/stub.py", {code!r}), Path({folder!r}), False)]
+with forks.forking({{}}) as start:
+    run_here(todo, 1, start, (), print)
+"""
+
+
+def test_no_fork_outlives_a_grid_that_is_killed(tmp_path):
+    job = forked(tmp_path, "1", SAVES)
+    code = GRID.format(origin=STUB, code=SAVES, folder=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    until(lambda: pids([job]))
+    process.kill()
+    process.wait()
+    until(lambda: not alive(*pids([job])))
+    assert "saved" in log_of(job)
+
+
+def test_an_end_at_once_does_not_wait_for_imports(tmp_path, monkeypatch):
+    monkeypatch.setattr(forks, "ORIGIN", "import time; time.sleep(60) # {root} {script} {handle}")
+    job, began = forked(tmp_path, "1", "pass"), time.monotonic()
+    stops = []
+    stopper = threading.Thread(target=lambda: (until(lambda: job.logs), stops.extend([2, 2])))
+    stopper.start()
+    assert run_all([job], 1, stops)[job].status == "interrupted" and time.monotonic() - began < 30
+    stopper.join()
 
 
 def test_an_origin_that_is_killed_takes_its_runs_along_and_others_go_on(tmp_path):

@@ -3,18 +3,18 @@
 import json
 import os
 import signal
-import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments import grid
+from experiments import classify, grid
 from experiments.grids import forks
 from experiments.grids.examining import examine
 from tests.experiments.grids.test_jobs import until
-from tests.experiments.runs import ROOT, command_line, curve_of
+from tests.experiments.runs import ROOT, command_line, curve_of, run_in_process
 
 pytestmark = [
     pytest.mark.processes,
@@ -81,22 +81,25 @@ def test_memory_stays_as_it_is(capsys, monkeypatch):
     assert len(resident) == 12 and resident[-1] - resident[1] < 5, resident
 
 
-def test_a_grid_that_is_stopped_and_started_again(tmp_path, monkeypatch):
+def test_a_grid_that_is_stopped_and_started_again(capsys, tmp_path, monkeypatch):
     """The run that was going on continues, and ends as one that nobody stopped."""
     runs = Path(os.environ["ALIQUOT_RUNS"])
     words = ["classify", "with", "tiny", "steps=150", "n_cycles=1", "run=0,1", "--in-process"]
-    command = [sys.executable, str(ROOT / "experiments" / "grid.py"), *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    until(lambda: list(runs.glob("resume/*-0-*/model-0.pt")), 120)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "1 interrupted, 1 not started\nThe same command continues from here." in out
+
+    def stop():
+        until(lambda: list(runs.glob("resume/*-0-*/model-0.pt")), 120)
+        os.kill(os.getpid(), signal.SIGINT)  # which the grid notes
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    assert grid.main(words) == 130
+    stopper.join()
+    assert "1 interrupted, 1 not started\nThe same command continues from here." in capsys.readouterr().out
     (log,) = runs.glob("grid/*-0-*.log")
     assert "Stopped by SIGTERM. The same command continues from here." in log.read_text()
-    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert again.returncode == 0 and "2 completed" in again.stdout, again.stderr
+    assert grid.main(words) == 0 and "2 completed" in capsys.readouterr().out
+    assert "Continuing after 1 finished cycles." in (runs / "2" / "cout.txt").read_text()
     monkeypatch.setenv("ALIQUOT_RUNS", str(tmp_path / "own"))
-    assert command_line(*words[1:-2], "run=0", script=ROOT / "experiments" / "classify.py").returncode == 0
-    continued = next(folder for folder in sorted(runs.glob("[0-9]*")) if (folder / "curve.npy").exists())
-    one, other = record_of(continued), record_of(tmp_path / "own" / "1")
-    assert one["picks.npy"] == other["picks.npy"] and one["curve.npy"] == other["curve.npy"]
+    unstopped = record_of(run_in_process(classify.SCRIPT, steps=150, n_cycles=1, run=0))
+    continued = record_of(runs / "2")
+    assert [continued[name] == unstopped[name] for name in ("picks.npy", "curve.npy", "picks.csv")] == [True] * 3
