@@ -153,7 +153,7 @@ def scored(records: Records, frame: pd.DataFrame, metric: str, target: float | N
     of_number = {record.run_id: record for record in records.records}
     about, runs = {}, {}
     for number in sorted(set(frame["run_id"])):
-        rows = frame[frame["run_id"] == number]
+        rows = frame.loc[frame["run_id"] == number]
         if metric in set(rows["metric"]):
             about[number] = {name: rows[name].iloc[0] for name in ("task", "dataset", "heuristic", "run")}
             runs[number] = rounds_in(rows, metric, of_number.get(number))

@@ -48,10 +48,10 @@ class Family:
 
 
 FAMILIES = {
-    "power": Family(lambda n, c: n**-c, lambda g, c: g ** (-1 / c), (0.05, 3), False, 3),
-    "exponential": Family(lambda n, c: np.exp(-n / c), lambda g, c: -c * np.log(g), (0.25, 5), True, 3),
-    "hyperbola": Family(lambda n, c: c / (n + c), lambda g, c: c / g - c, (0.1, 20), True, 3),
-    "logarithm": Family(lambda n, c: -np.log(n) + 0 * c, lambda g, c: np.exp(-g), (1, 1), False, 2, False),
+    "power": Family(lambda n, c: n**-c, lambda g, c: g ** (-1 / c), (0.05, 3.0), False, 3),
+    "exponential": Family(lambda n, c: np.exp(-n / c), lambda g, c: -c * np.log(g), (0.25, 5.0), True, 3),
+    "hyperbola": Family(lambda n, c: c / (n + c), lambda g, c: c / g - c, (0.1, 20.0), True, 3),
+    "logarithm": Family(lambda n, c: -np.log(n) + 0 * c, lambda g, c: np.exp(-g), (1.0, 1.0), False, 2, False),
 }
 N_SCALES = 100
 
