@@ -37,13 +37,13 @@ SAMPLE = 16  # blocks
 ABANDONED = 24 * 3600.0  # s without a write after which an unfinished folder belongs to a process that was killed
 
 
-def whole_folder(folder: Path, build: Callable[[Path], None]) -> Path:
-    """The folder, whole: as it is, or filled by `build`, which gets the folder to write into."""
+def whole_folder(folder: Path, build: Callable[[Path], None], what: str = "decoded images") -> Path:
+    """The folder, whole: as it is, or filled by `build`, which gets the folder to write into; `what` it holds."""
     if folder.exists():
         damage = damage_of(folder, fully=os.environ.get("ALIQUOT_CHECK_CACHE") == "full")
         if not damage:
             return folder
-        warnings.warn(f"the decoded images in {folder} are damaged ({damage}) and are decoded again", stacklevel=3)
+        warnings.warn(f"the {what} in {folder} are damaged ({damage}) and are made again", stacklevel=3)
         _remove(folder)
     with room_for(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ CATALOGUE: dict[str, dict[str, tuple[str, ...]]] = {
         "dsb2018": ("data.sets.dsb2018:dsb2018",),
         "folder": ("data.formats.mask_folder:mask_folder",),
         "coco": ("data.formats.coco_masks:coco_masks",),
+        "yolo": ("data.formats.yolo_masks:yolo_masks",),
         "labelstudio": ("data.formats.labelstudio:masks",),
     },
     "classify": {

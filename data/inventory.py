@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
+from data import slices
 from data.alike import alike, looks_of
 from data.notes import WARNING
 from data.splits import Splits
@@ -67,6 +68,7 @@ def take(
         "unit": UNITS.get(images.kind, "images that hold it"),
         "notes": [[kind, plain(sentence)] for kind, sentence in images.notes[:MOST_NOTES]],
         "more_notes": max(0, len(images.notes) - MOST_NOTES),
+        "volumes": slices.volumes_of(sides),
         "patients": _patients(sides),
         "alike": _alike(sides),
     }
@@ -133,6 +135,7 @@ def lines(found: Inventory, full: bool = False) -> list[str]:
     if found["unused"]:
         many = ", ".join(f"{name} {n}" for name, n in found["unused"])
         said.append(_row("unused", f"{many}: in no part of this division"))
+    said += [_row(title, text) for title, text in slices.words(found["volumes"]).items()]
     said.append(_row("patients", _of_patients(found["patients"])))
     if full and not found["alike"]:
         said.append(_row("alike", "no image of one part looks like one of another"))
@@ -177,7 +180,8 @@ def _side(found: Inventory, name: str, part: Mapping[str, Any] | None, full: boo
 
 def _of_patients(patients: Mapping[str, Any]) -> str:
     if not any(patients["named"].values()):
-        return "not known: images of one patient may be on both sides"
+        volumes = "; each volume counts as one" if patients["volumes"] else ""
+        return f"not known: images of one patient may be on both sides{volumes}"
     said = ", ".join(f"{n} in {side}" for side, n in patients["named"].items())
     said += f"; {_many(patients['without'], 'image')} without" if patients["without"] else ""
     return said + ("" if patients["on_both_sides"] else "; none on both sides")
@@ -234,14 +238,17 @@ def _values(images: Images) -> dict[str, int]:
 
 
 def _patients(sides: Mapping[str, Images]) -> Inventory:
-    named = {name: set(side.patients.tolist()) - {""} for name, side in sides.items()}
-    without = sum(int((side.patients == "").sum()) for side in sides.values())
+    known = {name: set(side.patients.tolist()) - {""} for name, side in sides.items()}
+    volumes = {name: set(side.patients[side.patients == side.volumes].tolist()) - {""} for name, side in sides.items()}
+    named = {name: known[name] - volumes[name] for name in sides}  # of a volume without a patient it takes the place
+    without = sum(int(np.isin(side.patients, ["", *volumes[name]]).sum()) for name, side in sides.items())
     both = []
     for one, other in combinations(named, 2):
-        if shared := sorted(named[one] & named[other]):
+        if shared := sorted(known[one] & known[other]):
             first = [plain(patient) for patient in shared[:FIRST]]
             both.append({"sides": f"{one} and {other}", "patients": len(shared), "first": first})
-    return {"named": {name: len(who) for name, who in named.items()}, "without": without, "on_both_sides": both}
+    counted = {"named": {name: len(who) for name, who in named.items()}, "volumes": sum(map(len, volumes.values()))}
+    return counted | {"without": without, "on_both_sides": both}
 
 
 def _alike(sides: Mapping[str, Images]) -> list[Inventory]:

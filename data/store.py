@@ -6,14 +6,15 @@ A loader yields one `Record` per image; `cached` writes them to `data/cache/` on
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -25,7 +26,10 @@ from data.names import Refused
 from data.notes import Note, collecting, note
 
 TARGETS = ("class", "class_map", "instance_map", "boxes")
-LAYOUT = 3  # version of the files that `_write` makes: raise it with every change of them
+LAYOUT = 4  # version of the files that `_write` makes: raise it with every change of them
+
+COLUMNS = ("name", "group", "part", "patient", "volume", "slice", "spacing")
+NOT_KNOWN = (math.nan, math.nan, math.nan)
 
 
 class Record(NamedTuple):
@@ -38,6 +42,9 @@ class Record(NamedTuple):
     group: int = 0  # stratum for splits and the initial set: grade, class; known before labelling
     part: str = "train"  # official part: train, val, test, testA, ...
     patient: str = ""  # images of one patient never fall on both sides of a split made here
+    volume: str = ""  # what a slice is of; '' for single pictures
+    slice: int = 0  # its number in that, counted from 0
+    spacing: tuple[float, ...] = NOT_KNOWN  # millimetres between rows, columns (of `image`) and slices
 
 
 class Ragged:
@@ -74,9 +81,13 @@ class Images(Dataset):
     _groups: ndarray
     _parts: ndarray
     _patients: ndarray
+    _volumes: ndarray
+    _slices: ndarray
+    _spacings: ndarray
     fingerprint: str  # of the source files and the decoding
     notes: tuple[Note, ...] = ()  # what its reader left out, guessed or changed, see `data.load`
     codes: tuple[int, ...] = ()  # the class that each stored class is here, where `ordered` changed that
+    features: Any = None  # what a frozen network makes of them, where a run asks, see `experiments.learning.features`
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -161,6 +172,21 @@ class Images(Dataset):
     def patients(self) -> ndarray:
         return self._patients[self.rows]
 
+    @property
+    def volumes(self) -> ndarray:
+        """The volume that each image is a slice of, '' for single pictures."""
+        return self._volumes[self.rows]
+
+    @property
+    def slices(self) -> Int[ndarray, " n"]:
+        """The number of each image in its volume, counted from 0."""
+        return self._slices[self.rows]
+
+    @property
+    def spacings(self) -> Float[ndarray, "n 3"]:
+        """Millimetres between rows, columns and slices of each image, nan where they are not known."""
+        return self._spacings[self.rows]
+
 
 def cached(
     dataset: str,
@@ -188,23 +214,27 @@ def cached(
     for kept in json.loads((folder / "notes.json").read_text()):
         note(*kept)
     table = json.loads((folder / "table.json").read_text())
+    n = len(table["name"])
     return Images(
         dataset=dataset,
         pixels=Ragged(folder, "pixels"),
         targets=Ragged(folder, "targets"),
         kind=kind,
         classes=tuple(classes),
-        rows=np.arange(len(table["name"])),
+        rows=np.arange(n),
         _names=np.array(table["name"]),
         _groups=np.array(table["group"], dtype=np.int64),
         _parts=np.array(table["part"]),
         _patients=np.array(table["patient"]),
+        _volumes=np.array(table["volume"] or [""] * n),
+        _slices=np.array(table["slice"] or [0] * n, dtype=np.int64),
+        _spacings=np.array(table["spacing"] or [NOT_KNOWN] * n, dtype=np.float64),
         fingerprint=fingerprint,
     )
 
 
 def _write(folder: Path, dataset: str, records: Iterable[Record], total: int | None) -> None:
-    table: dict[str, list] = {"name": [], "group": [], "part": [], "patient": []}
+    table: dict[str, list] = {column: [] for column in COLUMNS}
     shapes: dict[str, list] = {"pixels": [], "targets": []}
     with open(folder / "pixels.bin", "wb") as pixels, open(folder / "targets.bin", "wb") as targets:
         dtype = None
@@ -226,4 +256,8 @@ def _write(folder: Path, dataset: str, records: Iterable[Record], total: int | N
         np.save(folder / f"{stem}_shapes.npy", np.array(shapes[stem], dtype=np.int64).reshape(len(table["name"]), -1))
     (folder / "pixels_dtype.txt").write_text("uint8")
     (folder / "targets_dtype.txt").write_text(str(dtype))
+    if not any(table["volume"]):
+        table["volume"] = table["slice"] = []
+    if not np.isfinite(table["spacing"]).any():
+        table["spacing"] = []
     (folder / "table.json").write_text(json.dumps(table))

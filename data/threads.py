@@ -24,15 +24,20 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
     if not workers:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(copy_context().run, function, item))
-                if len(waiting) >= 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool, wanted = ThreadPoolExecutor(workers), True
+    waiting: deque = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(copy_context().run, function, item))
+            if len(waiting) >= 4 * workers:
                 yield waiting.popleft().result()
-        finally:
-            for task in waiting:
-                task.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    except GeneratorExit:  # perhaps by the garbage collector in a thread that another one waits for:
+        wanted = False  # to wait here could be for ever; threads end by themselves where their pool is gone
+        raise
+    finally:
+        for task in waiting:
+            task.cancel()
+        if wanted:
+            pool.shutdown()

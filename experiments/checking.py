@@ -55,15 +55,17 @@ def guess(begun: Begun, definition: Definition, task: Task, splits: Splits) -> s
         warnings.simplefilter("ignore")  # of measures that few images do not define
         with torch_seeded(options["seed"], START, "weights", device=device_of(options["device"])):
             model = task.make_model()
-        step = seconds_of_step(model, task, definition, options, splits.train)
+        step = 0.0 if task.fit else seconds_of_step(model, task, definition, options, splits.train)
         image = seconds_of_test(model, task, options, splits.test)
         asked = seconds_of_asking(model, task, begun, splits)
+        fit = seconds_of_fit(model, task, options)
     labelled = [options["n_initial"] + cycle * options["n_query"] for cycle in range(n_cycles + 1)]
     steps = [Recipe.of(options, n).steps for n in labelled]
     validations = sum(-(-n // options["val_every"]) for n in steps) * len(splits.val) if splits.val else 0
     considered = [min(pool - n, options["pool_subset"] or pool) for n in labelled[:-1]]
     parts = {
         f"{_times(n_cycles + 1, 'training')} of {_range(steps)} steps at {step:.2g} s": sum(steps) * step,
+        f"{_times(n_cycles + 1, 'fit')} of a head at {fit:.2g} s": (n_cycles + 1) * fit,
         f"tests of {len(splits.test)} images at {image:.2g} s": (n_cycles + 1) * len(splits.test) * image,
         f"validations of {len(splits.val or ())} images": validations * image,
         f"{_times(n_cycles, 'question')} about {_range(considered)} images at {asked:.2g} s": sum(considered) * asked,
@@ -85,6 +87,14 @@ def seconds_of_step(model: nn.Module, task: Task, definition: Definition, option
     return trained(STEPS) / STEPS
 
 
+def seconds_of_fit(model: nn.Module, task: Task, options: Values) -> float:
+    """Seconds of one training of a model that learns without steps, on as many images as half-way through a run."""
+    if task.fit is None:
+        return 0.0
+    n, fit = options["n_initial"] + options["n_cycles"] * options["n_query"] // 2, task.fit
+    return _seconds(lambda: fit(model, np.arange(n), START))
+
+
 def seconds_of_test(model: nn.Module, task: Task, options: Values, test: Images) -> float:
     """Seconds per image of a batch of the test part."""
     telling = [i for i in range(len(test)) if test.kind != "boxes" or len(test.target(i))]
@@ -102,6 +112,9 @@ def seconds_of_asking(model: nn.Module, task: Task, begun: Begun, splits: Splits
         return 0.0
     known = {"labelled": splits.train.subset(np.arange(n))} | ({"validation": splits.val} if splits.val else {})
     one = replace(QueryOptions.of(options), n_query=1, pool_subset=0)
+    if task.proxy is not None and task.proxy.fit is not None:
+        task, model = task.proxy, task.proxy.make_model()
+        task.fit(model, np.arange(n), START)  # type: ignore[misc] - it has one
     evidence = evidence_of(task, model, one, options["seed"], START)
     images = WithoutTargets(splits.train)
     try:

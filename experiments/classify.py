@@ -18,6 +18,7 @@ from sacred import Experiment
 from data.files import ROOT
 from experiments.classify_presets import PRESETS
 from experiments.commands import Script
+from experiments.head_presets import PRESETS as OF_HEADS
 from experiments.tracking.launch import launch
 from experiments.tracking.options import TABLES
 
@@ -29,7 +30,7 @@ def _task():
 
 
 ex = Experiment("classify", base_dir=ROOT, save_git_info=False)  # here, so that Sacred keeps this file
-SCRIPT = Script(ex, TABLES["classify"], PRESETS, _task)
+SCRIPT = Script(ex, TABLES["classify"], {**PRESETS, **OF_HEADS}, _task)
 
 if __name__ == "__main__":
     launch(SCRIPT.command_line)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,8 @@ from experiments.simulation import Begun
 from experiments.stopping.advice import Advice, advise, record, sentence
 from experiments.stopping.rules import rounds_of
 from experiments.tasks.task import Definition, Trivial
-from experiments.tracking.checkpoints import State, crc32_of, holds
+from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import (
-    CONTENT_TYPES,
     beside_trivial,
     column,
     deliver,
@@ -31,39 +28,27 @@ from experiments.tracking.deliver import (
     save_result,
     title_of,
 )
-from experiments.tracking.recording import stored_folder
-
-
-def record_row(run: Run, row: Mapping[str, Any]) -> None:
-    """Log every number of a cycle at its number of labels."""
-    for name, value in row.items():
-        if isinstance(value, int | float):
-            run.log_scalar(name, value, row["n_labelled"])
+from experiments.tracking.ending import mark_finished, name_files, restore_lost
 
 
 def finish(
     run: Run, begun: Begun, definition: Definition, splits: Splits, state: State, trivial: Trivial, supervised: bool
 ) -> float:
     """Write what the run delivers, mark it finished, print its table; returns the area under the main curve."""
-    options, checkpoint, metric = begun.options, begun.checkpoint, begun.options["metric"]
+    options, metric = begun.options, begun.options["metric"]
     oracle = definition.oracle(options) and not supervised
     noted = {"trivial": {name: value for name, (value, _) in trivial.items()}, "oracle_start": oracle}
     run.info.update(noted | {"precision": precision_of(options)})
     files = write_files(begun, definition, splits, state, trivial, supervised)
-    for file in files:
-        run.add_artifact(str(file), content_type=CONTENT_TYPES[file.suffix])
     save_beside(options, state, supervised)
-    state.finished_by = str(run._id)
-    state.finished_start = run.start_time.isoformat()  # type: ignore[union-attr] - it has started
-    state.delivered = {file.name: crc32_of(file) for file in files}
-    checkpoint.save(state)
+    mark_finished(run, begun.checkpoint, state, files)
     result = aubc(*column(state, metric))
     print_table(state, metric)
     print(f"area under the curve of {metric}: {result:.4f}")
     print(beside_trivial(metric, state.curve[-1][metric], trivial))
     if advice := advice_of(options, state, len(splits.test)):
         print(sentence(advice))
-    print("\n".join(os.path.relpath(stored_folder(run) / file.name) for file in files))
+    name_files(run, files)
     return result
 
 
@@ -101,23 +86,12 @@ def save_beside(options: Mapping[str, Any], state: State, supervised: bool) -> N
 
 def write_again(begun: Begun, definition: Definition, splits: Splits, state: State, supervised: bool) -> None:
     """Write what a finished run delivered and what has been lost or damaged since again, from its state."""
-    checkpoint, folder = begun.checkpoint, begun.checkpoint.record_of(state)
-    lost = checkpoint.lost(state)
-    if lost:
+
+    def write() -> list[Path]:
         trivial = definition.make_task(begun.options, splits.train).trivial(splits.test)
-        made = {file.name: file for file in write_files(begun, definition, splits, state, trivial, supervised)}
-        drawn_once = {n for n, file in made.items() if file.parent != checkpoint.outputs}
-        made = {n: f for n, f in made.items() if n not in drawn_once or holds(f, state.delivered.get(n, crc32_of(f)))}
-        back = [name for name in lost if name in made]
-        for name in back:
-            with atomic(folder / name) as temporary:
-                shutil.copyfile(made[name], temporary)
-            state.delivered[name] = crc32_of(made[name])
-        checkpoint.save(state)
-        if back:
-            print(f"Lost or damaged in {os.path.relpath(folder)} and written again: {', '.join(back)}")
-        if gone := sorted(set(lost) - set(back)):
-            print(f"Lost, and drawn only while a run is going on (resume=fresh runs it again): {', '.join(gone)}")
+        return write_files(begun, definition, splits, state, trivial, supervised)
+
+    restore_lost(begun.checkpoint, state, write)
     save_beside(begun.options, state, supervised)
 
 

@@ -2,6 +2,7 @@
 
 python experiments/grid.py segment with glas_quick heuristic=random,bald run=0..4            # one after another, here
 python experiments/grid.py segment with glas_quick heuristic=random,bald run=0..4 --jobs 4   # four at a time
+python experiments/grid.py classify with tiny run=0..299 --in-process                        # many short runs
 python experiments/grid.py segment with glas_quick heuristic=random,bald run=0..4 --print    # only the command lines
 python experiments/grid.py segment with glas heuristic=random,bald run=0..4 --slurm --gpus 1 --time 240
 
@@ -19,6 +20,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, wherever this is started from
@@ -27,6 +29,7 @@ from tqdm import tqdm
 
 from data.names import Refused
 from experiments.grids.examining import examined
+from experiments.grids.forks import forking, require_forks
 from experiments.grids.jobs import (
     Job,
     Outcome,
@@ -37,6 +40,7 @@ from experiments.grids.jobs import (
     run_here,
     send_rest,
     sharing,
+    starting,
     table,
 )
 from experiments.grids.words import expand, parse
@@ -65,7 +69,8 @@ def run_grid(jobs: Sequence[Job], options: argparse.Namespace) -> dict[Job, Outc
             run_on_slurm(left, resources, stops, done)
         else:
             slots = min(options.jobs or 1, len(left) or 1)
-            run_here(left, slots, sharing(slots), stops, done)
+            with forking(sharing(slots)) if options.in_process else nullcontext(starting(sharing(slots))) as start:
+                run_here(left, slots, start, stops, done)
     return {job: outcomes[job] or Outcome("finished before") for job in jobs}
 
 
@@ -86,11 +91,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         usage="grid.py SCRIPT [supervised] with [PRESET ...] [OPTION=VALUE,VALUE] [OPTION=FIRST..LAST] "
-        "[--jobs N] [--print | --slurm]",
+        "[--jobs N] [--in-process | --print | --slurm]",
     )
     add = parser.add_argument
     add("words", nargs="+", help=argparse.SUPPRESS)
     add("--jobs", type=_whole(1), metavar="N", help="runs at a time: 1 here unless given, all of them on Slurm")
+    add("--in-process", action="store_true", help="import the script once for all runs: for many short ones")
     add("--print", action="store_true", help="print the command lines of the runs that are not finished, and no more")
     add("--slurm", action="store_true", help="submit the runs to Slurm and wait for them")
     add("--partition", default="", help="with --slurm: partition, else the cluster's default")
@@ -102,6 +108,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     for name in ("partition", "gpus", "cpus", "time"):
         if not options.slurm and getattr(options, name) != parser.get_default(name):
             parser.error(f"--{name} is for jobs of Slurm: add --slurm")
+    if options.slurm and options.in_process:
+        parser.error("--in-process is for runs on this machine: leave out --slurm")
     return options
 
 
@@ -114,6 +122,8 @@ def main(words: Sequence[str] | None = None) -> int:
             from experiments.grids.slurm import require_slurm
 
             require_slurm()
+        if options.in_process:
+            require_forks()
         require_address()
         jobs = examined(script, command, expand(described))
         if options.print:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,8 @@ def train(
         model = study.task.make_model()
     if study.start == "warm" and previous is not None:
         model.load_state_dict(previous.state_dict())
+    if study.task.fit is not None:
+        return model, study.task.fit(model, labelled, cycle)
     batches = study.make_batches(labelled, cycle, previous)
     val, evaluate = study.splits.val, study.task.evaluate
     validate = (lambda m: evaluate(m, val, cycle)[study.metric]) if val else None
@@ -125,8 +127,13 @@ def ask(
     started = time.perf_counter()
     known = {"labelled": study.splits.train.subset(labelled)}
     known |= {"validation": study.splits.val} if study.splits.val else {}
-    evidence = evidence_of(study.task, model, study.query, study.seed, cycle)
-    selection = query(study.heuristic, evidence, images, pool, study.query, known)
+    task, chooser = study.task, model
+    if task.proxy is not None:
+        task = task.proxy
+        chooser, _ = train(replace(study, task=task, start="cold"), cycle, labelled, None)
+    evidence = evidence_of(task, chooser, study.query, study.seed, cycle)
+    progress = cycle / max(study.n_cycles - 1, 1)
+    selection = query(study.heuristic, evidence, images, pool, study.query, known, progress)
     seconds = time.perf_counter() - started
     study.draw(cycle, model, pool, selection)
     return selection, {"query_seconds": seconds, **selection.summary()}
@@ -135,7 +142,7 @@ def ask(
 def evidence_of(task: Task, model: nn.Module, options: QueryOptions, seed: int, cycle: int) -> ModelEvidence:
     """The evidence of the model of a cycle."""
     sizes = options.mc_samples, options.query_batch_size, options.memory_limit
-    return ModelEvidence(task.evidence, model, *sizes, seed, cycle)
+    return ModelEvidence(task.evidence, model, *sizes, seed, cycle, task.look, options.embeddings)
 
 
 def _model_of(study: Study, cycle: int) -> nn.Module | None:

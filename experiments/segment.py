@@ -61,6 +61,7 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
     ),
     **own("segment", "folder", "images and masks", "images/ and masks/ with equal stems"),
     **own("segment", "coco", "images and masks", "a COCO json with polygons or run lengths and its images"),
+    **own("segment", "yolo", "images and masks", "images/ and labels/ (a text of polygons for each image)"),
     **own("segment", "labelstudio", "images and masks", "a JSON export of Label Studio and its images"),
     "tiny": (
         "Seconds, for tests: a poor network on a few phantom images.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from data.splits import Splits, initial, make_splits, read_splits
 from data.store import Images
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.devices import device_of
+from experiments.learning.features import features_of
 from experiments.learning.labels import FromDataset
 from experiments.learning.querying import QueryOptions, Selection
 from experiments.learning.randomness import START, generator, torch_seeded
@@ -27,22 +27,10 @@ from experiments.learning.stop_set import StopSet
 from experiments.learning.weights import classes_of, load_weights
 from experiments.loop import Row, Study, active_learning, evidence_of
 from experiments.tasks.task import Definition, Task, Trivial
-from experiments.tracking.checkpoints import Checkpoint, State, data_digest
+from experiments.tracking.checkpoints import Begun, Checkpoint, State, data_digest
 from heuristics.core.initial import STARTS, start
-from heuristics.core.registry import Heuristic
 
 Values = Mapping[str, Any]
-
-
-@dataclass
-class Begun:
-    """A run that has begun: what is made once for all of it. Its checkpoint is locked."""
-
-    options: Values
-    heuristic: Heuristic
-    checkpoint: Checkpoint
-    state: State | None  # to go on from
-    code: str  # digest of the code that runs
 
 
 def splits_of(images: Images, options: Values) -> Splits:
@@ -137,6 +125,9 @@ def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) 
     labelled = np.zeros(len(splits.train), dtype=np.int64)
     if supervised:
         labelled[:] = 1
+    elif how in STARTS and not _is_own(splits.train, options):
+        embeddings = features_of(splits.train).of(splits.train.rows)
+        labelled[start(how, embeddings, n_initial, rng)] = 1
     elif how in STARTS:  # on what the first model, as it is given, makes of the images
         with torch_seeded(seed, START, "weights"):
             model = task.make_model()
@@ -156,6 +147,11 @@ def stop_set_of(task: Task, splits: Splits, state: State, options: Values) -> St
     query = QueryOptions.of(options)
     evidence = lambda model, cycle: evidence_of(task, model, query, options["seed"], cycle)  # noqa: E731
     return StopSet(WithoutTargets(splits.train), drawn, evidence, task.predicts)
+
+
+def _is_own(images: Images, options: Values) -> bool:
+    """Whether the features of these images are those of the first model as it is given."""
+    return features_of(images).frozen.name == "untrained" and options.get("train") != "head"
 
 
 def evaluate_saved(begun: Begun, definition: Definition, splits: Splits) -> tuple[Path, Images, Row, Trivial]:

@@ -64,7 +64,7 @@ def dermoscopy(images: Images, rng: np.random.Generator, masks: Masks = None) ->
     angle, log_scale = rng.uniform(0, 2 * math.pi, n), rng.uniform(math.log(0.8), math.log(1.25), n)
     mirror = np.where(rng.random(n) < 0.5, -1.0, 1.0)
     cos, sin = np.cos(angle) / np.exp(log_scale), np.sin(angle) / np.exp(log_scale)
-    images, masks = _warped(
+    images, masks = warped(
         images, masks, np.stack([np.stack([mirror * cos, -sin], 1), np.stack([mirror * sin, cos], 1)], 1)
     )
     return jittered(images, rng, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05), masks
@@ -106,7 +106,7 @@ def randaugment(images: Images, rng: np.random.Generator, masks: Masks = None) -
         if len(geometric):
             theta = np.stack([_MATRICES[operation[i] - len(_COLOUR_OPERATIONS)](sign[i]) for i in geometric])
             rows = torch.from_numpy(geometric).to(images.device)
-            images[rows], warped_masks = _warped(images[rows], None if masks is None else masks[rows], theta)
+            images[rows], warped_masks = warped(images[rows], None if masks is None else masks[rows], theta)
             if masks is not None and warped_masks is not None:
                 masks = masks.index_copy(0, rows, warped_masks)
     return images, masks
@@ -135,7 +135,7 @@ def _rows(chosen: Bool[ndarray, " b"], images: Tensor) -> Int[Tensor, " r"]:
     return torch.from_numpy(np.flatnonzero(chosen)).to(images.device)
 
 
-def _warped(images: Images, masks: Masks, theta: Float[ndarray, "b 2 k"]) -> tuple[Images, Masks]:
+def warped(images: Images, masks: Masks, theta: Float[ndarray, "b 2 k"]) -> tuple[Images, Masks]:
     """Sample the batch at theta @ (x, y, 1), or theta @ (x, y): bilinear, masks nearest, reflected at the borders.
 
     x and y run from -1 to 1 over an image of equal sides; the linear part is adapted to H x W here, so that a rotation
@@ -146,13 +146,13 @@ def _warped(images: Images, masks: Masks, theta: Float[ndarray, "b 2 k"]) -> tup
     full[:, 0, 1] *= height / width
     full[:, 1, 0] *= width / height
     grid = affine_grid(torch.from_numpy(full).to(images), [len(images), 1, height, width], align_corners=False)
-    warped = grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False).clamp_(0, 1)
+    sampled = grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False).clamp_(0, 1)
     if masks is None:
-        return warped, None
+        return sampled, None
     moved = grid_sample(
         masks[:, None].to(images.dtype), grid, mode="nearest", padding_mode="reflection", align_corners=False
     )
-    return warped, moved[:, 0].round().to(masks.dtype)
+    return sampled, moved[:, 0].round().to(masks.dtype)
 
 
 # RandAugment at magnitude 9 of 30: a factor off by 0.27 for the enhancements, 7 bits, threshold 0.7.

@@ -6,24 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
 from data import splits
-from data.formats import folders, labelled, patients, reading, seen_boxes, tables
+from data.formats import folders, labelled, patients, reading, seen_boxes, tables, volumes
 from data.formats.labelled import TEST_FRACTION
 from data.formats.masks import TURNED
 from data.formats.pictures import AS_USUAL, Options, Source
 from data.formats.seen_boxes import Seen
+from data.limits import OneOf
 from data.names import Refused, require_one_of
 from data.notes import CHANGED, note
 from data.store import Images, Record, cached
 from data.threads import ordered_map
 
 BAD_BOXES = ("refuse", "clip")
+BadBoxes = Annotated[str, OneOf(BAD_BOXES)]
 ROUNDING = 0.02  # pixels outside the image that are rounding: formats with two decimals round a corner and a width
 LARGE = 4  # pixels a side of an image in which boxes from 0 to 1 cannot be meant in pixels
 
@@ -145,7 +147,9 @@ def boxed_images(
     def records() -> Iterator[Record]:
         reader, checker, seen = reading.survey(pictures, options), BoxChecker(bad_boxes), Seen(classes)
         require_one_each(reader.sources, pictures)
-        whose = whose_are(root, found, reader.sources, said) if own else [""] * len(found)
+        known = whose_are(root, found, reader.sources, said) if own else [""] * len(found)
+        places = volumes.places_of(reader.sources, names, known)
+        whose = volumes.whose(known, places)
         parts = with_test_part([entry.part for entry in found], [0] * len(found), whose, said.test_fraction)
         patients.note_shared(whose, parts)
         _require_pixels(found, reader.sources)
@@ -159,13 +163,13 @@ def boxed_images(
             checked = checker(boxes, height, width, source)
             small, target = shrunk(image, checked, scale)
             seen.add(parts[i], target, small.shape[0], small.shape[1], names[i])
-            yield Record(names[i], small, target, 0, parts[i], whose[i])
+            yield Record(names[i], small, target, 0, parts[i], whose[i], *places[i].resized(image.shape, small.shape))
         checker.warn(dataset)
         seen.tell(dataset)
 
     tables_there = [file for file in root.iterdir() if file.name.casefold() == patients.TABLE]
     sources = [*pictures, *dict.fromkeys(entry.source for entry in found), *tables_there]
-    shared = (folders, labelled, patients, seen_boxes, splits, tables)
+    shared = (folders, labelled, patients, seen_boxes, splits, tables, volumes)
     modules = [__file__, *(str(module.__file__) for module in shared), *code]
     told = [(entry.part, entry.patient, entry.relative) for entry in found]
     digest = reading.fingerprint(root, sources, modules, scale, bad_boxes, tuple(classes), told, said, decoding)

@@ -10,8 +10,8 @@ from typing import Annotated
 from data import files
 from data.formats import class_table, class_tree, classes, columns, endings, folders, patients, tables, words
 from data.formats.labelled import TEST_FRACTION, Labelled, images_of
-from data.formats.pictures import EXIF, FRAMES, SCALING, Options
-from data.limits import Between, Numbers, OneOf
+from data.formats.pictures import Bands, Exif, Frames, Levels, Options, Scaling
+from data.limits import Between, OneOf
 from data.names import Refused
 from data.notes import GUESSED, WARNING, note
 from data.store import Images
@@ -23,7 +23,6 @@ or benign/train/a.png ...   benign/test/c.png ...
 or labels.csv with columns file, label and, where known, patient and part; files are relative to the csv
 beside them, where useful: patients.csv (columns file, patient), classes.txt (a class per line, or '0: benign')
 """
-ANY = 10**9
 MODULES = (class_table, class_tree, classes, columns, endings, folders, patients, tables, words)
 
 
@@ -37,11 +36,11 @@ def own(
     spellings: Annotated[str, OneOf(classes.SPELLINGS)] = "refuse",
     class_names: Sequence[str] = (),
     test_fold: Annotated[int, Between(-1, 10_000)] = -1,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
-    frames: Annotated[str, OneOf(FRAMES)] = "one",
-    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
-    scaling: Annotated[str, OneOf(SCALING)] = "set",
-    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
+    exif: Exif = "apply",
+    frames: Frames = "one",
+    window: Levels = None,
+    scaling: Scaling = "set",
+    bands: Bands = None,
 ) -> Images:
     """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without parts.
 

@@ -12,32 +12,31 @@ from typing import Annotated
 import numpy as np
 
 from data.formats import coco_files, coco_table, outlines
-from data.formats.boxes import BAD_BOXES, Boxed, Own, boxed_images, require_policy
+from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
 from data.formats.coco_table import Id, Marked, Table
-from data.formats.labelled import TEST_FRACTION
-from data.formats.pictures import EXIF, SCALING, Options
-from data.limits import Between, Numbers, OneOf
+from data.formats.labelled import TEST_FRACTION, TestShare
+from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
+from data.limits import OneOf
 from data.names import Refused, require_one_of
 from data.notes import LEFT_OUT, WARNING, note
 from data.store import Images
 
 UNITS = {"pixels": 0.0, "fractions": 1.0, "percent": 100.0}  # what the whole width or height is
 MODULES = [__file__, *(str(module.__file__) for module in (coco_files, coco_table, outlines))]
-ANY = 10**9
 
 
 def coco(
     data_root: Path,
     scale: float = 1.0,
-    bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
+    bad_boxes: BadBoxes = "refuse",
     cache_root: Path | None = None,
     units: Annotated[str, OneOf(UNITS)] = "pixels",
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
-    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
-    scaling: Annotated[str, OneOf(SCALING)] = "set",
-    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
+    window: Levels = None,
+    scaling: Scaling = "set",
+    bands: Bands = None,
 ) -> Images:
     """The images of COCO json files with their boxes: train, val, test, each as listed; classes by category id.
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 
 from data.formats import coco_files, coco_table
 from data.formats.boxes import Boxed, Own
 from data.formats.coco_table import Id, Marked, Table
-from data.formats.labelled import TEST_FRACTION
+from data.formats.labelled import TEST_FRACTION, TestShare
 from data.formats.painted import Painted, Shape, painted_images
-from data.formats.pictures import EXIF, SCALING, Options
-from data.limits import Between, Numbers, OneOf
+from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
 from data.names import Refused
 from data.notes import LEFT_OUT, note
 from data.store import Images
 
 MODULES = [__file__, *(str(module.__file__) for module in (coco_files, coco_table))]
-ANY = 10**9
 
 
 def coco_masks(
@@ -28,11 +25,11 @@ def coco_masks(
     cache_root: Path | None = None,
     instances: bool = False,
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
-    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
-    scaling: Annotated[str, OneOf(SCALING)] = "set",
-    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
+    window: Levels = None,
+    scaling: Scaling = "set",
+    bands: Bands = None,
 ) -> Images:
     """The images of COCO json files with class maps of their categories by rising id, or with `instances` with maps
     that number the objects.

@@ -86,6 +86,12 @@ def read(file: Path) -> Table:
         many = f"{len(table['categories'])} categories with {len(known)} different ids"
         raise Refused(f"{file} has {many}, expected each id once")
     annotations = [_marked(file, number, entry) for number, entry in enumerate(table["annotations"], start=1)]
+    if painted := sum(map(_is_painted, table["annotations"])):
+        note(
+            GUESSED,
+            f"{file.name}: {painted} masks of CVAT have iscrowd=1, as all that it exports as run lengths: "
+            "they are read as single objects.",
+        )
     pictures = {image.id for image in images}
     for entry in annotations:
         if entry.image not in pictures:
@@ -229,6 +235,13 @@ def _side(value: Any, where: str, side: str) -> int:
     return int(number)
 
 
+def _is_painted(entry: Mapping[str, Any]) -> bool:
+    """Whether CVAT wrote this (it alone gives every object attributes): the mask of one object, marked as a crowd."""
+    attributes = entry.get("attributes")
+    own = isinstance(attributes, dict) and "occluded" in attributes and not attributes.get("is_crowd")
+    return own and entry.get("iscrowd") == 1 and isinstance(entry.get("segmentation"), dict)
+
+
 def _marked(file: Path, number: int, entry: dict) -> Marked:
     where = f"{file}: annotation {number}"
     outline = entry.get("segmentation") or None
@@ -242,5 +255,6 @@ def _marked(file: Path, number: int, entry: dict) -> Marked:
             raise Refused(f"{where} has bbox {str(box)[:80]}, expected [x, y, width, height]")
     crowd = entry.get("iscrowd", 0)
     crowd = crowd.strip().casefold() not in NO if isinstance(crowd, str) else bool(crowd)
+    crowd = crowd and not _is_painted(entry)
     image, category = (identity(entry[key], f"{where} ({key})") for key in ("image_id", "category_id"))
     return Marked(number, image, category, sides, outline, crowd)

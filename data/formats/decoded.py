@@ -28,7 +28,9 @@ class Known(NamedTuple):
     patient: str = ""
     series: str = ""  # the volume that a single slice belongs to
     number: int = 0  # its place in that
+    position: float | None = None  # millimetres along the direction in which slices follow each other
     spacing: tuple[float, ...] = ()  # millimetres per pixel: row, column, slice
+    axes: str = ""  # where the axes of a volume lead in the body: RAS, LPS, ...
 
 
 class Decoded(NamedTuple):

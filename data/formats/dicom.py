@@ -7,6 +7,7 @@ DICOM PS3.3 C.7.6.3 and C.11; read by pydicom (Mason et al.).
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import warnings
 from functools import lru_cache
@@ -79,8 +80,9 @@ def _known(file: Path, header: Any) -> Known:
             inverted=kind == "MONOCHROME1",
             window=None if coloured else _window(header),
             patient=identifier(str(header.get("PatientID") or "")),
-            series=str(header.get("SeriesInstanceUID") or ""),
+            series=" ".join([str(header.get("SeriesInstanceUID") or ""), *_direction(header)]).strip(),
             number=int(header.get("InstanceNumber") or 0),
+            position=_position(header),
             spacing=_spacing(header),
         )
     except Refused:
@@ -108,10 +110,27 @@ def _window(header: Any) -> Window | None:
     return Window(centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2) if width > 1 else None
 
 
-def _spacing(header: Any) -> tuple[float, ...]:
-    sides = header.get("PixelSpacing") or header.get("ImagerPixelSpacing") or ()
-    between = header.get("SpacingBetweenSlices") or header.get("SliceThickness")
-    return (*(float(side) for side in sides), *([float(between)] if sides and between else []))
+def _spacing(header: Any) -> tuple[float, float, float]:
+    """Row, column and slice as far as the header says; the thickness of a slice is no distance to the next."""
+    for group in header.get("SharedFunctionalGroupsSequence") or ():  # of files with many frames
+        header = next(iter(group.get("PixelMeasuresSequence") or ()), header)
+    row, column = header.get("PixelSpacing") or (math.nan, math.nan)
+    between = header.get("SpacingBetweenSlices") or math.nan
+    return float(row), float(column), abs(float(between))
+
+
+def _direction(header: Any) -> list[str]:
+    """How rows and columns lie in the body: slices of one volume lie alike."""
+    return [f"{float(side) + 0.0:.2f}" for side in header.get("ImageOrientationPatient") or ()]
+
+
+def _position(header: Any) -> float | None:
+    """Where a slice lies along the normal of its plane, in millimetres; None where the header does not say."""
+    along, at = header.get("ImageOrientationPatient") or (), header.get("ImagePositionPatient") or ()
+    if len(along) != 6 or len(at) != 3:
+        return None
+    rows, columns = np.array(along, float).reshape(2, 3)
+    return float(np.cross(rows, columns) @ np.array(at, float))
 
 
 @lru_cache(maxsize=2)  # all frames of a file are decoded at once

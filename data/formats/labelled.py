@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -12,15 +12,18 @@ from numpy import ndarray
 from PIL import Image, ImageOps
 
 from data import files, splits
-from data.formats import reading
+from data.formats import reading, volumes
 from data.formats.folders import composed, is_junk
 from data.formats.pictures import AS_USUAL
+from data.formats.volumes import Place
+from data.limits import Between
 from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, note
 from data.store import Images, Record, cached
 from data.threads import ordered_map
 
 TEST_FRACTION, TEST_SEED = 0.2, 1  # of sets without an official test part: the same for all runs and experiments
+TestShare = Annotated[float, Between(0.01, 0.99)]
 
 
 class Labelled(NamedTuple):
@@ -54,25 +57,30 @@ def images_of(
     """
     names = unique_names([entry.file for entry in found], root)
 
+    def prepared(image: ndarray) -> tuple[tuple[int, ...], ndarray]:
+        return image.shape, resized(image, image_size, whole)
+
     def records() -> Iterator[Record]:
         files = [entry.file for entry in found]
         if channels:
-            entries, called = found, names
-            decoded = ordered_map(lambda file: resized(reading.read_image(file, channels), image_size, whole), files)
+            entries, called, places = found, names, [Place()] * len(found)
+            decoded = ordered_map(lambda file: prepared(reading.read_image(file, channels)), files)
         else:
             reader = reading.survey(files, options)
-            entries, called = _pictures_of(reader.sources, found, names)
-            decoded = ordered_map(lambda source: resized(reader.read(source), image_size, whole), reader.sources)
+            entries, called, places = _pictures_of(reader.sources, found, names)
+            decoded = ordered_map(lambda source: prepared(reader.read(source)), reader.sources)
         parts = np.array([entry.part for entry in entries], dtype="U8")
         training = [entry for entry in entries if entry.part == "train"]
         held = held_out([entry.label for entry in training], [entry.patient for entry in training], test_fraction)
         parts[np.flatnonzero(parts == "train")[held]] = "test"
-        for name, image, entry, part in zip(called, decoded, entries, parts, strict=True):
-            yield labelled_record(name, image, entry.label, classes, str(part), entry.patient)
+        for name, (shape, image), entry, part, place in zip(called, decoded, entries, parts, places, strict=True):
+            record = labelled_record(name, image, entry.label, classes, str(part), entry.patient)
+            yield record._replace(**place.resized(shape, image.shape, cut=not whole)._asdict())
 
     said = [(entry.label, entry.part, entry.patient) for entry in found]
     decoding = (image_size, channels, whole, test_fraction, tuple(classes), said, names, options)
-    digest = reading.fingerprint(root, [entry.file for entry in found], [__file__, splits.__file__, *code], *decoding)
+    modules = [__file__, splits.__file__, volumes.__file__, *code]
+    digest = reading.fingerprint(root, [entry.file for entry in found], modules, *decoding)
     return cached(
         dataset, digest, "class", classes, records, None if options.frames == "all" else len(found), cache_root
     )
@@ -80,26 +88,23 @@ def images_of(
 
 def _pictures_of(
     sources: Sequence[reading.Source], found: Sequence[Labelled], names: Sequence[str]
-) -> tuple[list[Labelled], list[str]]:
-    """What is known of every picture, and its name: all pictures of a file have its label.
+) -> tuple[list[Labelled], list[str], list[Place]]:
+    """What is known of every picture, its name and its place: all pictures of a file have its label.
 
     Where no patient is told at all they are those of DICOM headers, and the slices of a volume are of one patient.
     """
     entry_of = {entry.file: (entry, name) for entry, name in zip(found, names, strict=True)}
+    entries = [entry_of[source.file][0] for source in sources]
+    files = [entry_of[source.file][1] for source in sources]
     told = any(entry.patient for entry in found)
-    entries, called = [], []
-    for source in sources:
-        entry, name = entry_of[source.file]
-        if not told:
-            entry = entry._replace(
-                patient=source.known.patient or source.known.series or (name if source.number else "")
-            )
-        entries.append(entry)
-        called.append(source.named(name))
-    said = {entry.patient for entry in entries} - {""}
-    if said and not told:
-        note(GUESSED, f"{len(said)} patients are told by the files themselves (DICOM headers, pictures of one file).")
-    return entries, called
+    known = [entry.patient if told else s.known.patient for entry, s in zip(entries, sources, strict=True)]
+    places = volumes.places_of(sources, files, known)
+    patients = volumes.whose(known, places)
+    if any(patients) and not told:
+        many = len(set(patients) - {""})
+        note(GUESSED, f"{many} patients are told by the files themselves (DICOM headers, pictures of one file).")
+    entries = [entry._replace(patient=patient) for entry, patient in zip(entries, patients, strict=True)]
+    return entries, [source.named(name) for source, name in zip(sources, files, strict=True)], places
 
 
 def labelled_record(

@@ -9,33 +9,33 @@ from typing import Annotated
 
 import numpy as np
 
+from data.formats import brush, coco_table, folders, labelstudio_tasks, patients, tables
 from data.formats import classes as of_labels
-from data.formats import coco_table, folders, labelstudio_tasks, patients, tables
-from data.formats.boxes import BAD_BOXES, Boxed, Own, boxed_images, require_policy
-from data.formats.labelled import TEST_FRACTION, Labelled, images_of
+from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
+from data.formats.labelled import TEST_FRACTION, Labelled, TestShare, images_of
 from data.formats.labelstudio_tasks import Region, Task
 from data.formats.painted import Painted, Shape, painted_images
-from data.formats.pictures import EXIF, Options
-from data.limits import Between, OneOf
+from data.formats.pictures import Exif, Options
+from data.limits import Between
 from data.names import Refused, suggestion
 from data.notes import LEFT_OUT, WARNING, note
 from data.store import Images
 
-SHARED = (coco_table, folders, labelstudio_tasks, of_labels, patients, tables)
+SHARED = (brush, coco_table, folders, labelstudio_tasks, of_labels, patients, tables)
 MODULES = [__file__, *(str(module.__file__) for module in SHARED)]
 
 
 def boxes(
     data_root: Path,
     scale: float = 1.0,
-    bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
+    bad_boxes: BadBoxes = "refuse",
     classes: Sequence[str] = (),
     cache_root: Path | None = None,
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
 ) -> Images:
-    """The annotated pictures with the boxes of their rectangles, polygons and ellipses; of turned ones the box around.
+    """The annotated pictures with the boxes of their rectangles, and those around polygons, ellipses and brushes.
 
     `classes` gives the order of the classes; left empty it is the natural one of the labels. Tasks without annotation
     are left out with a note; an annotation without regions is a picture without objects. All else is as in
@@ -46,7 +46,7 @@ def boxes(
     names = _classes(export, tasks, classes)
     found = []
     for task in tasks:
-        rows = [[*_around(region), float(names.index(region.label))] for region in task.regions]
+        rows = [[*_around(region, task), float(names.index(region.label))] for region in task.regions]
         around = np.array(rows, np.float64).reshape(-1, 5)
         found.append(Boxed(task.file, around, export, "train", task.size, True))
     own = Own(patient_pattern, test_fraction, Options(exif))
@@ -60,11 +60,11 @@ def masks(
     cache_root: Path | None = None,
     instances: bool = False,
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
 ) -> Images:
-    """The annotated pictures with class maps of their polygons, rectangles and ellipses, the background first, or with
-    `instances` with maps that number them. See `boxes`.
+    """The annotated pictures with class maps of their polygons, brushes, rectangles and ellipses, the background first,
+    or with `instances` with maps that number them; the smaller one is on top. See `boxes`.
     """
     root, export, tasks = labelstudio_tasks.read(data_root)
     names = ["background", *(name for name in _classes(export, tasks, classes) if name != "background")]
@@ -72,9 +72,9 @@ def masks(
     for task in tasks:
         if task.regions and task.size is None:
             raise Refused(f"{task.regions[0].where} has no original_width and original_height")
-        size = np.array(task.size or (1, 1))
+        size = task.size or (1, 1)
         shapes = [
-            Shape(names.index(region.label), [(np.array(region.corners) / 100 * size).ravel().tolist()], region.where)
+            Shape(names.index(region.label), region.brush or [_in_pixels(region, size)], region.where)
             for region in task.regions
         ]
         found.append(Painted(Boxed(task.file, np.zeros((0, 5)), export, "train", task.size), shapes))
@@ -89,7 +89,7 @@ def choices(
     classes: Sequence[str] = (),
     patient_pattern: str = "",
     test_fraction: Annotated[float, Between(0.01, 0.9)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
+    exif: Exif = "apply",
 ) -> Images:
     """The annotated pictures with the class that was chosen for each. See `boxes`; regions are not used."""
     root, export, tasks = labelstudio_tasks.read(data_root)
@@ -109,10 +109,16 @@ def choices(
     )
 
 
+def _in_pixels(region: Region, size: tuple[int, int]) -> list[float]:
+    return (np.array(region.corners) / 100 * np.array(size)).ravel().tolist()
+
+
 def _classes(export: Path, tasks: Sequence[Task], chosen: Sequence[str]) -> list[str]:
     present = sorted({region.label for task in tasks for region in task.regions}, key=of_labels.order)
     if not present:
-        raise Refused(f"{export} has no rectangle, polygon or ellipse; choices are for classify.py with labelstudio")
+        raise Refused(
+            f"{export} has no rectangle, polygon, ellipse or brush; choices are for classify.py with labelstudio"
+        )
     return _ordered(export, present, chosen)
 
 
@@ -129,7 +135,14 @@ def _ordered(export: Path, present: Sequence[str], chosen: Sequence[str]) -> lis
     return names
 
 
-def _around(region: Region) -> list[float]:
+def _around(region: Region, task: Task) -> list[float]:
     """x1, y1, x2, y2 in fractions."""
+    if region.brush and task.size:
+        width, height = task.size
+        rows, columns = np.nonzero(brush.painted(region.brush, height, width, region.where))
+        if not len(rows):
+            raise Refused(f"{region.where} is a brush that painted nothing, expected an object")
+        sides = (columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height)
+        return [float(side) for side in sides]
     corners = np.array(region.corners) / 100
     return [*corners.min(0).tolist(), *corners.max(0).tolist()]

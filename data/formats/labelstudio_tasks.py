@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from data import files
-from data.formats import coco_table
+from data.formats import brush, coco_table
 from data.formats.coco_table import finite_numbers
 from data.formats.endings import PILLOW, ending_of
 from data.formats.folders import Finder, is_junk
@@ -27,16 +27,18 @@ images/a.png ...      (the pictures, in any folder; with or without the letters 
 """
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 OF_A_TASK = "id annotator annotation_id created_at updated_at lead_time project file_upload".split()
+SHAPES = ("rectangle", "polygon", "ellipse", "brush", "keypoint", "region", "bitmask", "vector")  # without a label
 CORNERS = 64  # of the polygon that stands for an ellipse
 
 
 class Region(NamedTuple):
-    """One object: corners in percent of width and height."""
+    """One object: corners in percent of width and height, or what a brush painted."""
 
     label: str
     corners: list[tuple[float, float]]
     where: str
     turned: bool = False  # a rectangle that is not upright
+    brush: bytes = b""  # see data.formats.brush
 
 
 class Task(NamedTuple):
@@ -156,22 +158,38 @@ def _task(file: Path, results: list[dict], where: str, others: Counter[str]) -> 
             others[kind] += 1
         elif kind == "choices":
             choices += [str(choice) for choice in value.get("choices") or []]
-        elif kind in ("rectanglelabels", "polygonlabels", "ellipselabels"):
+        elif kind in ("rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels"):
+            if turn := result.get("image_rotation"):
+                raise Refused(f"{here} was drawn on a picture turned by {turn} degrees, expected it as it is: 0")
             size = finite_numbers([result.get("original_width"), result.get("original_height")], 2)
             whole = (int(size[0]), int(size[1])) if size and min(size) > 0 and max(size) < 1e9 else None
             sizes.add(whole)
             labels = value.get(kind)
             if not isinstance(labels, list) or len(labels) != 1:
                 raise Refused(f"{here} has the labels {labels!r}, expected one")
-            regions.append(Region(str(labels[0]).strip(), *_corners(kind, value, whole, here)))
-        elif kind in ("brushlabels", "keypointlabels", "rectangle", "polygon", "ellipse", "brush", "region", "bitmask"):
-            raise Refused(f"{here} is {kind}, expected rectangles, polygons or ellipses with a label, or choices")
+            if kind == "brushlabels":
+                regions.append(Region(str(labels[0]).strip(), [], here, False, _brush(value, whole, here)))
+            else:
+                regions.append(Region(str(labels[0]).strip(), *_corners(kind, value, whole, here)))
+        elif kind in SHAPES or kind.endswith("labels"):
+            raise Refused(
+                f"{here} is {kind}, expected rectangles, polygons, ellipses or brushes with a label, or choices"
+            )
         else:
             others[kind] += 1
     known = sizes - {None}
     if len(known) > 1:
         raise Refused(f"{where} was drawn on pictures of several sizes: {sorted(known)}")
     return Task(file, regions, choices, next(iter(known), None))
+
+
+def _brush(value: Mapping[str, Any], size: tuple[int, int] | None, where: str) -> bytes:
+    packed = value.get("rle")
+    if value.get("format", "rle") != "rle" or not brush.is_packed(packed) or not packed:
+        raise Refused(f"{where} is a brush in the format {value.get('format')!r}, expected rle and a list of bytes")
+    if size is None:
+        raise Refused(f"{where} is a brush and has no original_width and original_height")
+    return bytes(packed)
 
 
 def _corners(

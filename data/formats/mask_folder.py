@@ -22,30 +22,43 @@ from data.formats import (
     pictures,
     reading,
     tables,
+    volumes,
     words,
 )
+from data.formats.labelled import TestShare
 from data.formats.mask_pairs import Pair
 from data.formats.mask_values import MOST_CLASSES
 from data.formats.masks import IGNORED, Mask, decode_mask, require_equal_size
-from data.formats.pictures import EXIF, FRAMES, SCALING, Options, Reader, Source
-from data.limits import Between, Numbers, OneOf
+from data.formats.pictures import (
+    ANY,
+    Bands,
+    Exif,
+    Frames,
+    Levels,
+    Options,
+    Reader,
+    Scaling,
+    Source,
+)
+from data.formats.volumes import Place
+from data.limits import Between, Numbers
 from data.names import Refused
 from data.store import Images, Record, cached
 
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
 CLASS_NAMES = "classes.txt"
-MODULES = (splits, columns, folders, mask_pairs, mask_values, palettes, patients, tables, words)
-ANY = 10**9
+MODULES = (splits, columns, folders, mask_pairs, mask_values, palettes, patients, tables, volumes, words)
 
 
 class Found(NamedTuple):
     """One image and its mask, before they are decoded."""
 
-    name: str
+    file: str  # name of the image's file
     part: str
     image: Source
     mask: Source
-    patient: str
+    patient: str = ""
+    place: Place = Place()
 
 
 def mask_folder(
@@ -60,12 +73,12 @@ def mask_folder(
     class_names: Sequence[str] = (),
     mask_pattern: str = "",
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
-    frames: Annotated[str, OneOf(FRAMES)] = "one",
-    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
-    scaling: Annotated[str, OneOf(SCALING)] = "set",
-    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
+    frames: Frames = "one",
+    window: Levels = None,
+    scaling: Scaling = "set",
+    bands: Bands = None,
 ) -> Images:
     """The images under `data_root`/images in natural order with the masks under `data_root`/masks.
 
@@ -101,7 +114,9 @@ def mask_folder(
             image, mask = reader.read(entry.image), _mask(entry.mask, exif)
             require_equal_size(entry.image.file, image, entry.mask.file, mask.values)
             target = reading.shrink_mask(to_target(entry.mask.file, mask), scale)
-            yield Record(entry.name, reading.shrink(image, scale), target, 0, entry.part, entry.patient)
+            small, name = reading.shrink(image, scale), entry.image.named(entry.file)
+            place = entry.place.resized(image.shape, small.shape)
+            yield Record(name, small, target, 0, entry.part, entry.patient, *place)
 
     said = [root / patients.TABLE] if (root / patients.TABLE).is_file() else []
     sources = [*(file for pair in pairs for file in (pair.image, pair.mask)), *said]
@@ -144,21 +159,21 @@ def _found(root: Path, pairs: Sequence[Pair], reader: Reader) -> list[Found]:
         images, masks = by_file[pair.image], pictures.sources_of(pair.mask, reader.options)
         if len(images) != len(masks):
             raise Refused(f"mask {pair.mask} holds {len(masks)} pictures, expected {len(images)} like {pair.image}")
-        known = images[0].known
-        if known.format == masks[0].known.format == "NIfTI":
+        if images[0].known.format == masks[0].known.format == "NIfTI":
             _require_one_place(pair)
         name = pair.image.relative_to(root / "images").as_posix()
-        patient = known.patient or (name if len(images) > 1 else "")
-        found += [Found(i.named(name), pair.part, i, m, patient) for i, m in zip(images, masks, strict=True)]
+        found += [Found(name, pair.part, *both) for both in zip(images, masks, strict=True)]
     return found
 
 
 def _divided(found: list[Found], root: Path, patient_pattern: str, test_fraction: float) -> list[Found]:
     """With patients, as the user or the files say, and parts: official, or a fixed share of whole patients for test."""
-    told = patients.patients_of([entry.name.partition("#")[0] for entry in found], root, patient_pattern)
-    if any(told):
-        found = [entry._replace(patient=patient) for entry, patient in zip(found, told, strict=True)]
-    of = [entry.patient for entry in found]
+    files = [entry.file for entry in found]
+    told = patients.patients_of(files, root, patient_pattern)
+    told = told if any(told) else [entry.image.known.patient for entry in found]
+    places = volumes.places_of([entry.image for entry in found], files, told)
+    of = volumes.whose(told, places)
+    found = [e._replace(patient=who, place=place) for e, who, place in zip(found, of, places, strict=True)]
     if found[0].part:
         if test_fraction != TEST_FRACTION:
             raise Refused(f"test_fraction={test_fraction:g} has nothing to divide: {root / 'images'} has its own parts")

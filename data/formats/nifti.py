@@ -14,19 +14,18 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from data.formats.decoded import Decoded, Known, require_frame, require_pixels
-from data.formats.endings import stem_of
 from data.names import Refused
+
+MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # all else is taken as millimetres, as it is meant where unknown
 
 
 def look(file: Path) -> Known:
     """What the header says."""
     volume = _opened(file)
     shape = _shape(file, volume)
-    spacing = tuple(round(float(side), 6) for side in volume.header.get_zooms()[:3])
-    spacing = (spacing[1], spacing[0], *spacing[2:])
     scaled = (volume.dataobj.slope, volume.dataobj.inter) != (1, 0)
     deep = volume.get_data_dtype() != np.uint8 or scaled
-    return Known("NIfTI", False, deep, tuple(range(shape[2])), series=stem_of(file), spacing=spacing)
+    return Known("NIfTI", False, deep, tuple(range(shape[2])), spacing=_spacing(volume), axes=_axes(volume))
 
 
 def decode(file: Path, frame: int | None = None) -> Decoded:
@@ -40,6 +39,20 @@ def decode(file: Path, frame: int | None = None) -> Decoded:
 def affine(file: Path) -> Float[ndarray, "4 4"]:
     """Where the voxels of a volume lie in the body."""
     return np.asarray(_opened(file).affine, np.float64)
+
+
+def _axes(volume: Any) -> str:
+    """'RAS' where the axes lead to the right, to the front and up."""
+    from nibabel.orientations import aff2axcodes
+
+    return "".join(code or "?" for code in aff2axcodes(volume.affine))
+
+
+def _spacing(volume: Any) -> tuple[float, float, float]:
+    """Millimetres between rows (the second axis), columns and slices, by the affine that is in use."""
+    unit = MILLIMETRES.get(volume.header.get_xyzt_units()[0], 1.0)
+    first, second, third = (round(float(side), 6) * unit for side in np.linalg.norm(volume.affine[:3, :3], axis=0))
+    return second, first, third
 
 
 def _opened(file: Path) -> Any:

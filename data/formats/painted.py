@@ -11,22 +11,23 @@ from jaxtyping import Integer
 from numpy import ndarray
 
 from data import splits
-from data.formats import boxes, folders, labelled, outlines, patients, reading, seen_boxes, tables
+from data.formats import boxes, brush, folders, labelled, outlines, patients, reading, seen_boxes, tables, volumes
 from data.formats.boxes import Boxed, Own
 from data.formats.mask_values import MOST_CLASSES
 from data.names import Refused
 from data.notes import GUESSED, LEFT_OUT, WARNING, note
 from data.store import Images, Record, cached
 
-SHARED = (boxes, folders, labelled, outlines, patients, seen_boxes, splits, tables)
+SHARED = (boxes, brush, folders, labelled, outlines, patients, seen_boxes, splits, tables, volumes)
 
 
 class Shape(NamedTuple):
     """One object."""
 
     label: int  # index in the classes; 0 is the background
-    outline: Any  # as COCO has it: polygons in pixels, or run lengths
+    outline: Any  # as COCO has it: polygons in pixels, or run lengths; or the bytes of a brush
     where: str  # for messages
+    relative: bool = False  # polygons are in fractions of width and height
 
 
 class Painted(NamedTuple):
@@ -62,7 +63,9 @@ def painted_images(
         reader, canvas = reading.survey(pictures, options), Canvas(classes, instances)
         boxes.require_one_each(reader.sources, pictures)
         of = [entry.of for entry in found]
-        whose = boxes.whose_are(root, of, reader.sources, own)
+        known = boxes.whose_are(root, of, reader.sources, own)
+        places = volumes.places_of(reader.sources, names, known)
+        whose = volumes.whose(known, places)
         parts = boxes.with_test_part([entry.part for entry in of], [0] * len(of), whose, own.test_fraction)
         patients.note_shared(whose, parts)
         decoded = labelled.ordered_map(reader.read, reader.sources)
@@ -70,7 +73,8 @@ def painted_images(
             height, width = image.shape[:2]
             boxes.require_shown(entry.of, np.zeros((0, 5)), height, width, source, options.exif)
             target = reading.shrink_mask(canvas.paint(entry.shapes, height, width, parts[i]), scale)
-            yield Record(names[i], reading.shrink(image, scale), target, 0, parts[i], whose[i])
+            small = reading.shrink(image, scale)
+            yield Record(names[i], small, target, 0, parts[i], whose[i], *places[i].resized(image.shape, small.shape))
         canvas.tell(dataset)
 
     told = [file for file in root.iterdir() if file.name.casefold() == patients.TABLE]
@@ -122,15 +126,18 @@ class Canvas:
 def _mask(shape: Shape, height: int, width: int) -> ndarray:
     polygons = outlines.polygons_of(shape.outline)
     if polygons is not None:
+        polygons = [points * (width, height) for points in polygons] if shape.relative else polygons
         corners = np.concatenate(polygons)
         if (corners < -1).any() or (corners > np.array([width, height]) + 1).any():
             raise Refused(
                 f"{shape.where} reaches outside its image of {width} x {height} pixels: from "
                 f"{corners.min(0).tolist()} to {corners.max(0).tolist()}"
             )
-        if 0 < corners.max() <= 1 and min(width, height) > boxes.LARGE:
+        if not shape.relative and 0 < corners.max() <= 1 and min(width, height) > boxes.LARGE:
             raise Refused(f"{shape.where} lies within 0 to 1, expected pixels and not fractions")
         return outlines.filled(polygons, height, width)
+    if isinstance(shape.outline, bytes):
+        return brush.painted(shape.outline, height, width, shape.where)
     if isinstance(shape.outline, dict):
         return outlines.run_lengths(shape.outline, height, width, shape.where)
     raise Refused(f"{shape.where} is {str(shape.outline)[:60]}, expected polygons [[x, y, x, y, ...]] or run lengths")

@@ -7,10 +7,11 @@ for source in reader.sources:     # one for each picture: a file, or one frame o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,11 +23,19 @@ from data.formats import dicom, nifti, pillow
 from data.formats.decoded import Decoded, Known, require_frame
 from data.formats.endings import NIFTI, PILLOW, ending_of, is_dicom
 from data.formats.windows import FULL, Tally, Window, require_window, robust, to_bytes
+from data.limits import Numbers, OneOf
 from data.names import Refused, require_one_of
 
 EXIF = ("apply", "ignore")
 FRAMES = ("one", "all")
 SCALING = ("set", "image")
+ANY = 10**9  # beyond every value of a picture
+# What a loader's parameters of these names may be, see `Options`
+Exif = Annotated[str, OneOf(EXIF)]
+Frames = Annotated[str, OneOf(FRAMES)]
+Scaling = Annotated[str, OneOf(SCALING)]
+Levels = Annotated[list | None, Numbers(-ANY, ANY, 2, True)]
+Bands = Annotated[list | None, Numbers(0, 10**4)]
 
 
 class Options(NamedTuple):
@@ -160,6 +169,10 @@ def survey(files: Iterable[Path], options: Options = AS_USUAL, channels: int | N
         how = how if options.exif == "apply" else "are left as they are stored (exif='ignore')"
         many = f"{len(turned)} of {len(sources)} pictures have an EXIF orientation, the first {turned[0].file.name}"
         notes.note(notes.CHANGED, f"{many}: they {how}")
+    axes = Counter(source.known.axes for source in sources) - Counter({"": len(sources)})
+    if len(axes) > 1:
+        listed = ", ".join(f"{count} {name}" for name, count in axes.most_common())
+        notes.note(notes.WARNING, f"slices lie in the body in different ways ({listed}); they are read as stored")
     window = _window(sources, options)
     return Reader(sources, channels or (3 if coloured else 1), window, options)
 

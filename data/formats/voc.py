@@ -14,14 +14,14 @@ import numpy as np
 
 from data import files
 from data.formats import reading, voc_lists, voc_xml
-from data.formats.boxes import BAD_BOXES, Boxed, Own, boxed_images, require_policy
+from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
 from data.formats.classes import LIST
 from data.formats.folders import Unused
-from data.formats.labelled import TEST_FRACTION, find_root
-from data.formats.pictures import EXIF, SCALING, Options
+from data.formats.labelled import TEST_FRACTION, TestShare, find_root
+from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
 from data.formats.tables import read_text
 from data.formats.voc_xml import CORNERS, Annotation
-from data.limits import Between, Numbers, OneOf
+from data.limits import OneOf
 from data.names import Missing, Refused, require_one_of, suggestion
 from data.notes import LEFT_OUT, WARNING, note
 from data.store import Images
@@ -34,22 +34,21 @@ voc/   (or the data root itself)
 """
 PLACES = {"JPEGImages": ("jpegimages", "images"), "Annotations": ("annotations", "xmls", "xml")}
 MODULES = [__file__, voc_lists.__file__, voc_xml.__file__]
-ANY = 10**9
 
 
 def voc(
     data_root: Path,
     scale: float = 1.0,
-    bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
+    bad_boxes: BadBoxes = "refuse",
     classes: Sequence[str] = (),
     corners: Annotated[str, OneOf(("auto", *CORNERS))] = "auto",
     cache_root: Path | None = None,
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
-    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
-    scaling: Annotated[str, OneOf(SCALING)] = "set",
-    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
+    window: Levels = None,
+    scaling: Scaling = "set",
+    bands: Bands = None,
 ) -> Images:
     """The images of a VOC folder with their boxes, in the order train, val, test and as listed, or else by name.
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import NamedTuple
 
 import numpy as np
 
 from data import files
 from data.formats import folders, yolo_yaml
-from data.formats.boxes import BAD_BOXES, Boxed, Own, boxed_images, require_policy
+from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
 from data.formats.endings import ending_of
 from data.formats.folders import Unused, composed, part_of
-from data.formats.labelled import TEST_FRACTION
-from data.formats.pictures import EXIF, SCALING, Options
+from data.formats.labelled import TEST_FRACTION, TestShare
+from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
 from data.formats.tables import read_text
-from data.limits import Between, Numbers, OneOf
 from data.names import Missing, Refused
 from data.notes import GUESSED, LEFT_OUT, note
 from data.store import Images
@@ -34,22 +33,39 @@ with the names of the classes in data.yaml (names:), classes.txt or obj.names
 """
 LISTS = frozenset("classes train val valid test trainval predefined_classes labels notes requirements".split())
 TOLD = (".txt", ".yaml", ".yml", ".names", ".data", ".csv")  # endings of files that describe the set
+MODULES = [__file__, yolo_yaml.__file__]
 SLACK = 0.01  # of the width or height outside the picture, that rounding makes
-ANY = 10**9
+
+
+class Line(NamedTuple):
+    """One object of a text, in fractions of width and height."""
+
+    label: int
+    box: list[float]  # x1, y1, x2, y2
+    polygon: list[float]  # x, y, x, y, ...; empty where the line is a box
+    where: str
+
+
+class Texts(NamedTuple):
+    """A folder of pictures with texts."""
+
+    root: Path
+    names: list[str]  # of the classes 0, 1, ...
+    found: list[tuple[Path, str, Path | None, list[Line]]]  # picture, its part, its text and what that says
 
 
 def yolo(
     data_root: Path,
     scale: float = 1.0,
-    bad_boxes: Annotated[str, OneOf(BAD_BOXES)] = "refuse",
+    bad_boxes: BadBoxes = "refuse",
     classes: Sequence[str] = (),
     cache_root: Path | None = None,
     patient_pattern: str = "",
-    test_fraction: Annotated[float, Between(0.01, 0.99)] = TEST_FRACTION,
-    exif: Annotated[str, OneOf(EXIF)] = "apply",
-    window: Annotated[list | None, Numbers(-ANY, ANY, 2, True)] = None,
-    scaling: Annotated[str, OneOf(SCALING)] = "set",
-    bands: Annotated[list | None, Numbers(0, 10**4)] = None,
+    test_fraction: TestShare = TEST_FRACTION,
+    exif: Exif = "apply",
+    window: Levels = None,
+    scaling: Scaling = "set",
+    bands: Bands = None,
 ) -> Images:
     """The pictures below `data_root` with the boxes of their texts, in the order train, val, test and by name.
 
@@ -62,6 +78,20 @@ def yolo(
     that is wrong.
     """
     require_policy(bad_boxes)
+    root, names, texts = read(data_root, classes)
+    if polygons := sum(bool(line.polygon) for *_, lines in texts for line in lines):
+        total = sum(len(lines) for *_, lines in texts)
+        note(GUESSED, f"yolo: {polygons} of {total} objects are polygons: their boxes are used.")
+    found = []
+    for picture, part, text, lines in texts:
+        boxes = np.array([[*line.box, line.label] for line in lines], np.float64).reshape(-1, 5)
+        found.append(Boxed(picture, boxes, text or picture, part, None, True))
+    own = Own(patient_pattern, test_fraction, Options(exif, "one", window, scaling, bands))
+    return boxed_images("yolo", root, found, names, scale, bad_boxes, MODULES, (), cache_root, own)
+
+
+def read(data_root: Path, classes: Sequence[str]) -> Texts:
+    """The pictures of a folder with what their texts say. Missing or Refused names the line that is wrong."""
     root = files.require_folder(Path(data_root), TREE)
     pictures = folders.pictures_below(root, Unused(root))
     if not pictures:
@@ -78,19 +108,14 @@ def yolo(
         note(GUESSED, f"yolo: {without} of {len(pictures)} pictures have no text, and so no objects.")
     rows = {text: _rows(text) for text in text_of.values() if text}
     names = _names(root, classes, config, rows)
-    polygons = sum(polygon for found in rows.values() for _, polygon in found)
-    if polygons:
-        note(GUESSED, f"yolo: {polygons} of {sum(map(len, rows.values()))} objects are polygons: their boxes are used.")
     parts = _parts(root, pictures, config)
     found = []
     for picture in sorted(pictures, key=lambda picture: folders.PARTS.index(parts[picture])):  # stable: by name
         text = text_of[picture]
-        boxes = np.array([row for row, _ in rows[text]] if text else [], np.float64).reshape(-1, 5)
-        _require_named(text, boxes, names)
-        found.append(Boxed(picture, boxes, text or picture, parts[picture], None, True))
-    own = Own(patient_pattern, test_fraction, Options(exif, "one", window, scaling, bands))
-    modules = [__file__, yolo_yaml.__file__]
-    return boxed_images("yolo", root, found, names, scale, bad_boxes, modules, (), cache_root, own)
+        lines = rows[text] if text else []
+        _require_named(lines, names)
+        found.append((picture, parts[picture], text, lines))
+    return Texts(root, names, found)
 
 
 def _tell_others(root: Path, pictures: Sequence[Path]) -> None:
@@ -154,8 +179,8 @@ def _seems_boxes(file: Path) -> bool:
         return False
 
 
-def _rows(file: Path) -> list[tuple[list[float], bool]]:
-    """x1, y1, x2, y2 in fractions and the class of each line, and whether it was a polygon. Refused names the line."""
+def _rows(file: Path) -> list[Line]:
+    """What each line says. Refused names the line."""
     found = []
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         words = line.split()
@@ -177,25 +202,28 @@ def _rows(file: Path) -> list[tuple[list[float], bool]]:
             )
         if max(values[1:]) > 2:
             raise Refused(f"{where} has {max(values[1:]):g}, expected fractions of width and height from 0 to 1")
-        found.append((_row(values, where), len(values) > 5))
+        polygon = [_inside(value) for value in values[1:]] if len(values) > 5 else []
+        found.append(Line(int(values[0]), [_inside(corner) for corner in _corners(values, where)], polygon, where))
     return found
 
 
-def _row(values: Sequence[float], where: str) -> list[float]:
-    """Corners in fractions, moved inside where they are outside by rounding, and the class."""
+def _corners(values: Sequence[float], where: str) -> list[float]:
+    """x1, y1, x2, y2 of a line."""
     if len(values) == 5:
         _, x, y, width, height = values
         if width < 0 or height < 0:
             raise Refused(f"{where} has a width of {width:g} and a height of {height:g}, expected 0 to 1")
-        corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
-    else:
-        corners = [min(values[1::2]), min(values[2::2]), max(values[1::2]), max(values[2::2])]
-    inside = [min(max(c, 0.0), 1.0) if -SLACK <= c <= 1 + SLACK else c for c in corners]
-    return [*inside, values[0]]
+        return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+    return [min(values[1::2]), min(values[2::2]), max(values[1::2]), max(values[2::2])]
+
+
+def _inside(side: float) -> float:
+    """A fraction, moved inside where it is outside by rounding."""
+    return min(max(side, 0.0), 1.0) if -SLACK <= side <= 1 + SLACK else side
 
 
 def _names(
-    root: Path, chosen: Sequence[str], config: yolo_yaml.Config, rows: Mapping[Path, Sequence[tuple[list[float], bool]]]
+    root: Path, chosen: Sequence[str], config: yolo_yaml.Config, rows: Mapping[Path, Sequence[Line]]
 ) -> list[str]:
     """The classes 0, 1, ... by the option, data.yaml, classes.txt or obj.names; else numbers, noted."""
     if config.keypoints:
@@ -208,7 +236,7 @@ def _names(
         raise Refused(f"{' and '.join(file.name for file in lists)} in {root} name different classes; keep one")
     names = names or list(next(iter(told), ()))
     if not names:
-        largest = max((int(row[4]) for found in rows.values() for row, _ in found), default=-1)
+        largest = max((line.label for lines in rows.values() for line in lines), default=-1)
         if largest < 0:
             raise Refused(f"no text in {root} has an object, expected at least one")
         if largest > 10_000:
@@ -220,13 +248,11 @@ def _names(
     return names
 
 
-def _require_named(text: Path | None, boxes: np.ndarray, names: Sequence[str]) -> None:
-    if len(boxes) and boxes[:, 4].max() >= len(names):
-        number = int(boxes[:, 4].argmax())
-        raise Refused(
-            f"{text}: object {number + 1} is of class {int(boxes[number, 4])}, but there are only {len(names)} classes "
-            f"(0 is {names[0]!r})"
-        )
+def _require_named(lines: Sequence[Line], names: Sequence[str]) -> None:
+    for line in lines:
+        if line.label >= len(names):
+            many = f"there are only {len(names)} classes (0 is {names[0]!r})"
+            raise Refused(f"{line.where} is of class {line.label}, but {many}")
 
 
 def _parts(root: Path, pictures: Sequence[Path], config: yolo_yaml.Config) -> dict[Path, str]:

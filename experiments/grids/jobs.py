@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import tempfile
 import time
 from collections import Counter, deque
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import Protocol, runtime_checkable
 
 from data.names import InProgress, Refused
 from experiments.tracking import processes
@@ -69,6 +68,18 @@ class Outcome:
     run: str = ""  # number of the stored run
     reason: str = ""  # of a failure, or who holds the run
     log: Path | None = None  # of the process that ended so
+
+
+@runtime_checkable
+class Process(Protocol):
+    """What `run_here` asks of a run that was started."""
+
+    def poll(self) -> int | None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+Starter = Callable[[Job], tuple[Process, Path]]  # starts a run; returns it and its log
 
 
 def recorded(job: Job, status: str) -> Outcome | None:
@@ -143,23 +154,31 @@ def require_storable(runs: Path) -> None:
         ) from error
 
 
-def start(command: Sequence[str], place: Path, environment: Mapping[str, str]) -> tuple[subprocess.Popen, Path]:
-    """Start a command line with a log of its own, the next free of PLACE.1.log, PLACE.2.log, ...; returns both."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    log, output = _new_log(place)
-    with output:
-        output.write(f"$ {shlex.join(command)}\n")
-        output.flush()
+def start(command: Sequence[str], place: Path, environment: Mapping[str, str]) -> tuple[processes.Group, Path]:
+    """Start a command line with a log of its own, see `begin_log`; returns both."""
+    log = begin_log(command, place)
+    with open(log, "a") as output:
         return processes.start(command, output, {**environment, VARIABLE: str(told_by(log).resolve())}), log
 
 
-def _new_log(place: Path) -> tuple[Path, IO[str]]:
-    """Two grids that start the same run at the same time get two logs."""
+def starting(environment: Mapping[str, str]) -> Starter:
+    """Starts each job as a process of its own."""
+    return lambda job: start(job.command, job.place, environment)
+
+
+def begin_log(command: Sequence[str], place: Path) -> Path:
+    """The next free of PLACE.1.log, PLACE.2.log, ..., which names the command line.
+
+    Two grids that start the same run at the same time get two logs.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
         log = place.with_name(f"{place.name}.{number}.log")
         try:
-            return log, open(log, "x")
+            with open(log, "x") as output:
+                output.write(f"$ {shlex.join(command)}\n")
+            return log
         except FileExistsError:
             number += 1
 
@@ -189,7 +208,7 @@ def sharing(slots: int) -> dict[str, str]:
 def run_here(
     jobs: Sequence[Job],
     slots: int,
-    environment: Mapping[str, str],
+    start: Starter,
     stops: Sequence[int],
     done: Callable[[Job, Outcome], None],
 ) -> None:
@@ -199,20 +218,21 @@ def run_here(
     second signal, or GRACE seconds, ends them at once. No process is left behind. One that cannot be started has
     failed, and the others go on.
     """
-    waiting, running = deque(jobs), dict[subprocess.Popen, tuple[Job, float, Path]]()
+    waiting, running = deque(jobs), dict[Process, tuple[Job, float, Path]]()
     asked_at = 0.0
     try:
         while running or (waiting and not stops):
             while waiting and len(running) < slots and not stops:
                 job = waiting.popleft()
                 try:
-                    process, log = start(job.command, job.place, environment)
+                    process, log = start(job)
                     running[process] = job, time.monotonic(), log
                 except OSError as error:
                     done(job, Outcome("failed", reason=f"it could not be started ({error})"))
-            for process in [p for p in running if p.poll() is not None]:
+            ended = [(process, code) for process in running if (code := process.poll()) is not None]
+            for process, code in ended:
                 job, began, log = running.pop(process)
-                code = 130 if stops and process.returncode == KILLED else process.returncode
+                code = 130 if stops and code == KILLED else code
                 done(job, judge(job, code, time.monotonic() - began, log))
             if stops and not asked_at:
                 asked_at = time.monotonic()
@@ -227,10 +247,10 @@ def run_here(
         done(job, Outcome("not started"))
 
 
-def _kill(running: Iterable[subprocess.Popen]) -> None:
+def _kill(running: Iterable[Process]) -> None:
     for process in running:
         if process.poll() is None:
-            processes.kill(process)
+            process.kill()
 
 
 def send_rest(jobs: Sequence[Job]) -> None:

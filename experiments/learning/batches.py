@@ -26,6 +26,7 @@ class WithoutTargets(Dataset):
 
     def __init__(self, images: Images):
         self.raw, self.shapes, self.names = images.raw, images.shapes, images.names
+        self.dataset, self.rows, self.features = images.dataset, images.rows, images.features
 
     def __len__(self) -> int:
         return len(self.names)

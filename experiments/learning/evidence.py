@@ -15,10 +15,13 @@ from tqdm import tqdm
 
 from data.names import Refused
 from experiments.learning.batches import WithoutTargets, equal_size_batches, pictures
+from experiments.learning.features import feature_batch
 from experiments.learning.randomness import MASKS, generator, torch_seeded
 
 # model, images, names of EVIDENCE, passes, seed of the dropout masks that all images share -> that evidence of a batch
 EvidenceOf = Callable[[nn.Module, Tensor, frozenset[str], int, int], dict[str, Any]]
+# images, indices, device -> what a model sees of them, one batch
+Look = Callable[[Any, Int[ndarray, " b"], torch.device], Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,17 @@ class ModelEvidence:
     memory_limit: float  # GB that the evidence of all images together may take
     seed: int
     cycle: int
+    look: Look = pictures
+    embeddings: str = "model"  # whose they are: the model's, or "features", those of the frozen network
 
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    @property
+    def head(self) -> Callable[[Tensor], Tensor]:
+        """Embeddings (N, D) -> logits (N, C) by the last part of the network, without dropout."""
+        return self.model.eval().head  # type: ignore[return-value] - a method of every network of images
 
     def generator(self, purpose: str) -> np.random.Generator:
         """The generator of this cycle for a purpose of `experiments.learning.randomness`."""
@@ -47,12 +57,17 @@ class ModelEvidence:
         """Positions in `indices` and the wanted evidence of these images, one batch of equal sizes after another."""
         self.model.eval()
         masks_seed = int(generator(self.seed, self.cycle, "query", *MASKS).integers(2**62))
+        of_model = wanted - {"embeddings"} if self.embeddings == "features" else wanted
         batches = list(equal_size_batches(images.shapes[indices], self.batch_size))
         with tqdm(total=len(indices), desc=label, unit="image", leave=False, dynamic_ncols=True) as bar:
             for number, positions in enumerate(batches):
-                batch = pictures(images, indices[positions], self.device)
-                with torch.no_grad(), torch_seeded(self.seed, self.cycle, "query", number, device=self.device):
-                    found = self.compute(self.model, batch, wanted, self.mc_samples, masks_seed)
+                found = {}
+                if of_model:
+                    batch = self.look(images, indices[positions], self.device)
+                    with torch.no_grad(), torch_seeded(self.seed, self.cycle, "query", number, device=self.device):
+                        found = self.compute(self.model, batch, of_model, self.mc_samples, masks_seed)
+                for name in wanted - of_model:
+                    found[name] = feature_batch(images, indices[positions], self.device).flatten(1)
                 if "prediction" in wanted:
                     found["prediction"] = found["mc_mean"] if "mc_mean" in found else found["probs"]
                 yield positions, found

@@ -39,6 +39,7 @@ class QueryOptions:
     candidates: int
     pool_subset: int
     memory_limit: float
+    embeddings: str = "model"
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> QueryOptions:
@@ -77,12 +78,13 @@ def query(
     pool: Int[ndarray, " n"],
     options: QueryOptions,
     known: Mapping[str, Images] | None = None,
+    progress: float = 0.0,
 ) -> Selection:
     """Choose `n_query` of the images at the dataset indices `pool`.
 
-    `known` holds the labelled and, where there is one, the validation set, for heuristics that ask for them. Raises
-    NotFinite for a score that is none (naming the image) and Refused for evidence that would not fit in `memory_limit`
-    (naming its size).
+    `known` holds the labelled and, where there is one, the validation set, for heuristics that ask for them; `progress`
+    in 0..1 is how far the run has come. Raises NotFinite for a score that is none (naming the image) and Refused for
+    evidence that would not fit in `memory_limit` (naming its size).
     """
     known = known or {}
     rng = evidence.generator("select")
@@ -91,12 +93,16 @@ def query(
         drawn = evidence.generator("pool").choice(len(pool), options.pool_subset, replace=False)
         considered = np.sort(drawn)
     n_query = min(options.n_query, len(considered))
-    given = {"n_query": n_query, "n_pool": len(considered), "rng": rng, "model": evidence.model}
+    given = {"n_query": n_query, "n_pool": len(considered), "rng": rng, "progress": progress}
+    given |= {"model": evidence.model} | ({"head": evidence.head} if "head" in heuristic.wants else {})
     given |= _of_known(heuristic, evidence, known)
     asked = pool[considered]
     if heuristic.per_batch:
         scores, predicted = _scores(heuristic, evidence, images, asked, given, options)
-        chosen = _chosen(scores, predicted, evidence, images, asked, known, n_query, rng, options)
+        if heuristic.chooser:
+            chosen, scores = heuristic.choose(scores=scores, **given), scores[:, 0]
+        else:
+            chosen = _chosen(scores, predicted, evidence, images, asked, known, n_query, rng, options)
     else:
         scores = None
         wanted = _streamed(heuristic, options)
@@ -118,7 +124,9 @@ def explain(
         ((_, found),) = evidence.stream(images, np.array([index]), wanted, "picture")
         given = {"model": evidence.model, "rng": evidence.generator("select"), "n_query": 1, "n_pool": len(indices)}
         scores = heuristic(**found, **given) if heuristic.per_batch else None
-        found_map = scores[0].float().cpu().numpy() if scores is not None and scores.ndim > 1 else None
+        found_map = None
+        if scores is not None and scores.ndim > 1 and not heuristic.chooser:
+            found_map = scores[0].float().cpu().numpy()
         yield found["prediction"][0].float().cpu().numpy(), found_map
 
 
@@ -130,7 +138,8 @@ def _streamed(heuristic: Heuristic, options: QueryOptions) -> frozenset[str]:
         wanted |= {"prediction"} if options.balance == "predicted" else set()
     if "prediction" in wanted:
         wanted.add("mc_mean" if wanted & MC else "probs")
-    return frozenset(w for w in wanted if not w.startswith(tuple(f"{s}_" for s in SETS)) and w != "model")
+    at_once = {"model", "head"}  # not of single images
+    return frozenset(w for w in wanted - at_once if not w.startswith(tuple(f"{s}_" for s in SETS)))
 
 
 def _scores(
@@ -140,20 +149,25 @@ def _scores(
     asked: Int[ndarray, " m"],
     given: Mapping[str, Any],
     options: QueryOptions,
-) -> tuple[Float[ndarray, " m"], Int[ndarray, " m"]]:
-    """One score and one predicted class (that of the mean prediction over space) per image."""
+) -> tuple[Float[ndarray, "m *r"], Int[ndarray, " m"]]:
+    """One score (a row of scores for a chooser) and one predicted class (that of the mean prediction over space) per
+    image.
+    """
     scores, predicted = np.empty(len(asked)), np.zeros(len(asked), dtype=np.int64)
     for positions, found in evidence.stream(images, asked, _streamed(heuristic, options)):
         score = heuristic(**given, **found)
         if isinstance(score, list):
             score = aggregating.over_boxes(options.aggregate, score, options.empty_score)
-        elif score.ndim > 1:
+        elif score.ndim > 1 and not heuristic.chooser:
             score = aggregating.aggregated(options.aggregate, score, found.get("prediction"))
+        if scores.shape[1:] != score.shape[1:]:
+            scores = np.empty((len(asked), *score.shape[1:]))
         scores[positions] = score.cpu().double().numpy()
         if "prediction" in found:
             predicted[positions] = found["prediction"].flatten(2).mean(2).argmax(1).cpu().numpy()
-        if not np.isfinite(scores[positions]).all():
-            worst = int(asked[positions[~np.isfinite(scores[positions])][0]])
+        finite = np.isfinite(scores[positions]).reshape(len(positions), -1).all(1)
+        if not finite.all():
+            worst = int(asked[positions[~finite][0]])
             image = f"image {images.names[worst]!r} (index {worst})"
             raise NotFinite(f"heuristic {heuristic.name!r} gave a score that is not finite for {image}")
     return scores, predicted

@@ -47,6 +47,7 @@ class Recipe:
 
 OPTIMIZERS: dict[str, Callable[[Any, Recipe], torch.optim.Optimizer]] = {
     "sgd": lambda p, r: torch.optim.SGD(p, r.lr, r.momentum, weight_decay=r.weight_decay, nesterov=r.momentum > 0),
+    "sgd_plain": lambda p, r: torch.optim.SGD(p, r.lr, r.momentum, weight_decay=r.weight_decay),
     "adamw": lambda p, r: torch.optim.AdamW(p, r.lr, weight_decay=r.weight_decay),
 }
 SCHEDULES: dict[str, Callable[[int, Recipe], float]] = {  # step, recipe -> factor of the rate

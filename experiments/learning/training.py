@@ -33,7 +33,7 @@ class Training:
 
     def __init__(self, model: nn.Module, recipe: Recipe):
         self.model, self.recipe = model, recipe
-        self.optimizer = OPTIMIZERS[recipe.optimizer]([p for p in model.parameters() if p.requires_grad], recipe)
+        self.optimizer = OPTIMIZERS[recipe.optimizer](trained_by(model), recipe)
         half = recipe.precision == "float16"
         self.scaler = torch.amp.GradScaler(next(model.parameters()).device.type, enabled=half)
         self.step, self.best, self.stale = 0, float("-inf"), 0
@@ -86,6 +86,16 @@ class Training:
             return cls(model, recipe)
 
 
+def trained_by(model: nn.Module) -> list[nn.Parameter] | list[dict[str, Any]]:
+    """What an optimiser gets: the weights, those of `model.constant_rate` in a group that no schedule touches."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    constant = {id(p) for part in getattr(model, "constant_rate", ()) for p in part.parameters()}
+    if not constant:
+        return weights
+    scheduled, kept = ([p for p in weights if (id(p) in constant) == which] for which in (False, True))
+    return [{"params": scheduled}, {"params": kept, "constant": True}]
+
+
 def fit(
     model: nn.Module,
     loss: Callable[[nn.Module, Batch], Tensor],
@@ -93,14 +103,16 @@ def fit(
     *,
     before_step: Callable[[nn.Module], None] | None = None,
     validate: Callable[[nn.Module], float] | None = None,
+    watch: Callable[[Training], None] | None = None,
     save_to: Path | None = None,
 ) -> dict[str, float]:
     """Train the model in place; returns the loss of the last tenth of the steps, seconds and the share spent waiting.
 
     `before_step` sees the model before each step: a mean teacher follows what the step before has changed. With
-    `validate` (higher is better) the weights of the best validation are kept. With `save_to` unfinished training is
-    saved there every `recipe.save_every` seconds and taken up again. Raises NotFinite at a loss that is not finite,
-    naming the step and the images.
+    `validate` (higher is better) the weights of the best validation are kept. `watch` sees the training after every
+    `recipe.val_every` steps and the last, before anything of them is saved. With `save_to` unfinished training is saved
+    there every `recipe.save_every` seconds and taken up again. Raises NotFinite at a loss that is not finite, naming
+    the step and the images.
     """
     recipe = batches.recipe
     training = Training.resumed(model, recipe, save_to, batches.cycle)
@@ -125,6 +137,10 @@ def fit(
         if validate is not None and (last or training.step % recipe.val_every == 0):
             training.read(batches)
             _keep_best(training, validate)
+            model.train()
+        if watch is not None and (last or training.step % recipe.val_every == 0):
+            training.read(batches)
+            watch(training)
             model.train()
         training.seconds += time.perf_counter() - counted
         counted = time.perf_counter()
@@ -151,7 +167,7 @@ def _take_step(
     """One step of the optimiser; every random mask of it is seeded by its address."""
     model, recipe, device = training.model, training.recipe, next(training.model.parameters()).device
     for group in training.optimizer.param_groups:
-        group["lr"] = recipe.learning_rate(training.step)
+        group["lr"] = recipe.lr if group.get("constant") else recipe.learning_rate(training.step)
     with torch_seeded(batches.seed, batches.cycle, "dropout", training.step, device=device):
         with autocast(device, recipe.precision):
             value = loss(model, batch)

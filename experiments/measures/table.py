@@ -53,6 +53,7 @@ OF_RUNS = {  # columns that every curve has beside its metrics
     "train_seconds": Measure(-1, "s", "time of training"),
     "test_seconds": Measure(-1, "s", "time of testing"),
     "query_seconds": Measure(-1, "s", "time of choosing"),
+    "head_l2": Measure(0, "", "precision of the prior on the weights of a head, as it was given or cross-validated"),
     "loader_share": Measure(-1, "", "share of training spent waiting for batches"),
     **{f"score_{name}": Measure(0, "", f"{name} of the scores of the pool") for name in ("mean", "std", "min", "max")},
     "stop_agreement": Measure(0, "", "agreement with the model before on the stop set: kappa, Dice or F1 of boxes"),

@@ -28,12 +28,15 @@ def save_curve(
     main: str,
     trivial: Mapping[str, float] | None = None,
     full: Mapping[str, float] | None = None,
+    beside: Mapping[str, Mapping[str, float]] | None = None,
+    along: str = "labelled images",
 ) -> Path:
     """Write the budget curve of one run as PNG: the metric `main` large, all others as small panels below it.
 
-    `n_labelled` and each entry of `values_by_metric` are (T,); values that are not finite leave a gap. Dashed lines
-    show what a prediction reaches that looks at no image, and what all labels reach, of the metrics in `trivial` and
-    `full`. No axis shows less than `least_height`. Raises ValueError if `main` is no metric, or if lengths differ.
+    `n_labelled` (or what `along` names) and each entry of `values_by_metric` are (T,); values that are not finite leave
+    a gap. Dashed lines show what a prediction reaches that looks at no image, and what all labels reach, of the metrics
+    in `trivial` and `full`, and by name whatever else a metric stands `beside`. No axis shows less than `least_height`.
+    Raises ValueError if `main` is no metric, or if lengths differ.
     """
     budgets = np.asarray(n_labelled, dtype=float)
     curves = {name: np.asarray(values, dtype=float) for name, values in values_by_metric.items()}
@@ -57,7 +60,8 @@ def save_curve(
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
     marks = {n: {k: v[n] for k, v in (("trivial", trivial), ("all labels", full)) if v and n in v} for n in curves}
-    _curve(place(0.75, head + 0.36, width - 1.45, large - 1.0), budgets, curves[main], main, marks[main], large=True)
+    marks = {name: {**known, **(beside or {}).get(name, {})} for name, known in marks.items()}
+    _curve(place(0.75, head + 0.36, width - 1.45, large - 1.0), budgets, curves[main], main, marks[main], along)
     for i, name in enumerate(others):
         row, column = divmod(i, columns)
         left = 0.62 + column * (width - 0.2) / columns
@@ -72,9 +76,12 @@ def _curve(
     values: Float[ndarray, " t"],
     name: str,
     marks: Mapping[str, float],
-    large: bool = False,
+    large: str = "",
 ) -> None:
-    """One metric over the budget; its last value is written beside the point, the name of a mark on its line."""
+    """One metric over the budget; its last value is written beside the point, the name of a mark on its line.
+
+    `large` is what the budget counts where the panel is the large one.
+    """
     size, line, mark = (9.0, 2.0, 4.5) if large else (7.0, 1.3, 2.5)
     axes.plot(budgets, values, color=BLUE, linewidth=line, marker="o", markersize=mark, clip_on=False, zorder=3)
     known = np.flatnonzero(np.isfinite(values))
@@ -105,4 +112,4 @@ def _curve(
     beside = 0.02 * np.ptp(budgets) or 1.0
     axes.set_xlim(budgets.min() - beside, budgets.max() + beside)
     if large:
-        axes.set_xlabel("labelled images", fontsize=size, color=GREY)
+        axes.set_xlabel(large, fontsize=size, color=GREY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,34 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from data.augment.images import AUGMENTATIONS
-from data.files import atomic, folder_of, under_root
+from data.files import atomic, folder_of
 from data.loading import load as load_images
-from data.names import Missing, Refused
+from data.names import Refused
 from data.store import Images
 from experiments.learning.batches import TrainingBatches, equal_size_batches, pictures
 from experiments.learning.devices import device_of
+from experiments.learning.features import feature_batch
 from experiments.learning.querying import Selection
-from experiments.learning.randomness import torch_seeded
+from experiments.learning.randomness import MASKS, generator, torch_seeded
 from experiments.learning.recipe import Recipe
 from experiments.measures.classification import classification_metrics, trivial_metrics
 from experiments.measures.table import CLASSIFICATION as METRICS
 from experiments.measures.table import by_class, require_metric
 from experiments.pictures.class_picks import MAX_THUMBNAILS, Thumbnail, save_gallery
+from experiments.tasks.head import fit_of, make_head
 from experiments.tasks.logits import LogitEvidence
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
+from experiments.tasks.weights import require_weights
 from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import title_of
+from experiments.tracking.head_options import by_head
+from experiments.tracking.weights_option import weights_of
 from heuristics.core.fitting import OF_IMAGES, Gives
-from models.classifiers import NETWORKS, make_classifier
+from models.classifiers import make_classifier
 
 Values = Mapping[str, Any]
 GIVES = Gives("a classifier", to_scorers=OF_IMAGES, to_selectors=OF_IMAGES)
-WEIGHTS = ("random", "imagenet")  # what may stand in place of a file
+OF_HEAD = Gives("a head on frozen features", to_scorers=OF_IMAGES - {"images"}, to_selectors=OF_IMAGES - {"images"})
 
 
 def check(options: Values) -> None:
@@ -51,13 +57,7 @@ def check(options: Values) -> None:
     with torch.device("meta"):
         size = options["image_size"] or None
         make_classifier(options["model"], 2, 3, options["dropout"], image_size=size)
-    published = [name for name, network in NETWORKS.items() if network.published]
-    if options["weights"] == "imagenet" and options["model"] not in published:
-        known = f"use weights=random, or one of {', '.join(published)}"
-        raise Refused(f"there are no ImageNet weights for {options['model']!r}: {known}")
-    file = under_root(options["weights"])
-    if options["weights"] not in WEIGHTS and not file.is_file():
-        raise Missing(f"weights={options['weights']!r} is neither random nor imagenet, and there is no file {file}")
+    require_weights(options["weights"], "model", options["model"])
 
 
 def load(options: Values) -> Images:
@@ -76,16 +76,19 @@ def load(options: Values) -> Images:
 
 def make_task(options: Values, images: Images) -> Task:
     """Classification as a record of functions."""
-    evidence = LogitEvidence(options)
+    head = options["train"] == "head"
+    evidence = LogitEvidence({**options, "precision": "float32"} if head else options)
+    look = feature_batch if head else pictures
     device, layout, wanted = evidence.device, evidence.layout, evidence.tested
-    weights = options["weights"] if options["weights"] in WEIGHTS else under_root(options["weights"])
+    require_weights(options["weights"], "model", options["model"], images.channels)
+    weights = weights_of(options["weights"])
 
     def make_model() -> nn.Module:
+        if head:
+            return make_head(options, images)
         shape = {"num_classes": len(images.classes), "channels": images.channels}
         size = int(images.shapes.min())
-        model = make_classifier(
-            options["model"], dropout=options["dropout"], weights=weights, image_size=size, **shape
-        )
+        model = make_classifier(options["model"], dropout=options["dropout"], weights=weights, image_size=size, **shape)
         return model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def loss(model: nn.Module, batch: Any) -> Tensor:
@@ -98,10 +101,11 @@ def make_task(options: Values, images: Images) -> Task:
         probs, targets = {prefix: [] for prefix in wanted}, []
         model.eval()
         names = frozenset(wanted.values())
+        masks_seed = int(generator(options["seed"], cycle, "evaluate", *MASKS).integers(2**62))
         for number, positions in enumerate(equal_size_batches(test.shapes, options["eval_batch_size"])):
-            batch = pictures(test, positions, device)
+            batch = look(test, positions, device)
             with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
-                found = evidence(model, batch, names, options["eval_samples"], dtype=torch.float64)
+                found = evidence(model, batch, names, options["eval_samples"], masks_seed, torch.float64)
             for prefix, name in wanted.items():
                 probs[prefix].append(found[name].cpu().numpy())
             targets += [int(test.target(int(i))) for i in positions]
@@ -118,7 +122,9 @@ def make_task(options: Values, images: Images) -> Task:
         metrics = trivial_metrics(targets, len(test.classes))
         return {f"{prefix}{name}": (value, words) for prefix in wanted for name, value in metrics.items()}
 
-    return Task(make_model, loss, evidence, evaluate, trivial)
+    proxy = make_task({**options, "train": "head", "proxy": "none"}, images) if options["proxy"] == "head" else None
+    fit = fit_of(options, images, partial(_weights_of, options, images)) if head else None
+    return Task(make_model, loss, evidence, evaluate, trivial, look=look, fit=fit, proxy=proxy)
 
 
 def make_batches(options: Values, train: Images) -> MakeBatches:
@@ -133,8 +139,8 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
         return torch.from_numpy(np.stack(raw)), torch.tensor(classes)
 
     def of_cycle(labelled: Int[ndarray, " l"], cycle: int, previous: nn.Module | None) -> TrainingBatches:
-        balanced = options["class_weighting"] == "balanced"
-        weights = class_weights_of(train, labelled).to(device) if balanced else None
+        weights = _weights_of(options, train, labelled)
+        weights = weights if weights is None else weights.to(device)
 
         def prepare(batch: Any, rng: np.random.Generator) -> Any:
             raw, classes = (part.to(device, non_blocking=True) for part in batch)
@@ -144,6 +150,11 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
         return TrainingBatches(draw, collate, prepare, labelled, recipe, options["seed"], cycle, train.names)
 
     return of_cycle
+
+
+def _weights_of(options: Values, train: Images, labelled: Int[ndarray, " l"]) -> Float[Tensor, " c"] | None:
+    """Weight of each class in the loss, or None where all count the same."""
+    return class_weights_of(train, labelled) if options["class_weighting"] == "balanced" else None
 
 
 def class_weights_of(train: Images, labelled: Int[ndarray, " l"]) -> Float[Tensor, " c"]:
@@ -156,13 +167,11 @@ def class_weights_of(train: Images, labelled: Int[ndarray, " l"]) -> Float[Tenso
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images with their prediction, and all scores."""
 
-    def watch(
-        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
-    ) -> Path:
+    def watch(folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection) -> Path:
         picks, names = pool[selection.chosen], train.names
         scores = selection.scores_of_chosen()
         drawn = picks[:MAX_THUMBNAILS]
-        batch = pictures(train, drawn, next(model.parameters()).device)
+        batch = task.look(train, drawn, next(model.parameters()).device)
         with torch.no_grad():
             found = task.evidence(model, batch, frozenset({"probs"}), 0, 0)["probs"]
             probabilities, predicted = found.cpu().max(1)
@@ -199,9 +208,14 @@ def more_files(state: State, folder: Path, options: Values, test: Images) -> lis
     return [folder / "confusion.csv"]
 
 
+def gives(options: Values) -> Gives:
+    """What strategies get: a head on frozen features sees no pixels."""
+    return OF_HEAD if by_head(options) else GIVES
+
+
 def oracle(options: Values) -> bool:
     """Whether the first labels know the classes: the strata are the classes themselves."""
     return options["initial"] == "stratified"
 
 
-TASK = Definition(check, lambda options: GIVES, load, make_task, make_batches, draw_picks, more_files, oracle)
+TASK = Definition(check, gives, load, make_task, make_batches, draw_picks, more_files, oracle)

@@ -12,8 +12,8 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from data.store import Images
-from experiments.learning.batches import Batch, TrainingBatches
-from experiments.learning.evidence import EvidenceOf
+from experiments.learning.batches import Batch, TrainingBatches, pictures
+from experiments.learning.evidence import EvidenceOf, Look
 from experiments.learning.querying import Selection
 from experiments.tracking.checkpoints import State
 from heuristics.core.fitting import Gives
@@ -37,6 +37,10 @@ class Task:
     trivial: Callable[[Images], Trivial]
     before_step: Callable[[nn.Module], None] | None = None  # sees the model before each step of a training
     predicts: str = "probs"  # the evidence that is its prediction: probs | detections
+    look: Look = pictures  # how a batch of images is shown to the model
+    # model, labelled indices, cycle: trains without steps, in place of loss and batches -> numbers for the row
+    fit: Callable[[nn.Module, Int[ndarray, " l"], int], dict[str, float]] | None = None
+    proxy: Task | None = None  # what chooses in place of what learns
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from data.catalogue import OWN
 from data.files import FULL, atomic, folder_of, sweep
 from data.names import InProgress, Refused
 from data.store import Images
+from experiments.tracking.head_options import idle
 from experiments.tracking.options import CHOOSING, WHERE
 
 IN_PROGRESS = "this run is already in progress"
@@ -35,8 +36,9 @@ class State:
     """Everything a restart needs beside the last model; a few kB."""
 
     cycle: int  # the cycle to run next
-    labelled_map: Int[ndarray, " n"]  # as baal has it: 0 unlabelled, else the step at which an image was labelled
-    curve: list[dict[str, Any]] = field(default_factory=list)  # one row of metrics per finished cycle
+    # as baal has it: 0 unlabelled, else the step at which an image was labelled; empty where nothing is labelled
+    labelled_map: Int[ndarray, " n"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    curve: list[dict[str, Any]] = field(default_factory=list)  # one row of numbers per finished cycle
     picks: list[Int[ndarray, " q"]] = field(default_factory=list)  # dataset indices labelled after each cycle
     scores: list[list[float]] = field(default_factory=list)  # their scores, empty for heuristics that give none
     code: str = ""  # digest of the project's sources that made it
@@ -46,15 +48,26 @@ class State:
     delivered: dict[str, int] = field(default_factory=dict)  # name and crc32 of each file that it left in its folder
 
 
+@dataclass
+class Begun:
+    """A run that has begun: what is made once for all of it. Its checkpoint is locked."""
+
+    options: Mapping[str, Any]
+    heuristic: Any  # what the options ask for; None where nothing is chosen
+    checkpoint: Checkpoint
+    state: State | None  # to go on from
+    code: str  # digest of the code that runs
+
+
 def run_key(command: str, options: Mapping[str, Any]) -> str:
     """Name of a run: experiment and dataset for people, and a digest of every option that can change its result."""
     supervised = command.endswith("supervised")
-    ignored = WHERE | CHOOSING if supervised else WHERE
+    ignored = idle(options) | (WHERE | CHOOSING if supervised else WHERE)
     decisive = {name: value for name, value in options.items() if name not in ignored}
     if options["dataset"] in OWN:
         decisive["data_root"] = str(folder_of(options["data_root"]).resolve())
     digest = hashlib.sha256(json.dumps([command, decisive], sort_keys=True, default=str).encode()).hexdigest()[:12]
-    chosen_by = "" if supervised else f"-{options['heuristic']}"
+    chosen_by = "" if supervised or "heuristic" not in options else f"-{options['heuristic']}"
     return f"{command}-{options['dataset']}{chosen_by}-{options['run']}-{digest}"
 
 
@@ -168,9 +181,10 @@ class Checkpoint:
             return f"its status is {run.get('status')}"
         if state.finished_start and run.get("start_time") != state.finished_start:
             return "it is another run's"
-        recorded = metrics.get("n_labelled")
+        along = next(iter(state.curve[0])) if state.curve else "n_labelled"  # what its rows are counted by stands first
+        recorded = metrics.get(along)
         if not isinstance(recorded, dict) or len(recorded.get("values") or ()) != len(state.curve):
-            return "metrics.json lacks cycles"
+            return "metrics.json lacks rows"
         return ""
 
     def record_of(self, state: State) -> Path:

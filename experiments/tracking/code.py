@@ -13,6 +13,7 @@ from typing import Any
 from data.files import ROOT
 
 MARK = "CHANGES_NO_RESULT"  # a module that says so, such as one that draws, is left out with what it alone imports
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements stand within others
 PATIENCE = 10  # s that git may take
 
 
@@ -50,12 +51,16 @@ def _read(file: Path) -> tuple[tuple[str, ...], bool]:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        for block in BLOCKS:  # an import is a statement: expressions, which are most of a file, hold none
+            waiting += getattr(node, block, ()) if not isinstance(node, ast.expr) else ()
 
 
 @cache

@@ -18,12 +18,6 @@ from experiments.measures.table import is_measured, is_of_class
 from experiments.pictures.curve import save_curve
 from experiments.tracking.checkpoints import State
 
-CONTENT_TYPES = {
-    ".png": "image/png",
-    ".csv": "text/csv",
-    ".json": "application/json",
-    ".npy": "application/octet-stream",
-}
 FILES = ("curve.npy", "picks.npy", "picks.csv", "curve.png")
 
 

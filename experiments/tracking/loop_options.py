@@ -10,9 +10,9 @@ from experiments.tracking.declare import CHOICE, NOTHING, Option
 MOST = 10**9  # of anything that is counted
 
 
-def in_table(module: str, table: str) -> OneOf:
-    """The names in a table of a module that is imported only when one of them is asked for."""
-    return OneOf(lambda: getattr(import_module(module), table))
+def in_table(module: str, table: str, prefix: str = "") -> OneOf:
+    """The names in a table of a module that is imported only when one of them is asked for; see OneOf for `prefix`."""
+    return OneOf(lambda: getattr(import_module(module), table), prefix=prefix)
 
 
 LOOP: dict[str, Option] = {
@@ -36,8 +36,9 @@ LOOP: dict[str, Option] = {
     "n_initial": Option(4, "labelled images to start with", Between(1, MOST), CHOICE),
     "initial": Option(
         "random",
-        "how they are drawn: random | kmeans, typiclust (on untrained features) | stratified (of each group equally "
-        "many: where the group is the class itself, as in classify.py and detect.py, an oracle's start)",
+        "how they are drawn: random | kmeans, typiclust, probcover, maxherding (on frozen features, see features) | "
+        "stratified (of each group equally many: where the group is the class itself, as in classify.py and detect.py, "
+        "an oracle's start)",
         in_table("heuristics.core.initial", "INITIAL"),
         CHOICE,
     ),
@@ -109,10 +110,12 @@ LOOP: dict[str, Option] = {
     "epochs": Option(0, "epochs of each training, when steps=0", Between(0, 10**6)),
     "repeats": Option(1, "passes over the labelled set that make an epoch", Between(1, 10**6)),
     "batch_size": Option(8, "images in a training step", Between(1, 10**6)),
-    "optimizer": Option("adamw", "sgd | adamw", in_table("experiments.learning.recipe", "OPTIMIZERS")),
+    "optimizer": Option(
+        "adamw", "sgd (nesterov) | sgd_plain | adamw", in_table("experiments.learning.recipe", "OPTIMIZERS")
+    ),
     "lr": Option(0.002, "learning rate", Between(0, 1e3)),
-    "momentum": Option(0.9, "of sgd, nesterov", Between(0, 1)),
-    "weight_decay": Option(0.0001, "of either optimiser", Between(0, 1e3)),
+    "momentum": Option(0.9, "of sgd and sgd_plain", Between(0, 1)),
+    "weight_decay": Option(0.0001, "of any optimiser", Between(0, 1e3)),
     "schedule": Option("cosine", "none | step | cosine", in_table("experiments.learning.recipe", "SCHEDULES")),
     "lr_step_at": Option(
         0.667, "share of the training after which schedule=step drops the rate to a tenth", Between(0, 1)

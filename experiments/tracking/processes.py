@@ -41,28 +41,34 @@ def warn_of_shared_cores() -> None:
         print(f"warning: {shared}", file=sys.stderr)
 
 
-def start(command: Sequence[str], output: IO[str], environment: Mapping[str, str]) -> subprocess.Popen:
+class Group(subprocess.Popen):
+    """A process of `start`."""
+
+    def kill(self) -> None:
+        """End it, and what it started, at once."""
+        if hasattr(os, "killpg"):
+            os.killpg(self.pid, signal.SIGKILL)
+        else:
+            super().kill()
+
+
+def start(
+    command: Sequence[str], output: IO[str] | int, environment: Mapping[str, str], pass_fds: Sequence[int] = ()
+) -> Group:
     """Start a command line that writes to `output`, in a process group of its own that dies with this process."""
-    return subprocess.Popen(
+    return Group(
         command,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-        preexec_fn=_ending_with(os.getpid()),
+        preexec_fn=ending_with(os.getpid()),
+        pass_fds=pass_fds,
     )
 
 
-def kill(process: subprocess.Popen) -> None:
-    """End a process of `start`, and what it started, at once."""
-    if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-
-
-def _ending_with(parent: int) -> Callable[[], None] | None:
+def ending_with(parent: int) -> Callable[[], None] | None:
     """What a child does first on Linux: ask for SIGTERM at the death of `parent`, however it comes; elsewhere None."""
     if sys.platform != "linux":
         return None

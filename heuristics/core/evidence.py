@@ -96,7 +96,7 @@ def from_logits(
     """The wanted evidence on one batch for a model with `model(images) -> logits (B, C, *S)`.
 
     Probabilities are of `dtype`: heuristics get float32; metrics ask for float64, which keeps certain predictions
-    apart.
+    apart. Logits are float32.
 
     `embeddings` asks for `model.features(images) -> (B, D)`. `mc_probs` uses the same dropout masks for every image
     (drawn from `masks_seed`), so that joint probabilities across the pool are those of one set of weights per pass.
@@ -104,11 +104,14 @@ def from_logits(
     found: dict[str, Tensor] = {}
     if "embeddings" in wanted:
         found["embeddings"] = model.features(images).float()  # type: ignore[operator] - a method of every model of ours
-    if "probs" in wanted:
-        found["probs"] = probabilities(model(images), dtype)
+    if wanted & {"probs", "logits"}:
+        logits = model(images)
+        found |= {"probs": probabilities(logits, dtype)} if "probs" in wanted else {}
+        found |= {"logits": logits.float()} if "logits" in wanted else {}
     if wanted & MC:
         running, kept = RunningMC(wanted), []
-        for probs in _passes(model, images, mc_samples, masks_seed if "mc_probs" in wanted else None, dtype):
+        shared = "mc_probs" in wanted or getattr(model, "shares_masks", False)
+        for probs in _passes(model, images, mc_samples, masks_seed if shared else None, dtype):
             running.add(probs)
             if "mc_probs" in wanted:
                 kept.append(probs)

@@ -10,7 +10,7 @@ from heuristics.core.registry import EVIDENCE, Heuristic, get, names
 OF_PROPOSALS = frozenset({"proposals", "mc_detections"})  # of detectors in two stages alone
 OF_BOXES = OF_PROPOSALS | {name for name in EVIDENCE if name.endswith("detections")}
 OF_IMAGES = frozenset(EVIDENCE) - OF_BOXES  # of networks that give classes, to an image or to its pixels
-OF_MAPS = OF_IMAGES - {"images", "model"}  # of networks that give a class to every pixel
+OF_MAPS = OF_IMAGES - {"images", "model", "head"}  # of networks that give a class to every pixel
 EMBEDDINGS = frozenset({"embeddings", "labelled_embeddings", "validation_embeddings"})
 IN_WORDS = {  # what messages call it
     "detections": "boxes",
@@ -18,6 +18,7 @@ IN_WORDS = {  # what messages call it
     "augmented_detections": "boxes found in changed copies",
     "mc_detections": "a box head with dropout",
     "proposals": "region proposals",
+    "head": "a head that makes logits of embeddings",
 }
 
 

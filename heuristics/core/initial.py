@@ -12,7 +12,7 @@ from torch import Tensor
 from data.names import require_one_of
 from heuristics.core.registry import get
 
-STARTS = ("kmeans", "typiclust")  # those that look at embeddings
+STARTS = ("kmeans", "typiclust", "probcover", "maxherding")  # those that look at embeddings
 INITIAL = ("random", "stratified", *STARTS)
 
 

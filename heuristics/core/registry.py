@@ -6,8 +6,12 @@ mc_entropy)` receives those two and nothing else is computed. Higher always mean
     @scorer      streamed: sees one batch of the pool at a time and returns one score, or one map of scores, per image
     @selector    sees the whole pool at once and returns the `n_query` pool indices to label
 
-Parameters are either names of `EVIDENCE`, or `n_pool`, `n_query` and `rng` (a `numpy.random.Generator`), or
-options of the heuristic with a default (`metric="l2"`), which users set by `heuristic_options.metric=cosine`.
+Parameters are either names of `EVIDENCE`, or of `GIVEN` (`n_query`, `rng`, ...), or options of the heuristic with a
+default (`metric="l2"`), which users set by `heuristic_options.metric=cosine`.
+
+A scorer may have a chooser (`chooser_for`): it then returns a row of scores (B, R) for each image of the batch, and the
+chooser makes a batch of the rows of the whole pool. Rows are all that is held of an image, so that a strategy on maps
+that compares several rankings stays streamed.
 """
 
 from __future__ import annotations
@@ -15,8 +19,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from data.limits import Limit, check_options, options_of
@@ -26,6 +30,7 @@ from data.names import Refused, require_one_of, suggestion
 # M boxes. A selector receives the same names stacked over the pool: N in place of B. Probabilities sum to 1 over C;
 # entropies are in nats.
 EVIDENCE = {
+    "logits": "(B, C, *S) outputs of the deterministic pass before the softmax",
     "probs": "(B, C, *S) probabilities of the deterministic pass",
     "mc_mean": "(B, C, *S) mean of the probabilities of K stochastic passes",
     "mc_entropy": "(B, *S) mean of the entropies of K stochastic passes, nats",
@@ -41,7 +46,9 @@ EVIDENCE = {
     "augmented_detections": "B lists: detections of changed copies, in the image's coordinates, one dict per copy",
     "images": "(B, channels, H, W) the images, in 0..1",
     "model": "the network in evaluation mode; must be left as it was",
+    "head": "embeddings (N, D) -> logits (N, C): the last part of the network, without dropout; differentiable",
     "labelled_embeddings": "(L, D) embeddings of the labelled set",
+    "labelled_logits": "(L, C, *S) logits on the labelled set",
     "labelled_probs": "(L, C, *S) probs on the labelled set",
     "labelled_targets": "(L,) targets of the labelled set",
     "validation_embeddings": "(V, D) embeddings of the validation set",
@@ -53,6 +60,7 @@ GIVEN = {
     "n_pool": "number of images in the pool",
     "n_query": "number of images to label in this cycle",
     "rng": "numpy.random.Generator of this run, cycle and purpose",
+    "progress": "0 in the first cycle that labels, 1 in the last, even steps between",
 }
 
 
@@ -64,6 +72,7 @@ class Heuristic:
     function: Callable[..., Any]
     per_batch: bool
     arguments: dict[str, Any] = field(default_factory=dict)
+    chooser: Callable[..., Any] | None = None  # of a scorer that gives rows of scores, see `chooser_for`
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -82,11 +91,21 @@ class Heuristic:
     @property
     def options(self) -> dict[str, tuple[Any, Limit | None]]:
         """Options of the heuristic, each with its default and the limit that its annotation names."""
-        return options_of(self.function)
+        return options_of(self.function) | (options_of(self.chooser) if self.chooser else {})
 
     def __call__(self, **given: Any) -> Any:
         """Call the function with those of the given values that it asks for."""
-        return self.function(**{name: given[name] for name in given.keys() & self.parameters}, **self.arguments)
+        return _called(self.function, given | self.arguments)
+
+    def choose(self, **given: Any) -> Any:
+        """The batch that the chooser makes of `scores`, the rows (N, R) of the whole pool."""
+        if self.chooser is None:
+            raise Refused(f"heuristic {self.name!r} gives one score per image, of which `select` makes a batch")
+        return _called(self.chooser, given | self.arguments)
+
+
+def _called(function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    return function(**{name: values[name] for name in values.keys() & inspect.signature(function).parameters})
 
 
 _KNOWN: dict[str, Heuristic] = {}
@@ -109,6 +128,18 @@ def check_for(function: Callable[..., Any]) -> Callable[[Callable[..., None]], C
     def register(check: Callable[..., None]) -> Callable[..., None]:
         _CHECKS[function.__name__] = check
         return check
+
+    return register
+
+
+def chooser_for(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register what makes a batch of the rows of scores that a scorer gives: `scores` (N, R), `n_query`, `rng`,
+    `progress` -> distinct pool indices, best first. The first column is what is recorded as the score of an image.
+    """
+
+    def register(chooser: Callable[..., Any]) -> Callable[..., Any]:
+        _KNOWN[function.__name__] = replace(_KNOWN[function.__name__], chooser=chooser)
+        return chooser
 
     return register
 
@@ -153,4 +184,4 @@ def get(name: str, **arguments: Any) -> Heuristic:
     check_options(f"heuristic {name!r}", found.options, arguments)
     if name in _CHECKS:
         _CHECKS[name](**{option: arguments.get(option, default) for option, (default, _) in found.options.items()})
-    return Heuristic(name, found.function, found.per_batch, arguments)
+    return replace(found, arguments=arguments)

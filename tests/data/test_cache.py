@@ -1,4 +1,4 @@
-"""A damaged cache is noticed, said in one sentence, and decoded again."""
+"""A damaged cache is noticed, said in one sentence, and made again."""
 
 import errno
 import os
@@ -58,7 +58,7 @@ def test_every_damage_of_every_file_is_mended_with_one_sentence(tmp_path, name, 
     DAMAGES[damage](folder / name)
     images(tmp_path)
     (told,) = recwarn.list
-    assert "toy-f0" in str(told.message) and "are damaged" in str(told.message) and "decoded again" in str(told.message)
+    assert "toy-f0" in str(told.message) and "are damaged" in str(told.message) and "made again" in str(told.message)
     assert [entry.name for entry in tmp_path.iterdir()] == [folder.name]
     images(tmp_path)
     assert len(recwarn.list) == 1, "once mended it is whole"

@@ -17,7 +17,7 @@ BUILT_IN = {("classify", "digits"), *((task, "phantom") for task in catalogue.CA
 def test_every_name_is_there():
     classify = "phantom digits nct isic2020 cifar10 eurosat oct braintumor brain_tumor_mri gaps ksdd2 ksdd imagenet folder labelstudio"
     assert set(catalogue.names("classify")) == {*classify.split(), *SETS}
-    assert catalogue.names("segment") == ["coco", "dsb2018", "folder", "glas", "labelstudio", "phantom"]
+    assert catalogue.names("segment") == ["coco", "dsb2018", "folder", "glas", "labelstudio", "phantom", "yolo"]
     assert catalogue.names("detect") == ["bccd", "busi", "coco", "deeplesion", "labelstudio", "phantom", "voc", "yolo"]
     assert {name for task, name in EVERY if catalogue.module_of(task, name) == "data.sets.medmnist"} == set(SETS)
     assert {name for _, name in EVERY} >= catalogue.OWN

@@ -36,7 +36,7 @@ def test_folders_of_environment_variables(variable, tmp_path, monkeypatch):
 
 def test_what_is_stored_uses_these_folders(tmp_path, monkeypatch):
     from data.store import cached
-    from experiments.commands import runs_folder
+    from experiments.entry import runs_folder
     from tests.data.test_store import records
 
     monkeypatch.chdir(tmp_path)

@@ -143,6 +143,7 @@ def test_patients_on_both_sides(tmp_path):
     found = inventory(tmp_path, [*train, *many(1, "train", 2), *test])
     assert found["patients"] == {
         "named": {"pool": 12, "test": 20},
+        "volumes": 0,
         "without": 1,
         "on_both_sides": [{"sides": "pool and test", "patients": 12, "first": ["P0", "P1", "P10"]}],
     }

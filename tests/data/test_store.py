@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
 import signal
@@ -51,6 +52,19 @@ def test_everything_comes_back_at_first_and_second_use(tmp_path):
             assert image.dtype == torch.float32
             assert np.array_equal((image.numpy().transpose(1, 2, 0) * 255).round(), record.image)
             assert target.dtype == torch.int64 and np.array_equal(target.numpy(), record.target > 0)
+
+
+def test_volumes_slices_and_spacings(tmp_path):
+    slices = [each._replace(volume="v", slice=2 - i, spacing=(0.5, 0.7, np.nan)) for i, each in enumerate(records())]
+    for images in (build(tmp_path, slices), build(tmp_path, ["never read"])):
+        assert images.volumes.tolist() == ["v"] * 3 and images.slices.tolist() == [2, 1, 0]
+        assert np.array_equal(images.spacings, [[0.5, 0.7, np.nan]] * 3, equal_nan=True)
+        assert images.subset([2]).slices.tolist() == [0]
+    single = build(tmp_path, fingerprint="f1")
+    assert single.volumes.tolist() == [""] * 3 and single.slices.tolist() == [0] * 3
+    assert single.spacings.shape == (3, 3) and np.isnan(single.spacings).all()
+    table = json.loads((tmp_path / f"toy-f1-v{LAYOUT}" / "table.json").read_text())
+    assert table["volume"] == table["slice"] == table["spacing"] == [], "what sets of single pictures do not pay for"
 
 
 @settings(max_examples=15, deadline=None)

@@ -46,3 +46,17 @@ def test_no_more_than_a_few_items_are_taken_ahead(workers):
     assert len(taken) <= 3 + 4 * workers
     results.close()
     assert len(taken) <= 3 + 4 * workers
+
+
+def test_who_leaves_early_does_not_wait_and_the_threads_end():
+    """The garbage collector may be the one that leaves, in a thread that is just being started."""
+    before, working = threading.active_count(), threading.Event()
+    results = ordered_map(lambda i: working.wait(30) if i else i, range(10), 2)
+    assert next(results) == 0
+    started = time.perf_counter()
+    results.close()
+    assert time.perf_counter() - started < 10
+    working.set()
+    while threading.active_count() > before and time.perf_counter() - started < 20:
+        time.sleep(0.01)
+    assert threading.active_count() == before

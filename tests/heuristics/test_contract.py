@@ -40,17 +40,19 @@ def evidence(n=N, c=3, k=4, d=5):
     for name in ("noisy_detections", "augmented_detections"):
         found[name] = [[random_image(rng, int(rng.integers(4))) for _ in range(2)] for _ in range(n)]
     found["images"] = torch.rand(n, 1, 4, 4, generator=generator)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(16, c))
-    for parameter in model.parameters():
+    model, head = nn.Sequential(nn.Flatten(), nn.Linear(16, c)), nn.Linear(d, c)
+    for parameter in [*model.parameters(), *head.parameters()]:
         parameter.data = torch.randn(parameter.shape, generator=generator)
-    return found | {"model": model.eval()}
+    for which in ("", "labelled_"):
+        found[f"{which}logits"] = found[f"{which}probs"].log()
+    return found | {"model": model.eval(), "head": head.eval()}
 
 
 def take(found, index):
     """The evidence of these images of the pool, in this order."""
 
     def part(name, value):
-        if name == "model" or name.startswith(ALONE):
+        if name in ("model", "head") or name.startswith(ALONE):
             return value
         return [value[i] for i in index] if isinstance(value, list) else value[torch.as_tensor(index)]
 
@@ -58,7 +60,7 @@ def take(found, index):
 
 
 def scores_of(name, found):
-    """One number per image."""
+    """One number per image, or a row of them where the strategy has a chooser."""
     scores = get(name)(**found, rng=np.random.default_rng(0), n_query=1, n_pool=len(found["probs"]))
     scores = aggregating.over_boxes("max", scores) if isinstance(scores, list) else scores
     return scores.double().numpy()
@@ -67,7 +69,8 @@ def scores_of(name, found):
 def picks_of(name, found, n_query, seed=0):
     rng = np.random.default_rng(seed)
     if get(name).per_batch:
-        return select(scores_of(name, found), n_query, rng)
+        given = {"scores": scores_of(name, found), "n_query": n_query, "rng": rng}
+        return np.asarray(get(name).choose(**given, progress=1.0) if get(name).chooser else select(**given))
     return np.asarray(get(name)(**found, rng=rng, n_query=n_query, n_pool=len(found["probs"])))
 
 

@@ -12,7 +12,7 @@ from skimage.color import hed2rgb
 from torchvision.transforms.functional import adjust_brightness, adjust_contrast, adjust_saturation, adjust_sharpness
 
 from data.augment.colours import blurred, jittered, recoloured, restained
-from data.augment.images import AUGMENTATIONS, _sharpened, _warped, crop_example
+from data.augment.images import AUGMENTATIONS, _sharpened, crop_example, warped
 
 GEOMETRIC = ["hflip", "flips_rot90", "segmentation", "dermoscopy", "histology", "randaugment"]
 
@@ -93,16 +93,16 @@ def test_warp_moves_image_and_mask_within_half_a_pixel(size):
     images = (masks / (width - 1)).float()[:, None]
     angle = rng(0).uniform(0, 6, 20)
     theta = np.stack([np.stack([np.cos(angle), -np.sin(angle)], 1), np.stack([np.sin(angle), np.cos(angle)], 1)], 1)
-    new, new_masks = _warped(images, masks, theta)
+    new, new_masks = warped(images, masks, theta)
     assert (new[:, 0] * (width - 1) - new_masks).abs().max() < 0.51
-    quarter, _ = _warped(batch(2, 3, 9, 9), None, np.array([[[0.0, -1.0], [1.0, 0.0]]] * 2))
+    quarter, _ = warped(batch(2, 3, 9, 9), None, np.array([[[0.0, -1.0], [1.0, 0.0]]] * 2))
     torch.testing.assert_close(quarter, batch(2, 3, 9, 9).rot90(1, (2, 3)), atol=1e-5, rtol=0)
 
 
 def test_warp_keeps_a_disc_round_on_a_wide_image():
     y, x = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(80) - 39.5, indexing="ij")
     disc = ((x**2 + y**2) < 15**2).float()[None, None]
-    turned, _ = _warped(disc, None, np.array([[[0.6, -0.8], [0.8, 0.6]]]))
+    turned, _ = warped(disc, None, np.array([[[0.6, -0.8], [0.8, 0.6]]]))
     within = (x**2 + y**2) < 19**2  # beyond it, reflections of the disc appear
     assert not ((turned - disc)[0, 0, within].abs() > 0.6).any()
 

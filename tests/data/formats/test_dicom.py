@@ -63,7 +63,7 @@ def test_bytes_and_colours_are_left_as_they_are(tmp_path):
 
 
 def test_header_keeps_a_patient_a_series_a_number_and_spacing_alone(tmp_path):
-    file = dicom(tmp_path / "a.dcm", STORED, PixelSpacing=["0.5", "0.7"], SliceThickness="3")
+    file = dicom(tmp_path / "a.dcm", STORED, PixelSpacing=["0.5", "0.7"], SpacingBetweenSlices="3")
     known = pictures.look(file)
     assert (known.patient, known.series, known.number, known.spacing) == ("P1", "1.2.3", 7, (0.5, 0.7, 3.0))
     assert "Jane" not in repr(known) and "Doe" not in repr(known)

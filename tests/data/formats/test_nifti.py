@@ -23,7 +23,7 @@ LABELS = (VALUES // 300).astype(np.uint8)
 def test_slices_along_the_last_axis(tmp_path, ending):
     file = nifti(tmp_path / f"scan{ending}", VALUES, spacing=(0.5, 0.7, 3))
     known = pictures.look(file)
-    assert known.frames == (0, 1, 2, 3) and known.spacing == (0.7, 0.5, 3.0) and known.series == "scan"
+    assert known.frames == (0, 1, 2, 3) and known.spacing == (0.7, 0.5, 3.0) and known.axes == "RAS"
     for z in range(4):
         assert np.array_equal(pictures.decode(file, z).values[..., 0], VALUES[:, :, z].T)
 

@@ -82,7 +82,7 @@ def test_names_by_option_by_list_and_by_number(mine):
     (mine / "classes.txt").write_bytes("Zyste\nKnötchen\n".encode("utf-16"))
     assert load(mine)[0].classes == ("Zyste", "Knötchen")
     assert load(mine, classes=["x", "y", "z"])[0].classes == ("x", "y", "z")
-    with pytest.raises(Refused, match=r"b\.txt: object 1 is of class 1, but there are only 1 classes"):
+    with pytest.raises(Refused, match=r"b\.txt, line 1 is of class 1, but there are only 1 classes"):
         load(mine, classes=["x"])
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from experiments.grids import jobs
-from experiments.grids.jobs import Job, Outcome, run_here
+from experiments.grids.jobs import Job, Outcome, run_here, starting
 from experiments.tracking import processes
 from tests.experiments.runs import ROOT
 
@@ -35,7 +35,7 @@ def stub(folder, name, code, record=False):
 def run_all(todo, slots=2, threads=1, stops=()):
     outcomes = {}
     environment = {"OMP_NUM_THREADS": str(threads)}
-    run_here(todo, slots, environment, stops, lambda job, outcome: outcomes.update({job: outcome}))
+    run_here(todo, slots, starting(environment), stops, lambda job, outcome: outcomes.update({job: outcome}))
     return outcomes
 
 
@@ -244,10 +244,10 @@ def test_a_run_that_does_not_hear_is_ended(tmp_path, monkeypatch, patience):
 GRID = """
 import sys
 from pathlib import Path
-from experiments.grids.jobs import Job, noting_stops, run_here
+from experiments.grids.jobs import Job, noting_stops, run_here, starting
 with noting_stops() as stops:
     todo = [Job(str(i), (), (sys.executable, "-c", {code!r}), Path({folder!r}), False) for i in range(3)]
-    run_here(todo, 2, {{}}, stops, lambda job, outcome: print(outcome.status, flush=True))
+    run_here(todo, 2, starting({{}}), stops, lambda job, outcome: print(outcome.status, flush=True))
 """
 
 

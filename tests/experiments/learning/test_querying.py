@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from data.phantoms.glands import glands
+from data.phantoms.tissue import tissue
 from experiments.learning.batches import WithoutTargets, equal_size_batches
 from experiments.learning.evidence import ModelEvidence
 from experiments.learning.querying import QueryOptions, query
@@ -16,6 +17,7 @@ from experiments.tracking import declare
 from heuristics import get
 from heuristics.core.evidence import MC, from_logits
 from heuristics.core.registry import Heuristic
+from models.classifiers import make_classifier
 from models.segmenters import UNet
 
 
@@ -170,3 +172,60 @@ def test_a_network_without_dropout_is_refused(pool):
 
     with pytest.raises(ValueError, match="no dropout"):
         ask(get("bald"), Plain().eval(), pool, options(n_query=1))
+
+
+def asked_of_a_classifier(images, function, n_query=2, progress=0.0, chooser=None):
+    """What a strategy of this function chooses of six images, where three others are labelled and the head has dropout."""
+    torch.manual_seed(0)
+    network = make_classifier("small_cnn", 3, images.channels, dropout=0.5, image_size=28)  # in training mode
+    few = options(n_query=n_query, query_batch_size=4)
+    provider = ModelEvidence(from_logits, network, few.mc_samples, few.query_batch_size, few.memory_limit, 0, 0)
+    heuristic = Heuristic("asked", function, chooser is not None, chooser=chooser)
+    known = {"labelled": images.subset([6, 7, 8])}
+    return query(heuristic, provider, WithoutTargets(images), np.arange(6), few, known, progress)
+
+
+@pytest.fixture(scope="module")
+def patches(phantom_cache):
+    return tissue(9, 1, cache_root=phantom_cache).part("train")
+
+
+def test_the_head_makes_the_logits_of_the_embeddings_and_can_be_differentiated(patches):
+    seen = {}
+
+    def needs(logits, probs, embeddings, labelled_logits, labelled_embeddings, labelled_targets, head, n_query):
+        seen.update(locals())
+        return np.arange(n_query)
+
+    asked_of_a_classifier(patches, needs)
+    for which in ("", "labelled_"):
+        torch.testing.assert_close(seen["head"](seen[f"{which}embeddings"]), seen[f"{which}logits"])
+    assert len(seen["labelled_logits"]) == len(seen["labelled_targets"]) == 3
+    torch.testing.assert_close(seen["logits"].softmax(1), seen["probs"])
+    features = seen["embeddings"].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(seen["head"](features)[:, 0].sum(), features)
+    assert gradient.shape == features.shape and gradient.abs().sum() > 0
+
+
+def test_a_chooser_gets_the_rows_of_the_pool_and_how_far_the_run_has_come(patches):
+    seen = {}
+
+    def rows(probs):
+        return probs.cumsum(1)
+
+    def choose(scores, n_query, rng, progress):
+        seen.update(scores=scores, progress=progress)
+        return scores[:, 1].argsort()[:n_query]
+
+    selection = asked_of_a_classifier(patches, rows, progress=0.25, chooser=choose)
+    assert seen["scores"].shape == (6, 3) and seen["progress"] == 0.25
+    assert selection.chosen.tolist() == seen["scores"][:, 1].argsort()[:2].tolist()
+    assert selection.scores.tolist() == seen["scores"][:, 0].tolist()
+
+
+def test_a_row_that_is_not_finite_names_the_image(patches):
+    def rows(probs):
+        return probs.cumsum(1) + torch.tensor([0, 0, torch.nan])
+
+    with pytest.raises(ValueError, match="heuristic 'asked' gave a score that is not finite for image"):
+        asked_of_a_classifier(patches, rows, chooser=lambda scores: None)
