@@ -16,10 +16,10 @@ import torch
 import torchvision
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 
 from data.names import Refused, suggestion
+from models.narrow import resnet10_narrow
 from models.weights import read_state
 
 # Statistics of ImageNet in 0..1; grey images use the mean over the three channels.
@@ -116,33 +116,6 @@ def _resnet18_cifar(channels: int, dropout: float, image_size: int | None) -> tu
     return trunk, 512
 
 
-def _resnet10_narrow(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
-    """Four residual blocks of 32 to 256 channels behind a 3x3 convolution at full resolution: 256 features.
-
-    A ninth of the work of `resnet18_cifar`, for processors and small images.
-    """
-    blocks, width = [], 32
-    for planes, stride in ((32, 1), (64, 2), (128, 2), (256, 2)):
-        shortcut = nn.Sequential(nn.Conv2d(width, planes, 1, stride, bias=False), nn.BatchNorm2d(planes))
-        blocks.append(BasicBlock(width, planes, stride, shortcut if stride > 1 else None))
-        width = planes
-    stem = nn.Conv2d(channels, 32, 3, padding=1, bias=False)
-    trunk = nn.Sequential(
-        OrderedDict(
-            conv1=stem,
-            bn1=nn.BatchNorm2d(32),
-            relu=nn.ReLU(),
-            blocks=nn.Sequential(*blocks),
-            avgpool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-        )
-    )
-    for module in trunk.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return trunk, 256
-
-
 def _vgg16_bn(channels: int, dropout: float, image_size: int | None) -> tuple[nn.Module, int]:
     """The convolutions of VGG16 with batch norm, averaged over space: its three linear layers (124 M weights) are left
     out.
@@ -186,7 +159,7 @@ def _small_cnn(channels: int, dropout: float, image_size: int | None) -> tuple[n
 NETWORKS = {
     "resnet18": Network(_torchvision("resnet18", "fc", 512), published=True),
     "resnet18_cifar": Network(_resnet18_cifar),
-    "resnet10_narrow": Network(_resnet10_narrow),
+    "resnet10_narrow": Network(resnet10_narrow),
     "resnet34": Network(_torchvision("resnet34", "fc", 512), published=True),
     "resnet50": Network(_torchvision("resnet50", "fc", 2048), published=True),
     "densenet121": Network(_torchvision("densenet121", "classifier", 1024), smallest=29, published=True),
