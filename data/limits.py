@@ -30,16 +30,23 @@ class Between:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of some names; a function gives them where their table is expensive to import."""
+    """One of some names; a function gives them where their table is expensive to import.
+
+    What begins with `prefix` is checked where it is used.
+    """
 
     names: Iterable[object] | Callable[[], Iterable[object]]
     but: Mapping[str, str] = field(default_factory=dict)  # names that people know and that cannot be had, and why
+    prefix: str = ""
 
     def check(self, name: str, value: Any) -> None:
+        if self.prefix and value.startswith(self.prefix):
+            return
         if value in self.but:
             raise Refused(self.but[value])
         where, _, option = name.rpartition(": ")
-        require_one_of(option, value, self.names() if callable(self.names) else self.names, where)
+        known = [*(self.names() if callable(self.names) else self.names)]
+        require_one_of(option, value, [*known, *([f"{self.prefix}<name>"] if self.prefix else [])], where)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from sacred.config import ConfigDict
 from sacred.utils import apply_backspaces_and_linefeeds
 
 from data.catalogue import OWN
-from data.files import folder_from, folder_of
+from data.files import folder_of
 from data.names import Refused
 from experiments.tracking import declare, launch
+from experiments.tracking.weights_option import runs_folder
 
 if TYPE_CHECKING:
     from sacred.run import Run
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 OF_SACRED = {"DISCOVER_SOURCES": "sys", "DISCOVER_DEPENDENCIES": "sys", "CAPTURE_MODE": "sys"}
 SETTINGS.update(OF_SACRED)  # type: ignore[union-attr]
 NOT_SAID = ("Added new config entry", "Aborted after", "Failed after")  # by Sacred: scripts say what matters themselves
-
-
-def runs_folder() -> Path:
-    """Where runs are stored: $ALIQUOT_RUNS, relative to the project, else runs/."""
-    return folder_from("ALIQUOT_RUNS", "runs")
 
 
 class Entry:

@@ -12,16 +12,27 @@ from torch import Tensor, nn
 from data.names import Refused, suggestion
 from models.weights import read_state
 
+WEIGHTS = ("random", "imagenet", "coco")  # what may stand in place of a file
+BODY = "backbone.body."  # begins the names of a detector's trunk
+
 
 def read_weights(
     weights: str | Path, name: str, published: Mapping[str, str], trunks: Mapping[str, str]
 ) -> dict[str, Tensor] | None:
-    """The state dict that `weights` names for a detector, None for "random"; tables say '' where none is published."""
+    """The state dict that `weights` names for a detector, None for "random"; tables say '' where none is published.
+
+    A file may also be of a classification network made here, or of its trunk: that is all which is taken then.
+    """
     if weights == "random":
         return None
     if weights in ("imagenet", "coco"):
         return _download(name, str(weights), published if weights == "coco" else trunks)
-    return read_state(weights, ("random", "imagenet", "coco"))
+    state = read_state(weights, WEIGHTS)
+    trunk = {key.removeprefix("trunk."): value for key, value in state.items() if key.startswith("trunk.")}
+    if trunk and not trunks[name]:
+        known = [other for other, needed in trunks.items() if needed]
+        raise Refused(f"{str(weights)!r} holds a trunk, and {name!r} has one of its own: use {' or '.join(known)}")
+    return {BODY + key: value for key, value in trunk.items()} if trunk else state
 
 
 def _download(name: str, weights: str, source: Mapping[str, str]) -> dict[str, Tensor]:
@@ -45,12 +56,12 @@ def _download(name: str, weights: str, source: Mapping[str, str]) -> dict[str, T
         for key, value in state.items()
         if not key.startswith(("fc.", "classifier."))
     }
-    return {f"backbone.body.{key}": value for key, value in trunk.items() if not key.endswith("num_batches_tracked")}
+    return {BODY + key: value for key, value in trunk.items() if not key.endswith("num_batches_tracked")}
 
 
 def load_weights(model: nn.Module, state: dict[str, Tensor], name: str, weights: str | Path) -> None:
     """Copy a state dict into the model: the trunk alone, or all but last layers that are for other classes."""
-    wanted = model.state_dict()
+    wanted, whole = model.state_dict(), not all(key.startswith(BODY) for key in state)
     first = next(key for key, value in wanted.items() if value.ndim == 4)
     if first in state and state[first].shape[1] == 3 != wanted[first].shape[1]:
         channels = wanted[first].shape[1]  # grey, repeated over the channels, is seen as it would be in colour
@@ -65,7 +76,7 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], name: str, weights:
         raise Refused(
             f"the weights in {str(weights)!r} do not fit {name!r}: {str(error).splitlines()[-1].strip()}"
         ) from error
-    lacking = [key for key in lacking if key not in new and (weights != "imagenet" or key.startswith("backbone.body."))]
+    lacking = [key for key in lacking if key not in new and (whole or key.startswith(BODY))]
     if lacking or extra:
         problem = f"they lack {lacking[0]!r}" if lacking else f"they hold {extra[0]!r}, which it has not"
         raise Refused(f"the weights in {str(weights)!r} do not fit {name!r}: {problem}; give the file of a {name}")

@@ -30,7 +30,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP
 
 from data.names import Refused, suggestion
 from models.classifiers import MEAN, STD
-from models.detector_weights import freeze_start, load_weights, read_weights
+from models.detector_weights import WEIGHTS, freeze_start, load_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ def make_detector(
     the table), and `anchor_ratios` heights over widths; FCOS has no anchors and accepts neither. `weights` is "random"
     (drawn from torch's global generator), "imagenet" (the trunk, downloaded once), "coco" (the whole published
     detector; its last layers stay random unless it has as many classes) or a file with the state dict of a detector
-    made here. Published trunks keep their batch norm, their stem and their first stage frozen.
+    made here, or of a classification network made here, for the trunk. Published trunks keep their batch norm, their
+    stem and their first stage frozen.
 
     Raises ValueError for an unknown name, a value out of range or weights that do not fit, and FileNotFoundError for a
     missing file.
@@ -118,7 +119,7 @@ def make_detector(
     whole = {known: entry.published for known, entry in DETECTORS.items()}
     trunks = {known: entry.trunk.removeprefix("small") for known, entry in DETECTORS.items()}
     state = read_weights(weights, name, whole, trunks)
-    published = weights in ("imagenet", "coco")
+    published = weights in WEIGHTS[1:]
     frozen = published or (state is not None and not any(key.endswith("num_batches_tracked") for key in state))
     pyramid = _pyramid(detector, channels, FrozenBatchNorm2d if frozen else nn.BatchNorm2d)
     anchors = AnchorGenerator(*_anchors(detector, anchor_sizes or detector.anchor_sizes, anchor_ratios))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.names import require_one_of
+from data.names import Refused, require_one_of
+from models.blocks import block
+from models.encoders import make_encoder_unet
 
 
 class UNet(nn.Module):
@@ -26,10 +29,10 @@ class UNet(nn.Module):
         super().__init__()
         widths = [width * 2**level for level in range(depth)]
         self.multiple = 2 ** (depth - 1)
-        self.down = nn.ModuleList(_block(a, b, dropout) for a, b in zip([channels, *widths], widths, strict=False))
+        self.down = nn.ModuleList(block(a, b, dropout) for a, b in zip([channels, *widths], widths, strict=False))
         steps = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in steps)
-        self.merge = nn.ModuleList(_block(2 * b, b, dropout) for _, b in steps)
+        self.merge = nn.ModuleList(block(2 * b, b, dropout) for _, b in steps)
         self.head = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, images: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b c h w"]:
@@ -49,22 +52,10 @@ class UNet(nn.Module):
         bottom, right = -height % self.multiple, -width % self.multiple
         x = F.pad((images - 0.5) / 0.25, (0, right, 0, bottom), mode="replicate")
         maps = []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
+        for level, convolve in enumerate(self.down):
+            x = convolve(F.max_pool2d(x, 2) if level else x)
             maps.append(x)
         return maps
-
-
-def _block(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-        nn.Dropout2d(dropout),
-    )
 
 
 # Name -> (num_classes, channels, width, depth, dropout).
@@ -72,12 +63,25 @@ SEGMENTERS: dict[str, Callable[..., nn.Module]] = {"unet": UNet}
 
 
 def make_segmenter(
-    name: str, num_classes: int, channels: int, width: int = 16, depth: int = 6, dropout: float = 0.1
+    name: str,
+    num_classes: int,
+    channels: int,
+    width: int = 16,
+    depth: int = 6,
+    dropout: float = 0.1,
+    encoder: str = "",
+    weights: str | Path = "random",
 ) -> nn.Module:
     """A network with `model(images (B, channels, H, W) in 0..1) -> logits (B, C, H, W)` and `features(images) -> (B,
     D)`.
 
-    `width` channels at full resolution, doubled at each of `depth` levels. Raises Refused for an unknown name.
+    `width` channels at full resolution, doubled at each of `depth` levels. An `encoder`, a classification network by
+    name, brings levels and `weights` of its own (see `make_classifier`). Raises Refused for an unknown name, and for
+    weights without an encoder.
     """
     require_one_of("model", name, SEGMENTERS)
+    if encoder:
+        return make_encoder_unet(encoder, num_classes, channels, width, dropout, weights)
+    if weights != "random":
+        raise Refused(f"weights={str(weights)!r} are for an encoder, and model={name} has none: set encoder=resnet18")
     return SEGMENTERS[name](num_classes, channels, width=width, depth=depth, dropout=dropout)

@@ -15,11 +15,15 @@ from data.names import Missing, Refused, suggestion
 
 
 def read_file(file: Path, device: str | torch.device = "cpu") -> Any:
-    """What torch.save wrote, its checksums compared; only tensors and plain values are unpickled.
+    """What torch.save wrote, its checksums compared, or safetensors; only tensors and plain values are unpickled.
 
     Raises Refused for a file that is damaged, cut short or foreign.
     """
     try:
+        if Path(file).suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file, str(device))
         if zipfile.is_zipfile(file):  # torch reads over a flipped bit
             with zipfile.ZipFile(file) as archive:
                 damaged = archive.testzip()
@@ -35,7 +39,7 @@ def read_file(file: Path, device: str | torch.device = "cpu") -> Any:
 
 
 def read_state(weights: str | Path, words: Sequence[str]) -> dict[str, Tensor]:
-    """The state dict in a file that torch.save wrote, also one that lies there as "state_dict".
+    """The state dict in a file of safetensors or one that torch.save wrote, also one that lies there as "state_dict".
 
     `words` may stand where a file may: they are named where there is no file. Refused for a file without a state dict.
     """

@@ -12,7 +12,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("data", "models", "heuristics", "experiments", "analysis")
 MAKERS = packages_distributions()  # module -> the distributions that hold it
-BROUGHT = {"torch": "torchvision", "gridfs": "pymongo", "bson": "pymongo"}  # module -> the requirement that brings it
+BROUGHT = {
+    "torch": "torchvision",
+    "gridfs": "pymongo",
+    "bson": "pymongo",
+    "safetensors": "timm",
+    "huggingface_hub": "timm",
+}  # module -> the requirement that brings it
 
 
 def declared(*files: str) -> set[str]:

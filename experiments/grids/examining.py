@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from data.files import ROOT, folder_from
+from data.files import ROOT
 from data.names import Refused
 from experiments.grids.jobs import Job
 
@@ -23,6 +23,7 @@ def examine(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
     The script is imported once for all lines (seconds), so this belongs into a process of its own.
     """
     from experiments.tracking.checkpoints import run_key
+    from experiments.tracking.weights_option import runs_folder
 
     made = importlib.import_module(f"experiments.{script}").SCRIPT
     mistakes: dict[str, Line] = {}
@@ -42,7 +43,7 @@ def examine(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
     alike = "differ in `run` alone, and not in seed, data or first labels: they are one run"
     _refuse_equal(copies, f"{alike}; leave `seed` to follow `run`")
     start = (sys.executable, str(ROOT / "experiments" / f"{script}.py"), *([] if command == "main" else [command]))
-    runs = folder_from("ALIQUOT_RUNS", "runs")
+    runs = runs_folder()
     return [
         Job(
             key,

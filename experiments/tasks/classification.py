@@ -14,9 +14,9 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from data.augment.images import AUGMENTATIONS
-from data.files import atomic, folder_of, under_root
+from data.files import atomic, folder_of
 from data.loading import load as load_images
-from data.names import Missing, Refused
+from data.names import Refused
 from data.store import Images
 from experiments.learning.batches import TrainingBatches, equal_size_batches, pictures
 from experiments.learning.devices import device_of
@@ -29,14 +29,15 @@ from experiments.measures.table import by_class, require_metric
 from experiments.pictures.class_picks import MAX_THUMBNAILS, Thumbnail, save_gallery
 from experiments.tasks.logits import LogitEvidence
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
+from experiments.tasks.weights import require_weights
 from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import title_of
+from experiments.tracking.weights_option import weights_of
 from heuristics.core.fitting import OF_IMAGES, Gives
-from models.classifiers import NETWORKS, make_classifier
+from models.classifiers import make_classifier
 
 Values = Mapping[str, Any]
 GIVES = Gives("a classifier", to_scorers=OF_IMAGES, to_selectors=OF_IMAGES)
-WEIGHTS = ("random", "imagenet")  # what may stand in place of a file
 
 
 def check(options: Values) -> None:
@@ -51,13 +52,7 @@ def check(options: Values) -> None:
     with torch.device("meta"):
         size = options["image_size"] or None
         make_classifier(options["model"], 2, 3, options["dropout"], image_size=size)
-    published = [name for name, network in NETWORKS.items() if network.published]
-    if options["weights"] == "imagenet" and options["model"] not in published:
-        known = f"use weights=random, or one of {', '.join(published)}"
-        raise Refused(f"there are no ImageNet weights for {options['model']!r}: {known}")
-    file = under_root(options["weights"])
-    if options["weights"] not in WEIGHTS and not file.is_file():
-        raise Missing(f"weights={options['weights']!r} is neither random nor imagenet, and there is no file {file}")
+    require_weights(options["weights"], "model", options["model"])
 
 
 def load(options: Values) -> Images:
@@ -78,14 +73,13 @@ def make_task(options: Values, images: Images) -> Task:
     """Classification as a record of functions."""
     evidence = LogitEvidence(options)
     device, layout, wanted = evidence.device, evidence.layout, evidence.tested
-    weights = options["weights"] if options["weights"] in WEIGHTS else under_root(options["weights"])
+    require_weights(options["weights"], "model", options["model"], images.channels)
+    weights = weights_of(options["weights"])
 
     def make_model() -> nn.Module:
         shape = {"num_classes": len(images.classes), "channels": images.channels}
         size = int(images.shapes.min())
-        model = make_classifier(
-            options["model"], dropout=options["dropout"], weights=weights, image_size=size, **shape
-        )
+        model = make_classifier(options["model"], dropout=options["dropout"], weights=weights, image_size=size, **shape)
         return model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def loss(model: nn.Module, batch: Any) -> Tensor:
@@ -156,9 +150,7 @@ def class_weights_of(train: Images, labelled: Int[ndarray, " l"]) -> Float[Tenso
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images with their prediction, and all scores."""
 
-    def watch(
-        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
-    ) -> Path:
+    def watch(folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection) -> Path:
         picks, names = pool[selection.chosen], train.names
         scores = selection.scores_of_chosen()
         drawn = picks[:MAX_THUMBNAILS]

@@ -13,9 +13,9 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from data.augment.boxes import AUGMENTATIONS, appearance
-from data.files import folder_of, under_root
+from data.files import folder_of
 from data.loading import load as load_images
-from data.names import Missing, Refused
+from data.names import Refused
 from data.store import Images
 from experiments.learning.batches import TrainingBatches, WithoutTargets, equal_size_batches, pictures
 from experiments.learning.devices import device_of, layout_of, precision_of
@@ -29,15 +29,17 @@ from experiments.pictures.box_picks import MAX_PICTURES, PickedPicture, save_box
 from experiments.pictures.froc import save_froc
 from experiments.tasks.pseudo_labels import find, pseudo_labels, quality, thresholds_of
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
+from experiments.tasks.weights import require_encoder_of
 from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import save_array, title_of
+from experiments.tracking.weights_option import require_there, weights_of
 from heuristics.core.fitting import EMBEDDINGS, OF_BOXES, OF_PROPOSALS, Gives
 from models.detecting import detect, from_detector
+from models.detector_weights import WEIGHTS
 from models.detectors import DETECTORS, losses, make_detector
 
 Values = Mapping[str, Any]
 METRICS = {name: measure for name, measure in DETECTION.items() if not name.startswith("sensitivity_")}
-WEIGHTS = ("random", "imagenet", "coco")  # what may stand in place of a file
 RULES = ("convention", "criterion", "iou", "second_hit", "by_class", "size_edges")
 DRAWN = 2.0 ** np.arange(-3, 4.25, 0.25)  # false positives per image at which the drawn curve is kept
 
@@ -67,10 +69,9 @@ def check(options: Values) -> None:
             raise Refused(f"pseudo_thresholds.{name}={value!r} must be a number from 0 to 1")
     with torch.device("meta"):  # anchors and names
         _network({**options, "weights": "random"}, 1, 3)
-    file = under_root(options["weights"])
-    if options["weights"] not in WEIGHTS and not file.is_file():
-        given = f"weights={options['weights']!r}"
-        raise Missing(f"{given} is neither random, imagenet nor coco, and there is no file {file}")
+    require_there(options["weights"], WEIGHTS)
+    trunk = DETECTORS[options["model"]].trunk
+    require_encoder_of(options["weights"], trunk, _of_trunk)
 
 
 def load(options: Values) -> Images:
@@ -197,9 +198,7 @@ def _labelled_by(
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picked images with truth, detections and proposals, and all scores."""
 
-    def watch(
-        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
-    ) -> Path:
+    def watch(folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection) -> Path:
         picks, scores = pool[selection.chosen], selection.scores_of_chosen()
         drawn = picks[:MAX_PICTURES]
         middle = [1] if options["dataset_options"].get("context") else slice(None)  # neighbouring slices are no colours
@@ -240,9 +239,14 @@ def oracle(options: Values) -> bool:
 
 def _network(options: Values, num_classes: int, channels: int) -> nn.Module:
     chosen = ("dropout", "anchor_sizes", "anchor_ratios", "score_threshold", "max_detections", "nms")
-    weights = options["weights"] if options["weights"] in WEIGHTS else under_root(options["weights"])
+    weights = weights_of(options["weights"])
     shared = {name: options[name] for name in chosen}
     return make_detector(options["model"], num_classes, channels, weights=weights, **shared)
+
+
+def _of_trunk(trained: str) -> str:
+    fitting = [name for name, detector in DETECTORS.items() if detector.trunk == trained]
+    return f"use model={' or '.join(fitting)}" if fitting else "no detector has that trunk, pre-train resnet18"
 
 
 TASK = Definition(check, gives, load, make_task, make_batches, draw_picks, more_files, oracle)

@@ -30,7 +30,9 @@ from experiments.measures.table import require_metric
 from experiments.pictures.mask_picks import MAX_ROWS, PickedImage, save_picks
 from experiments.tasks.logits import LogitEvidence
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
+from experiments.tasks.weights import require_weights
 from experiments.tracking.deliver import title_of
+from experiments.tracking.weights_option import weights_of
 from heuristics import get as get_heuristic
 from heuristics.core.fitting import EMBEDDINGS, OF_MAPS, Gives
 from models.segmenters import make_segmenter
@@ -46,6 +48,13 @@ def check(options: Values) -> None:
     if options["metric"].startswith("mc_") and not options["eval_samples"]:
         mean = "is of the mean of stochastic passes on test: set eval_samples, for example to 20"
         raise Refused(f"metric {options['metric']!r} {mean}")
+    encoder, weights = options["encoder"], options["weights"]
+    if weights != "random" and not encoder:
+        raise Refused(f"weights={weights} are for an encoder: set encoder=resnet18, for example, or use weights=random")
+    if encoder:
+        with torch.device("meta"):
+            make_segmenter(options["model"], 2, 3, encoder=encoder)
+        require_weights(weights, "encoder", encoder)
 
 
 def load(options: Values) -> Images:
@@ -64,9 +73,13 @@ def make_task(options: Values, images: Images) -> Task:
     device, layout, wanted = evidence.device, evidence.layout, evidence.tested
     criterion = _criterion(options["loss"], ignoring=options["dataset_options"].get("ignore", -1) >= 0)
 
+    if options["encoder"]:
+        require_weights(options["weights"], "encoder", options["encoder"], images.channels)
+    weights = weights_of(options["weights"])
+
     def make_model() -> nn.Module:
-        sizes = {name: options[name] for name in ("width", "depth", "dropout")}
-        model = make_segmenter(options["model"], len(images.classes), images.channels, **sizes)
+        shape = {name: options[name] for name in ("width", "depth", "dropout", "encoder")}
+        model = make_segmenter(options["model"], len(images.classes), images.channels, weights=weights, **shape)
         return model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def loss(model: nn.Module, batch: Any) -> Tensor:
@@ -124,9 +137,7 @@ def draw_picks(options: Values, task: Task, train: Images) -> Watch:
     """What `save_maps` draws in each cycle: the picks, their truth, prediction and uncertainty, and all scores."""
     heuristic = get_heuristic(options["heuristic"], **options["heuristic_options"])
 
-    def watch(
-        folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection
-    ) -> Path:
+    def watch(folder: Path, cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection) -> Path:
         picks = pool[selection.chosen[:MAX_ROWS]]
         scores = selection.scores_of_chosen()
         sizes = options["mc_samples"], options["query_batch_size"], options["memory_limit"]

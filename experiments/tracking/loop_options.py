@@ -10,9 +10,9 @@ from experiments.tracking.declare import CHOICE, NOTHING, Option
 MOST = 10**9  # of anything that is counted
 
 
-def in_table(module: str, table: str) -> OneOf:
-    """The names in a table of a module that is imported only when one of them is asked for."""
-    return OneOf(lambda: getattr(import_module(module), table))
+def in_table(module: str, table: str, prefix: str = "") -> OneOf:
+    """The names in a table of a module that is imported only when one of them is asked for; see OneOf for `prefix`."""
+    return OneOf(lambda: getattr(import_module(module), table), prefix=prefix)
 
 
 LOOP: dict[str, Option] = {

@@ -20,6 +20,9 @@ _EVAL = {
     "eval_batch_size": Option(16, "images tested at once", Between(1, 10**5)),
 }
 
+# Content, not path: what is in the file of weights decides the result.
+_DIGEST = Option("", "of the content of the file that `weights` names; filled in")
+
 SEGMENT: dict[str, Option] = {
     **LOOP,
     **_EVAL,
@@ -43,8 +46,16 @@ SEGMENT: dict[str, Option] = {
         "beside",
     ),
     "model": Option("unet", "network: unet", in_table("models.segmenters", "SEGMENTERS")),
+    "encoder": Option(
+        "",
+        "of the unet: resnet18 | resnet34 | resnet50 | resnet18_cifar | efficientnet_lite0 | timm:<name>; empty for a "
+        "plain one",
+        in_table("models.encoders", "ENCODERS", "timm:"),
+    ),
+    "weights": Option("random", "of the encoder: random | imagenet | a file with a state dict | simsiam:<run>"),
+    "weights_digest": _DIGEST,
     "width": Option(8, "channels of the network at full resolution, doubled at each level", Between(1, 1024)),
-    "depth": Option(5, "levels of the network", Between(1, 10)),
+    "depth": Option(5, "levels of the plain network; an encoder has its own", Between(1, 10)),
     "dropout": Option(0.1, "after each block", Between(0, 0.999)),
     "loss": Option("dice_ce", "dice | ce | dice_ce", OneOf(("dice", "ce", "dice_ce"))),
     "crop": Option(128, "side of the random crops that training sees", Between(8, 4096)),
@@ -74,10 +85,14 @@ CLASSIFY: dict[str, Option] = {
     "metric": Option("accuracy", f"{_OF_METRICS}. Metrics of the MC mean start with mc_"),
     "model": Option(
         "small_cnn",
-        "small_cnn | resnet18_cifar | resnet18 | resnet34 | resnet50 | densenet121 | efficientnet_b0 | vgg16_bn",
-        in_table("models.classifiers", "NETWORKS"),
+        "small_cnn | resnet18_cifar | resnet18 | resnet34 | resnet50 | densenet121 | efficientnet_b0 | "
+        "efficientnet_lite0 | vgg16_bn | timm:<name>",
+        in_table("models.networks", "NETWORKS", "timm:"),
     ),
-    "weights": Option("random", "random | imagenet (torchvision's) | a file with a state dict"),
+    "weights": Option(
+        "random", "random | imagenet (those published for the model) | a file with a state dict | simsiam:<run>"
+    ),
+    "weights_digest": _DIGEST,
     "dropout": Option(0.1, "before the head; in small_cnn also between the convolutions", Between(0, 0.999)),
     "class_weighting": Option(
         "balanced",
@@ -108,7 +123,11 @@ DETECT: dict[str, Option] = {
         "fasterrcnn_small | fasterrcnn_mobilenet | ..._resnet18 | ..._resnet50 | retinanet_resnet50 | fcos_resnet50",
         in_table("models.detectors", "DETECTORS"),
     ),
-    "weights": Option("random", "random | imagenet (the trunk) | coco (the whole detector) | a file with a state dict"),
+    "weights": Option(
+        "random",
+        "random | imagenet (the trunk) | coco (the whole detector) | a file with a state dict | simsiam:<run>",
+    ),
+    "weights_digest": _DIGEST,
     "anchor_sizes": Option(
         [],
         "sides of the anchors in pixels, one per level of the pyramid; [] for those of the model",
