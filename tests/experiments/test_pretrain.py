@@ -15,8 +15,9 @@ from data import files
 from data.augment import images as of_training
 from data.names import Refused
 from experiments import classify, loop, pretraining
-from experiments.learning import siamese, training
+from experiments.learning import training
 from experiments.pretrain import SCRIPT
+from experiments.tasks import siamese
 from experiments.tracking.checkpoints import State
 from models.classifiers import make_classifier
 from tests.experiments.runs import curve_of, run_in_process

@@ -177,7 +177,7 @@ def _make_knn(
         return torch.cat([_pixels(batch, device) for batch in batches])
 
     told = asked_classes if asked else known_classes
-    most_frequent = float((told == known_classes.bincount().argmax()).float().mean())
+    most_frequent = float((told == known_classes.bincount().argmax()).double().mean())
     return knn, {"most frequent class": most_frequent, "pixels": knn(pixels(known), pixels)}
 
 
