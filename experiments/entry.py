@@ -15,7 +15,7 @@ from data.catalogue import OWN
 from data.files import folder_of
 from data.names import Refused
 from experiments.tracking import declare, launch
-from experiments.tracking.weights_option import digest_of_weights, runs_folder
+from experiments.tracking.weights_option import runs_folder
 
 if TYPE_CHECKING:
     from sacred.run import Run
@@ -128,14 +128,10 @@ class Entry:
         return None
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's.
-
-        With the digest of the file of weights, too.
-        """
+        """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's."""
         declare.check(self.options, options)
         own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
-        digest = {"weights_digest": digest_of_weights(options["weights"])} if "weights" in options else {}
-        return {**options, "dataset_title": options["dataset_title"] or own, **digest}
+        return {**options, "dataset_title": options["dataset_title"] or own}
 
     def checkpoint_of(self, command: str, options: declare.Values) -> Checkpoint:
         """Where this run keeps what a restart needs."""
