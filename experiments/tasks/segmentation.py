@@ -46,6 +46,9 @@ def check(options: Values) -> None:
     if options["metric"].startswith("mc_") and not options["eval_samples"]:
         mean = "is of the mean of stochastic passes on test: set eval_samples, for example to 20"
         raise Refused(f"metric {options['metric']!r} {mean}")
+    if options["aggregate"] != "mean" and get_heuristic(options["heuristic"], **options["heuristic_options"]).chooser:
+        own = f"heuristic {options['heuristic']!r} has means of its own over space, use aggregate=mean"
+        raise Refused(f"aggregate={options['aggregate']} would change nothing: {own}")
 
 
 def load(options: Values) -> Images:
