@@ -118,7 +118,8 @@ def outlook(
     Rounds without a value do not count. `best` is what the metric can be at best: 1 where more is better, else 0, by
     default. A family is left out where its residual variance exceeds that of the family that fits best by more than
     chance does (F at 95 %). CANNOT_TELL with fewer than LEAST_ROUNDS, and where the intervals that the remaining
-    families give for the next round have nothing in common and span more than WORTH times the metric.
+    families give for the next round have nothing in common and span more than WORTH times the metric; and where the
+    curve bends upwards, as none of them does.
     """
     known = np.isfinite(values)
     n, sign = n_labelled[known].astype(np.float64), 1 if more_is_better else -1
@@ -141,7 +142,18 @@ def outlook(
     apart = max(g.low for g in by_family.values()) > min(g.high for g in by_family.values())
     apart = apart and gain.high - gain.low > WORTH * abs(y[-1])
     why = "the curves that fit the rounds disagree" if apart else ""
-    return Outlook(CANNOT_TELL if apart else TOLD, why, gain, more_labels, by_family, fits, sign)
+    why = "it rises faster from round to round, and no curve that is fitted does" if _rises_faster(n, y) else why
+    return Outlook(CANNOT_TELL if why else TOLD, why, gain, more_labels, by_family, fits, sign)
+
+
+def _rises_faster(n: Float[ndarray, " t"], y: Float[ndarray, " t"]) -> bool:
+    """Whether a parabola through the rounds bends upwards by more than chance, one-sided at 5 %."""
+    powers = np.vander(n / n[-1], 3)
+    solved, *_ = np.linalg.lstsq(powers, y, rcond=None)
+    free = len(n) - 3
+    variance = float(((y - powers @ solved) ** 2).sum()) / free
+    error = np.sqrt(max(variance, 1e-12) * np.linalg.inv(powers.T @ powers)[0, 0])
+    return bool(solved[0] > stats.t.ppf(0.95, free) * error)
 
 
 def fit(

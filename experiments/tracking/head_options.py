@@ -44,7 +44,7 @@ HEAD: dict[str, Option] = {  # of classification
         0, "augmented copies (see augment) of each labelled image that a head learns from", Between(0, 100)
     ),
 }
-NEUTRAL = {"train": "network", "proxy": "none", "embeddings": "model"}  # as if there were no such option
+NEUTRAL = {"train": "network", "proxy": "none", "embeddings": "model", "n_stop": 0}  # as if there were no such option
 OF_TRAINING = frozenset(
     {"steps", "epochs", "repeats", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"}
     | {"lr_step_at", "warmup", "clip", "val_every", "patience", "weights", "weights_digest", "channels_last"}

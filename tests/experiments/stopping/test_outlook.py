@@ -119,3 +119,9 @@ def test_one_outlier_does_not_bend_the_fit():
 def test_the_same_seed_gives_the_same_outlook():
     values = TRUE["power"](N[:6]) + rng().normal(0, 0.01, 6)
     assert outlook(N[:6], values, 20, rng(), 0.9).more_labels == outlook(N[:6], values, 20, rng(), 0.9).more_labels
+
+
+def test_a_curve_that_rises_faster_and_faster_is_none_of_these():
+    found = outlook(N[:5], 0.5 + 0.1 * (N[:5] / 100) ** 2, 20, rng())
+    assert found.verdict == CANNOT_TELL and found.why.startswith("it rises faster")
+    assert outlook(N[:5], 0.5 + 0.1 * N[:5] / 100, 20, rng()).verdict == TOLD, "a straight line is not bent"
