@@ -118,7 +118,7 @@ class Script:
         """Check the options, and run a command with them under the lock of its run."""
         needed = command in (*CONTINUED, "evaluate", "check", "splits")
         if needed:
-            options, said = self.suited(options, command == "supervised")
+            options, said = self.suited(options, command)
             print(said, end="\n" if said else "")
         changed = {name: value for name, value in options.items() if value != self.options[name].default}
         meta = {"named_configs": list(presets)}
@@ -163,7 +163,7 @@ class Script:
         definition.check(options)
         return heuristic
 
-    def suited(self, options: declare.Values, supervised: bool = False) -> tuple[declare.Values, str]:
+    def suited(self, options: declare.Values, command: str = "main") -> tuple[declare.Values, str]:
         """The options with values for those that are taken from the data, and which in words; '' where there are none.
 
         Refused for anything that cannot work, before data are loaded.
@@ -173,7 +173,8 @@ class Script:
         self.check(options)
         from experiments.looking import suit_to_data
 
-        return suit_to_data(self.name, self.definition(), options, supervised)
+        timed = command == "check"  # it measures the time
+        return suit_to_data(self.name, self.definition(), options, command == "supervised", timed)
 
     def titled(self, options: declare.Values) -> declare.Values:
         """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's."""
