@@ -88,7 +88,7 @@ class Script(Entry):
         definition.check(options)
         return heuristic
 
-    def suited(self, options: declare.Values, supervised: bool = False) -> tuple[declare.Values, str]:
+    def suited(self, options: declare.Values, command: str = "main") -> tuple[declare.Values, str]:
         """The options with values for those that are taken from the data, and which in words; '' where there are none.
 
         Refused for anything that cannot work, before data are loaded.
@@ -98,7 +98,8 @@ class Script(Entry):
         self.check(options)
         from experiments.looking import suit_to_data
 
-        return suit_to_data(self.name, self.definition(), options, supervised)
+        timed = command == "check"  # it measures the time
+        return suit_to_data(self.name, self.definition(), options, command == "supervised", timed)
 
     def titled(self, options: declare.Values) -> declare.Values:
         """As every script's options, with the digest of the file of weights."""

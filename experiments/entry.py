@@ -68,7 +68,7 @@ class Entry:
         """What writes files of a finished run that were lost again. Refused where its data have changed."""
         raise NotImplementedError
 
-    def suited(self, options: declare.Values, supervised: bool = False) -> tuple[declare.Values, str]:
+    def suited(self, options: declare.Values, command: str = "main") -> tuple[declare.Values, str]:
         """The options with values for those that are taken from the data, and which in words; '' where none are."""
         return options, ""
 
@@ -98,7 +98,7 @@ class Entry:
         """Check the options, and run a command with them under the lock of its run."""
         needed = command in (*self.continued, *self.prepared)
         if needed:
-            options, said = self.suited(options, command == "supervised")
+            options, said = self.suited(options, command)
             print(said, end="\n" if said else "")
         changed = {name: value for name, value in options.items() if value != self.options[name].default}
         meta = {"named_configs": list(presets)}
