@@ -24,6 +24,7 @@ from experiments.tracking.records import BROKEN, PATIENCE, is_mongo, reason_of, 
 STATUSES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "DEAD")
 FIELDS = ("status", "command", "host", "meta", "start_time", "heartbeat", "stop_time")  # of Sacred's record, and
 OF_EXPERIMENT = ("name", "mainfile", "dependencies", "repositories")  # of its part "experiment"
+UNLABELLED = "pretrain"  # the script whose runs have no curve over labels: they are left out
 CLASSES_ARE_STRATA = ("classify", "detect")  # tasks whose images are in the groups of their classes
 
 Curves = dict[str, tuple[list[int], list[float]]]  # metric -> numbers of labelled images, values
@@ -74,6 +75,8 @@ class FolderRecords:
         for folder in run_folders(runs):
             try:
                 run, config = (json.loads((folder / name).read_bytes()) for name in ("run.json", "config.json"))
+                if run["experiment"]["name"] == UNLABELLED:
+                    continue
                 run |= {name: time_of(run.get(name)) for name in ("start_time", "heartbeat")}
                 noted = folder / "info.json"
                 info = json.loads(noted.read_bytes()) if noted.exists() else {}
@@ -120,7 +123,8 @@ class DatabaseRecords:
     def __init__(self, database: Database):
         self.database, self.records, self.damaged = database, list[Record](), dict[str, str]()
         wanted = (*FIELDS, *(f"experiment.{name}" for name in OF_EXPERIMENT), "config", "artifacts", "info")
-        for run in database["runs"].find({}, dict.fromkeys(wanted, 1)).sort("_id", 1):
+        labelled = {"experiment.name": {"$ne": UNLABELLED}}
+        for run in database["runs"].find(labelled, dict.fromkeys(wanted, 1)).sort("_id", 1):
             try:
                 files = {artifact["name"]: artifact["file_id"] for artifact in run.get("artifacts", [])}
                 self.records.append(

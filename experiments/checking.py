@@ -24,10 +24,10 @@ from experiments.learning.training import fit
 from experiments.loop import evidence_of
 from experiments.simulation import Begun, Values, check_budget, first_labels, trivial_of
 from experiments.tasks.task import Definition, Task
+from experiments.tracking.suited import duration
 
 CHANGES_NO_RESULT = True
 STEPS = 2  # of a training that are timed, after one that is not
-UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 
 
 def examine(begun: Begun, definition: Definition, splits: Splits) -> Iterator[str]:
@@ -121,14 +121,6 @@ def seconds_of_asking(model: nn.Module, task: Task, begun: Begun, splits: Splits
         return _seconds(lambda: query(begun.heuristic, evidence, images, pool, one, known)) / len(pool)
     except Refused:
         return 0.0
-
-
-def duration(seconds: float | int) -> str:
-    """Seconds as people say them."""
-    for length, name in UNITS:
-        if seconds >= 1.5 * length or length == 1:
-            return _times(max(1, round(seconds / length)), name)
-    raise ValueError(seconds)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -15,6 +15,7 @@ from data.files import require_writable, under_root
 from experiments.entry import Entry
 from experiments.tracking import declare
 from experiments.tracking.suited import provisional, wanted
+from experiments.tracking.weights_option import digest_of_weights
 
 if TYPE_CHECKING:
     from sacred.run import Run
@@ -87,7 +88,7 @@ class Script(Entry):
         definition.check(options)
         return heuristic
 
-    def suited(self, options: declare.Values, supervised: bool = False) -> tuple[declare.Values, str]:
+    def suited(self, options: declare.Values, command: str = "main") -> tuple[declare.Values, str]:
         """The options with values for those that are taken from the data, and which in words; '' where there are none.
 
         Refused for anything that cannot work, before data are loaded.
@@ -97,7 +98,13 @@ class Script(Entry):
         self.check(options)
         from experiments.looking import suit_to_data
 
-        return suit_to_data(self.name, self.definition(), options, supervised)
+        timed = command == "check"  # it measures the time
+        return suit_to_data(self.name, self.definition(), options, command == "supervised", timed)
+
+    def titled(self, options: declare.Values) -> declare.Values:
+        """As every script's options, with the digest of the file of weights."""
+        titled = super().titled(options)
+        return {**titled, "weights_digest": digest_of_weights(options["weights"])} if "weights" in options else titled
 
     def code_of(self, options: declare.Values) -> str:
         """Digest of the code that decides the result: script, heuristic and dataset, with all that they import."""

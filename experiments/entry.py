@@ -15,7 +15,7 @@ from data.catalogue import OWN
 from data.files import folder_of
 from data.names import Refused
 from experiments.tracking import declare, launch
-from experiments.tracking.weights_option import digest_of_weights, runs_folder
+from experiments.tracking.weights_option import runs_folder
 
 if TYPE_CHECKING:
     from sacred.run import Run
@@ -68,7 +68,7 @@ class Entry:
         """What writes files of a finished run that were lost again. Refused where its data have changed."""
         raise NotImplementedError
 
-    def suited(self, options: declare.Values, supervised: bool = False) -> tuple[declare.Values, str]:
+    def suited(self, options: declare.Values, command: str = "main") -> tuple[declare.Values, str]:
         """The options with values for those that are taken from the data, and which in words; '' where none are."""
         return options, ""
 
@@ -98,7 +98,7 @@ class Entry:
         """Check the options, and run a command with them under the lock of its run."""
         needed = command in (*self.continued, *self.prepared)
         if needed:
-            options, said = self.suited(options, command == "supervised")
+            options, said = self.suited(options, command)
             print(said, end="\n" if said else "")
         changed = {name: value for name, value in options.items() if value != self.options[name].default}
         meta = {"named_configs": list(presets)}
@@ -128,14 +128,10 @@ class Entry:
         return None
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's.
-
-        With the digest of the file of weights, too.
-        """
+        """The options, each checked, with the title of the dataset in figures: its own name, or the user's folder's."""
         declare.check(self.options, options)
         own = folder_of(options["data_root"]).resolve().name if options["dataset"] in OWN else options["dataset"]
-        digest = {"weights_digest": digest_of_weights(options["weights"])} if "weights" in options else {}
-        return {**options, "dataset_title": options["dataset_title"] or own, **digest}
+        return {**options, "dataset_title": options["dataset_title"] or own}
 
     def checkpoint_of(self, command: str, options: declare.Values) -> Checkpoint:
         """Where this run keeps what a restart needs."""

@@ -20,9 +20,12 @@ from experiments.tracking.suited import Seen
 CHANGES_NO_RESULT = True  # what it decides stands in the options
 
 
-def suit_to_data(task: str, definition: Definition, options: Values, supervised: bool) -> tuple[Values, str]:
+def suit_to_data(
+    task: str, definition: Definition, options: Values, supervised: bool, timed: bool = False
+) -> tuple[Values, str]:
     """The options with their values, and what was read and chosen in words; '' where nothing is taken from the data.
 
+    With `timed` these words hold no guess of the time: a measured one follows.
     Pictures are decoded once, in the size that is chosen; small boxes may need a second, larger size.
     """
     names = [name for name in SUITABLE[task] if name in suited.wanted(options)]
@@ -47,7 +50,7 @@ def suit_to_data(task: str, definition: Definition, options: Values, supervised:
     if seen.n_pool < 2:
         raise Refused(f"the pool has {seen.n_pool} images to learn from, expected at least 2")
     chosen = suited.suit(task, effort, sized, seen)
-    return chosen, suited.sentence(task, effort, names, chosen, seen, supervised)
+    return chosen, suited.sentence(task, effort, names, chosen, seen, supervised, timed)
 
 
 def _size_as_read(task: str, definition: Definition, options: Values) -> tuple[int, int]:

@@ -59,13 +59,13 @@ class Pretraining(Entry):
 
     def data_of(self, options: declare.Values) -> str:
         """Digest of the images that are learnt from and of those that report."""
-        from experiments.learning.siamese import load
+        from experiments.tasks.siamese import load
 
         return _identity(load(options))
 
     def mended(self, begun: Begun, state: State, supervised: bool) -> Callable[[], None]:
         """What writes files of a finished run that were lost again. Refused where its data have changed."""
-        from experiments.learning.siamese import load, make_measure
+        from experiments.tasks.siamese import load, make_measure
         from experiments.tracking.ending import restore_lost
 
         splits = load(begun.options)
@@ -81,7 +81,7 @@ class Pretraining(Entry):
 
         from data.inventory import lines, take
         from experiments.learning.devices import device_of, precision_of
-        from experiments.learning.siamese import load, make_measure, pretrain
+        from experiments.tasks.siamese import load, make_measure, pretrain
         from experiments.tracking.checkpoints import State
         from experiments.tracking.ending import mark_finished, name_files, record_row
         from experiments.tracking.processes import warn_of_shared_cores
@@ -115,8 +115,8 @@ class Pretraining(Entry):
 
     def _write(self, begun: Begun, state: State, yardsticks: Mapping[str, float]) -> list[Path]:
         """Write the curve as an array and as a picture; returns these and the file of the encoder."""
-        from experiments.learning.siamese import healthy_std
         from experiments.pictures.curve import save_curve
+        from experiments.tasks.siamese import healthy_std
         from experiments.tracking.deliver import curve_of, save_array
 
         options, folder, curve = begun.options, begun.checkpoint.outputs, curve_of(state)
@@ -133,7 +133,7 @@ class Pretraining(Entry):
 
 def told(options: Mapping[str, Any], state: State) -> tuple[bool, str]:
     """Whether the outputs collapsed, and what the run says of it at its end."""
-    from experiments.learning.siamese import healthy_std
+    from experiments.tasks.siamese import healthy_std
     from models.simsiam import collapsed
 
     std, healthy = state.curve[-1]["output_std"], healthy_std(options)

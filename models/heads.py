@@ -6,19 +6,22 @@ the last linear layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from data.names import Refused
-from models.stochastic import SharedMask
+
+AT_ONCE = 32  # passes in one product of matrices
 
 
 class Head(nn.Module):
     """Standardisation by statistics of the pool, a hidden layer with ReLU where `hidden` > 0, dropout, a linear layer.
 
     In stochastic passes one pass has the same masks for all images (`shares_masks`), which is one sample of the
-    weights: the linear layer then takes the mask into its weights, so that N images cost one product of matrices.
+    weights: the linear layer then takes the masks into its weights, so that all passes are one product of matrices.
     `of` names the features that the head belongs to; weights of another are refused.
     """
 
@@ -41,10 +44,20 @@ class Head(nn.Module):
 
     def head(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b c"]:
         """Logits: dropout, then the linear layer."""
-        if isinstance(self.dropout, SharedMask):  # (x * m) W' = x (m * W)'
-            mask = self.dropout(torch.ones_like(features[:1]))
-            return nn.functional.linear(features, self.classifier.weight * mask, self.classifier.bias)
         return self.classifier(self.dropout(features))
+
+    def passes(
+        self, features: Float[Tensor, "b f"], k_passes: int, set_pass: Callable[[int], None]
+    ) -> Iterator[Float[Tensor, "b c"]]:
+        """The logits of K passes inside `shared_masks`, many from one product of matrices: (x * m) W' = x (m * W)'."""
+        every = torch.ones_like(features[:1])
+        for first in range(0, k_passes, AT_ONCE):
+            masked = []
+            for k in range(first, min(k_passes, first + AT_ONCE)):
+                set_pass(k)
+                masked.append(self.classifier.weight * self.dropout(every))
+            logits = nn.functional.linear(features, torch.cat(masked)).unflatten(1, (len(masked), -1))
+            yield from (logits + self.classifier.bias).unbind(1)
 
     def forward(self, images: Float[Tensor, "b d 1 1"]) -> Float[Tensor, "b c"]:
         """Logits (B, C) of frozen features."""

@@ -15,6 +15,7 @@ from torchvision.models.vgg import make_layers
 
 from data.names import Refused, suggestion
 from models import pretrained, timm_networks
+from models.narrow import resnet10_narrow
 
 # Statistics of ImageNet in 0..1; grey images use the mean over the three channels.
 MEAN = (0.485, 0.456, 0.406)
@@ -181,6 +182,7 @@ def _published(name: str, head: str, dim: int, smallest: int = 1) -> Network:
 NETWORKS = {
     "resnet18": _published("resnet18", "fc", 512),
     "resnet18_cifar": Network(_resnet18_cifar),
+    "resnet10_narrow": Network(resnet10_narrow),
     "resnet34": _published("resnet34", "fc", 512),
     "resnet50": _published("resnet50", "fc", 2048),
     "densenet121": _published("densenet121", "classifier", 1024, smallest=29),

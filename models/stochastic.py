@@ -109,6 +109,9 @@ def mc_logits(
     network: Any = model
     once = not getattr(model, "stochastic_trunk", True)
     stochastic, given = (network.head, network.features(images)) if once else (network, images)
+    if set_pass is not None and hasattr(network, "passes"):
+        yield from network.passes(given, k_passes, set_pass)
+        return
     for k in range(k_passes):
         if set_pass is not None:
             set_pass(k)

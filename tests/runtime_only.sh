@@ -42,6 +42,8 @@ for script in segment classify detect; do
   run -m analysis.summary "$ALIQUOT_RUNS" --task "$script" --out "$folder/$script.png"
   run -m analysis.report "$ALIQUOT_RUNS" --task "$script" --out "$folder/$script"
 done
+run experiments/pretrain.py with tiny
+run experiments/grid.py pretrain with tiny run=0..2 --print
 run experiments/grid.py segment with tiny run=1,2 --jobs 2
 run -m analysis.sync --help
 

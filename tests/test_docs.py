@@ -22,6 +22,7 @@ from experiments.measures.table import DETECTION, OF_RUNS, SEGMENTATION, TABLE
 from experiments.tracking import declare
 from experiments.tracking.launch import read_words
 from experiments.tracking.options import TABLES
+from experiments.tracking.pretrain_options import ALL
 from heuristics import get, names
 from heuristics.core.registry import _KNOWN, EVIDENCE, GIVEN
 
@@ -163,10 +164,12 @@ def test_readme_is_short():
 def known():
     """Names of options, presets, strategies, datasets, metrics, evidence and choices."""
     found = {*names(), *EVIDENCE, *GIVEN, *TABLE, *WORDS}
-    for task, options in TABLES.items():
-        found |= {*options, *script(task).presets, *catalogue.names(task)}
+    for name, options in ALL.items():
+        found |= {*options, *script(name).presets}
         limits = [option.limit for option in options.values() if isinstance(option.limit, OneOf)]
         found |= {str(name) for limit in limits for name in (limit.names() if callable(limit.names) else limit.names)}
+    for task in TABLES:
+        found |= set(catalogue.names(task))
         for dataset in catalogue.names(task):
             found |= set(catalogue.options(task, dataset))
     for name in names():
@@ -177,9 +180,9 @@ def known():
 
 def accepted(words):
     """Whether words of a command line are options and presets of some script, or options of some strategy."""
-    for task in TABLES:
+    for name, options in ALL.items():
         try:
-            declare.check(TABLES[task], script(task).values(words))
+            declare.check(options, script(name).values(words))
             return True
         except Refused:
             pass

@@ -43,6 +43,8 @@ def one_spelling(counts: Mapping[str, int], source: str, spellings: str) -> dict
             continue
         labels.sort(key=lambda label: (-counts[label], label))
         listed = " and ".join(f"{label!r} ({images_in_words(counts[label])})" for label in labels)
+        if len({label.isascii() for label in labels}) > 1:
+            listed += f" (letters that look alike: {' and '.join(map(ascii, labels))})"
         if spellings == "refuse":
             raise Refused(
                 f"{source}: {listed} may be one class; correct the labels, or say dataset_options.spellings=merge "

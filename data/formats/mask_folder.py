@@ -151,6 +151,7 @@ def _require_together(
 
 def _found(root: Path, pairs: Sequence[Pair], reader: Reader) -> list[Found]:
     """Every picture with its mask. Refused where a file holds another number of pictures than its mask."""
+    folder = mask_pairs.folder_of(root, "images")
     by_file: dict[Path, list[Source]] = {}
     for source in reader.sources:
         by_file.setdefault(source.file, []).append(source)
@@ -161,7 +162,7 @@ def _found(root: Path, pairs: Sequence[Pair], reader: Reader) -> list[Found]:
             raise Refused(f"mask {pair.mask} holds {len(masks)} pictures, expected {len(images)} like {pair.image}")
         if images[0].known.format == masks[0].known.format == "NIfTI":
             _require_one_place(pair)
-        name = pair.image.relative_to(root / "images").as_posix()
+        name = pair.image.relative_to(folder).as_posix()
         found += [Found(name, pair.part, *both) for both in zip(images, masks, strict=True)]
     return found
 

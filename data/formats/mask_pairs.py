@@ -36,24 +36,35 @@ def find(root: Path, mask_pattern: str = "") -> list[Pair]:
 
     Refused or Missing names a file without partner, or a folder that is no part.
     """
-    for inner in ("images", "masks"):
-        files.require_folder(root / inner, TREE)
-    parts = _parts(root / "images")
+    images, masks = (folder_of(root, name) for name in ("images", "masks"))
+    parts = _parts(images)
     if not parts:
-        return [Pair("", *pair) for pair in _pairs(root / "images", root / "masks", mask_pattern)]
-    loose = endings.picture_files(root / "images")
+        return [Pair("", *pair) for pair in _pairs(images, masks, mask_pattern)]
+    loose = endings.picture_files(images)
     if loose:
         listed = ", ".join(folder.name for folder in parts.values())
         raise Refused(f"{loose[0]} lies beside subfolders, expected it in one of {listed}")
-    masks = _parts(root / "masks")
+    parts_of_masks = _parts(masks)
     found = []
     for part in folders.PARTS:
         if part in parts or part != "val":
-            images = parts.get(part, root / "images" / part)
-            for folder in (images, masks.get(part, root / "masks" / images.name)):
+            of_images = parts.get(part, images / part)
+            for folder in (of_images, parts_of_masks.get(part, masks / of_images.name)):
                 files.require_folder(folder, TREE)
-            found += [Pair(part, *pair) for pair in _pairs(images, masks[part], mask_pattern)]
+            found += [Pair(part, *pair) for pair in _pairs(of_images, parts_of_masks[part], mask_pattern)]
     return found
+
+
+def folder_of(root: Path, name: str) -> Path:
+    """The folder images or masks, in any case. Missing names the folders that there are in its place."""
+    present = folders.subfolders(files.require_folder(root, TREE))
+    found = [folder for folder in present if folder.name.casefold() == name]
+    if len(found) > 1:
+        raise Refused(f"{found[0]} and {found[1].name} could both be {name}; rename one of them")
+    if not found:
+        others = ", ".join(folder.name for folder in present[:8]) or "no folders"
+        raise Missing(f"{root} has no folder {name}, only {others}; expected this tree:\n{TREE.strip()}")
+    return found[0]
 
 
 def _parts(folder: Path) -> dict[str, Path]:

@@ -122,7 +122,8 @@ def _is_cut(picture: Image.Image) -> bool:
     tags: Any = picture.tag_v2  # type: ignore[attr-defined]
     bits, signed = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (1,))
     alphas = sum(kind in (1, 2) for kind in tags.get(EXTRA_SAMPLES, ()))
-    if tags.get(PHOTOMETRIC) in (0, 1) and tags.get(SAMPLES, 1) - alphas > 1:  # not grey and alpha, but channels
+    colours = {0: 1, 1: 1, 2: 3}.get(tags.get(PHOTOMETRIC), 0)
+    if colours and tags.get(SAMPLES, 1) - alphas > colours:  # not grey or RGB with alpha, but more channels
         return True
     return (picture.mode not in DEEP and max(bits) > 8) or (max(bits) == 8 and max(signed) > 1)
 

@@ -19,6 +19,10 @@ from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, LEFT_OUT, note
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# What no text in cp1252 or Latin-1 has: letters with accents in turn or two at the start of a word, rare signs
+FOREIGN = re.compile(
+    rb"[\xa0-\xff]{3,}|(?<![A-Za-z])[\xc0-\xff]{2,}|[\xa2-\xaa\xac-\xbe][\xc0-\xff]|[\x81-\x84\x86-\x8b\x8d\x8f\x90\x98\x9b\x9d]"
+)
 LONGEST_CELL = 2**31 - 1  # characters; csv's own limit of 131,072 stops at polygons and pictures in a cell
 
 
@@ -38,9 +42,10 @@ class Table(NamedTuple):
 
 
 def read_text(file: Path) -> str:
-    """The text of a file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark, else in cp1252 or Latin-1.
+    """The text of a file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark, else in cp1252 (Latin-1).
 
-    What is not UTF-8 is noted. Refused for a file that is not there or holds no text.
+    What is not UTF-8 is noted. Refused for a file that is not there, holds no text, or is of another encoding, in which
+    other letters would be read.
     """
     try:
         data = file.read_bytes()
@@ -50,7 +55,7 @@ def read_text(file: Path) -> str:
         raise Refused(f"{file} cannot be read: {error.strerror}") from error
     encoding = _encoding(data)
     try:
-        text = data.decode(encoding)
+        text = data.decode(encoding, "replace" if encoding == "cp1252" else "strict")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise Refused(f"{file} seems to be text in {encoding}, but is not in line {line}: {error.reason}") from error
@@ -60,7 +65,14 @@ def read_text(file: Path) -> str:
             f"{file} is no text in UTF-8, UTF-16 or cp1252: line {line} holds the byte {ord(strange[0])}; "
             "expected a csv, not a workbook or another program's file"
         )
-    if encoding in ("cp1252", "latin-1"):
+    if encoding == "cp1252" and (foreign := FOREIGN.search(data)):
+        held = ascii(foreign[0].decode("latin-1"))
+        raise Refused(
+            f"{file} is neither in UTF-8 nor in cp1252 but in another encoding (Shift-JIS, GBK, cp1251, ...: it holds "
+            f"{held}); save it as UTF-8"
+        )
+    _require_no_utf7(file, text)
+    if encoding == "cp1252":
         foreign = re.search(r"\w*[^\x00-\x7f]+\w*", text)
         shown = f", for instance {foreign[0]!r}" if foreign else ""
         advice = "save it as UTF-8 where that looks wrong"
@@ -130,13 +142,18 @@ def _encoding(data: bytes) -> str:
     good = sum(letter > "\x7f" for letter in text) - (bad := text.count("\ufffd"))
     if 0 < bad <= good:
         return "utf-8"  # with broken letters, which is said; in another encoding there would be hardly a good one
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            data.decode(encoding)
-            return encoding
-        except UnicodeDecodeError:
-            continue
-    return "latin-1"
+    return "cp1252" if bad else "utf-8"
+
+
+def _require_no_utf7(file: Path, text: str) -> None:
+    """Refused where every plus sign begins letters as UTF-7 writes them."""
+    shifted = re.findall(r"\+[A-Za-z0-9/+]*-?", text) if text.isascii() else []
+    try:
+        letters = [piece.encode().decode("utf-7") for piece in shifted]
+    except UnicodeDecodeError:
+        return
+    if any(letter.isalpha() and not letter.isascii() for word in letters for letter in word):
+        raise Refused(f"{file} seems to be in UTF-7 ({shifted[0]!r} would be {letters[0]!r}); save it as UTF-8")
 
 
 @contextmanager

@@ -102,8 +102,6 @@ def _rows_columns_channels(page: Any) -> ndarray:
         values = np.moveaxis(values, 0, -1)
     if values.ndim != 3:
         raise ValueError(f"its axes are {page.axes}")
-    if page.photometric == RGB:
-        return values[..., :3]
     return values[..., : values.shape[2] - _alphas(page)]
 
 

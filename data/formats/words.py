@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
+# Cyrillic letters that look, small or large, like a Latin one: Cat is written with either
+LOOK_ALIKE = str.maketrans("\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445", "abekmhopctyx")
+LOOK_ALIKE |= str.maketrans("\u0456\u0458\u0455", "ijs")
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "nil", "-", "?", "."})
 
 
@@ -15,10 +18,13 @@ def is_missing(cell: str) -> bool:
 
 def alike(text: str) -> str:
     """What two spellings of one thing have in common: letters without case, single blanks in place of '_' and '-',
-    nothing that cannot be seen, no full stop at the end, numbers by their value.
+    nothing that cannot be seen, no full stop at the end, numbers by their value, Cyrillic letters that look like Latin
+    ones as these where none other is left.
     """
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
     plain = " ".join(re.sub(r"(?<=\w)[_-]+(?=\w)", " ", seen).casefold().split()).rstrip(".") or seen
+    if (latin := plain.translate(LOOK_ALIKE)).isascii():
+        plain = latin
     if re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):
         return str(int(re.split("[.,]", plain)[0]))
     return plain

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from data.names import Refused, suggestion
 from experiments.tracking.options import TABLES
+from experiments.tracking.pretrain_options import ALL
 
-COMMANDS = ("main", "supervised")  # those that know a finished run
+COMMANDS = ("main", "supervised")  # those that know a finished run; without labels the first
 MOST = 10_000  # command lines
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 NUMBER = r"\s*[-+.]?\d[\d.e+-]*\s*"
@@ -85,9 +86,10 @@ def parse(words: Sequence[str]) -> tuple[str, str, list[str]]:
     end = words.index("with") if "with" in words else len(words)
     script, command, *more = [*words[:end], "main"]
     script = Path(script).stem  # experiments/segment.py is segment
-    if script not in TABLES:
-        raise Refused(f"unknown script {script!r}.{suggestion(script, TABLES)} Known: {', '.join(sorted(TABLES))}")
-    if command not in COMMANDS or len(more) > 1:
-        hint = suggestion(command, COMMANDS) if "with" in words else " Presets and options come after the word `with`."
-        raise Refused(f"unknown command {command!r}.{hint} Known: {', '.join(COMMANDS)}")
+    if script not in ALL:
+        raise Refused(f"unknown script {script!r}.{suggestion(script, ALL)} Known: {', '.join(sorted(ALL))}")
+    known = COMMANDS if script in TABLES else COMMANDS[:1]
+    if command not in known or len(more) > 1:
+        hint = suggestion(command, known) if "with" in words else " Presets and options come after the word `with`."
+        raise Refused(f"unknown command {command!r}.{hint} Known: {', '.join(known)}")
     return script, command, list(words[end + 1 :])

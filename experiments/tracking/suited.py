@@ -46,6 +46,7 @@ UNEVEN = 2.0  # times its even share that a class may have before accuracy no lo
 SCORED = 1000  # images of the pool that a quick strategy looks at
 # Processor seconds per image and 10,000 of its pixels, in a training step and in a test, by the networks of `quick`
 # where two threads share the work (one alone takes a half to two thirds of that, in more time)
+UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 SECONDS = {"segment": (0.033, 0.011), "classify": (0.005, 0.002), "detect": (0.015, 0.008)}
 
 
@@ -143,13 +144,21 @@ def minutes(task: str, options: Values, seen: Seen, supervised: bool = False) ->
     return trainings * (steps + seen.n_test * area * look * wide) / 10_000 / 60 / 2
 
 
-def sentence(task: str, effort: str, names: list[str], options: Values, seen: Seen, supervised: bool = False) -> str:
-    """What was read and what was taken from it, with the time where that is known."""
+def sentence(
+    task: str,
+    effort: str,
+    names: list[str],
+    options: Values,
+    seen: Seen,
+    supervised: bool = False,
+    timed: bool = False,
+) -> str:
+    """What was read and what was taken from it, with a guess of the time where that is known and not `timed` later."""
     labels = f"{seen.n_classes} classes"
     read = f"{seen.n_pool} images to learn from of about {seen.height}x{seen.width}, {seen.n_test} to test, {labels}"
     chosen = ", ".join(f"{name}={options[name]}" for name in names)
-    known = effort != GPU and options["steps"] and _is_measured(task, options)
-    time = f", about {_rounded(minutes(task, options, seen, supervised))} on two cores" if known else ""
+    known = not timed and effort != GPU and options["steps"] and _is_measured(task, options)
+    time = f", about {duration(max(60.0, 60 * minutes(task, options, seen, supervised)))} on two cores" if known else ""
     shorter = "; the preset with _quick is shorter" if effort == PROCESSOR else ""
     where = {QUICK: "for two cores", PROCESSOR: "no GPU", GPU: "a GPU"}[effort]
     return f"{read}, {where}: {chosen}{time}{shorter}."
@@ -159,10 +168,11 @@ def _is_measured(task: str, options: Values) -> bool:
     return options["model"] == ("unet" if task == "segment" else RECIPES[task][QUICK]["model"])
 
 
-def _rounded(time: float) -> str:
-    if time < 1:
-        return "a minute"
-    return f"{time:.0f} minutes" if time < 90 else f"{time / 60:.0f} hours"
+def duration(seconds: float | int) -> str:
+    """Seconds as people say them."""
+    length, name = next((unit for unit in UNITS if seconds >= 1.5 * unit[0]), UNITS[-1])
+    number = max(1, round(seconds / length))
+    return f"{number} {name}{'s' * (number != 1)}"
 
 
 def require_own(dataset: str, names: list[str], own: frozenset[str]) -> None:

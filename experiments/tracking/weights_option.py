@@ -50,9 +50,9 @@ def require_there(weights: str, words: tuple[str, ...]) -> None:
     file = weights_of(weights)
     if weights in words or (isinstance(file, Path) and file.is_file()):
         return
-    listed = f"none of {', '.join(words)}"
+    listed = f"neither {' nor '.join(words)} nor {SIMSIAM}<run>"
     near = suggestion(weights, words)
-    raise Missing(f"weights={weights!r} is {listed}, {SIMSIAM}<run>, and there is no file {under_root(weights)}.{near}")
+    raise Missing(f"weights={weights!r} is {listed}, and there is no file {under_root(weights)}.{near}")
 
 
 @cache

@@ -7,7 +7,7 @@ import pytest
 
 from data.names import Refused
 from experiments import checking
-from experiments.checking import duration
+from experiments.tracking.suited import duration
 from tests.experiments.runs import curve_of, picks_of, run_in_process
 from tests.experiments.small_sets import PRESET, SCRIPTS, options_of
 
@@ -96,3 +96,10 @@ def test_check_times_the_recipe_that_grows_with_the_labels(tmp_path, capsys, mon
 )
 def test_durations(seconds, words):
     assert duration(seconds) == words
+
+
+def test_one_time_is_told_a_guess_before_a_run_and_a_measured_one_by_check(tmp_path, capsys):
+    options = {"data_root": options_of("segment", tmp_path / "mine")["data_root"], "results_dir": str(tmp_path / "runs")}
+    chosen = SCRIPTS["segment"].values(["folder_quick", f"data_root={options['data_root']}"])
+    assert "on two cores" in SCRIPTS["segment"].suited(chosen, "main")[1]
+    assert "on two cores" not in SCRIPTS["segment"].suited(chosen, "check")[1]

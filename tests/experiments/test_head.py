@@ -138,7 +138,7 @@ def test_a_proxy_chooses_and_the_network_is_trained():
 
 def test_supervised_check_and_pictures_work(capsys):
     assert run(command="supervised")
-    run(command="check")
+    SCRIPT.run("check", ["tiny"], **HEAD)
     assert "3 fits of a head at" in capsys.readouterr().out
     folder = run(heuristic="margin", save_maps=True, n_cycles=1)
     assert (folder / "cycle_00.png").is_file()

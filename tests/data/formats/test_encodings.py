@@ -45,5 +45,62 @@ def test_an_npz_of_unequal_lengths(tmp_path, images):
 
 def test_the_home_of_nobody():
     for function in (at_home, under_root):
-        with pytest.raises(ValueError, match="'~nouser/data' begins with the home of a user that this computer does not"):
+        with pytest.raises(
+            ValueError, match="'~nouser/data' begins with the home of a user that this computer does not"
+        ):
             function("~nouser/data")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names", "sentence"),
+    [
+        ("shift_jis", ("良性", "悪性"), "neither in UTF-8 nor in cp1252 but in another encoding"),
+        ("shift_jis", ("テスト", "カビ"), "neither in UTF-8 nor in cp1252 but in another encoding"),
+        ("gbk", ("良性", "恶性"), "neither in UTF-8 nor in cp1252 but in another encoding"),
+        ("big5", ("良性", "惡性"), "neither in UTF-8 nor in cp1252 but in another encoding"),
+        ("euc-kr", ("양성", "악성"), "neither in UTF-8 nor in cp1252 but in another encoding"),
+        ("cp1251", ("рак", "норма"), "neither in UTF-8 nor in cp1252 but in another encoding"),
+        ("koi8-r", ("рак", "норма"), "neither in UTF-8 nor in cp1252 but in another encoding"),
+        ("cp1253", ("καλό", "κακό"), "neither in UTF-8 nor in cp1252 but in another encoding"),
+        ("utf-7", ("bösartig", "gutartig"), r"seems to be in UTF-7 \('\+APY-' would be 'ö'\)"),
+        ("utf-7", ("良性", "恶性"), "seems to be in UTF-7"),
+    ],
+)
+def test_labels_in_encodings_that_are_not_read_are_refused_not_garbled(mine, encoding, names, sentence):
+    rows = ["file,label"]
+    for i in range(10):
+        save(mine / f"{i}.png", 40)
+        rows.append(f"{i}.png,{names[i % 2]}")
+    (mine / "labels.csv").write_bytes("\n".join(rows).encode(encoding))
+    with pytest.raises(ValueError, match=sentence):
+        load(mine)
+
+
+@pytest.mark.parametrize(
+    "names", [("bösartig", "Größe ß"), ("naïve", "Übergröße"), ("a+b-", "c++"), ("x+abc", "é"), ("“a”", "b – c€")]
+)
+def test_western_labels_and_plus_signs_are_read(mine, names):
+    rows = ["file,label"]
+    for i in range(10):
+        save(mine / f"{i}.png", 40)
+        rows.append(f"{i}.png,{names[i % 2]}")
+    (mine / "labels.csv").write_bytes("\n".join(rows).encode("cp1252"))
+    assert set(load(mine)[0].classes) == set(names)
+
+
+LIKE_LATIN = "\u0421at"  # its first letter is Cyrillic
+
+
+@pytest.mark.parametrize(
+    "names", [(LIKE_LATIN, "Cat"), ("\u0421\u041e", "co"), ("\u0440\u0430\u043a", "\u0420\u0430\u043a")]
+)
+def test_labels_that_look_alike(mine, names):
+    rows = ["file,label"]
+    for i in range(12):
+        save(mine / f"{i}.png", 40)
+        rows.append(f"{i}.png,{names[i % 2] if i < 5 else 'Dog'}")
+    (mine / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"\(3 images\) and .*\(2 images\).* may be one class") as refused:
+        load(mine)
+    assert ("letters that look alike" in str(refused.value)) == any(name.isascii() for name in names)
+    assert len(load(mine, spellings="merge")[0].classes) == 2 and len(load(mine, spellings="keep")[0].classes) == 3

@@ -202,7 +202,7 @@ def test_incomplete_division(tmp_path):
         (lambda root: Image.new("L", (8, 6)).save(root / "images/case1.bmp"), ValueError, "case1.* have the same stem"),
         (lambda root: Image.new("L", (8, 6)).save(root / "masks/case1.bmp"), ValueError, "case1.* have the same stem"),
         (lambda root: (root / "images/case1.png").write_bytes(b"x"), ValueError, r"case1\.png cannot be read"),
-        (lambda root: (root / "masks").rename(root / "labels"), FileNotFoundError, "masks does not exist; expected"),
+        (lambda root: (root / "masks").rename(root / "labels"), FileNotFoundError, "has no folder masks, only images, labels; expected"),
         (lambda root: [f.unlink() for f in (root / "images").iterdir()], FileNotFoundError, "holds no picture"),
         (lambda root: [(root / f / "case1.png").unlink() for f in ("images", "masks")], ValueError, "at least 2"),
     ],

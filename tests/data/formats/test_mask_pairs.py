@@ -203,3 +203,14 @@ class TestBits:
         with pytest.raises(ValueError, match=r"c0\.tif has 4 channels.*bands="):
             read(tmp_path)
         assert read(tmp_path, bands=[2])[0].channels == 1
+
+
+def test_folders_in_capitals_are_read_and_others_named(tmp_path):
+    folder(tmp_path, [thirds()] * 3)
+    (tmp_path / "images").rename(tmp_path / "Images")
+    (tmp_path / "masks").rename(tmp_path / "MASKS")
+    assert [pair.mask.parent.name for pair in find(tmp_path)] == ["MASKS"] * 3
+    assert mask_folder(tmp_path, cache_root=tmp_path / "cache").names == ["c0.png", "c1.png", "c2.png"]
+    (tmp_path / "MASKS").rename(tmp_path / "labelsTr")
+    with pytest.raises(FileNotFoundError, match="has no folder masks, only Images, cache, labelsTr; expected this tree"):
+        find(tmp_path)

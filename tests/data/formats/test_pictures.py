@@ -153,6 +153,17 @@ class TestBits:
         with pytest.raises(ValueError, match=f"has {samples} channels"):
             survey([tmp_path / "a.tif"], Options(window=[0, 255])).read(pictures.Source(tmp_path / "a.tif"))
 
+    @pytest.mark.parametrize("kind", ["uint8", "uint16"])
+    def test_a_fourth_band_beside_colours_is_not_dropped(self, tmp_path, kind):
+        values = np.random.default_rng(0).integers(0, 256, (6, 8, 4)).astype(kind)
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unspecified"])
+        tifffile.imwrite(tmp_path / "alpha.tif", values, photometric="rgb", extrasamples=["unassalpha"])
+        with pytest.raises(ValueError, match="has 4 channels"):
+            survey([tmp_path / "a.tif"], Options(window=[0, 255])).read(pictures.Source(tmp_path / "a.tif"))
+        for name, bands in (("a.tif", [3, 1, 0]), ("alpha.tif", None)):
+            reader = survey([tmp_path / name], Options(window=[0, 255], bands=bands))
+            assert np.array_equal(reader.read(reader.sources[0]), values[..., bands or [0, 1, 2]])
+
     def test_three_channels_that_are_not_called_colours(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", COLOURED, photometric="minisblack", planarconfig="contig")
         reader = survey([tmp_path / "a.tif"])

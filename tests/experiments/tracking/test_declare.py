@@ -17,9 +17,10 @@ from data.names import Missing, Refused
 from experiments.tracking import declare
 from experiments.tracking.declare import Option, literal, read_configuration, resolve
 from experiments.tracking.options import RENAMED, TABLES
+from experiments.tracking.pretrain_options import ALL
 from tests.experiments.runs import run_in_process
 
-SCRIPTS = {name: import_module(f"experiments.{name}").SCRIPT for name in TABLES}
+SCRIPTS = {name: import_module(f"experiments.{name}").SCRIPT for name in ALL}
 FREE = {
     "dataset_title",
     "data_root",
@@ -31,12 +32,12 @@ FREE = {
     "metric",
     "weights",
 }
-EVERY = [(task, name) for task, table in TABLES.items() for name in table]
+EVERY = [(task, name) for task, table in ALL.items() for name in table]
 
 
 @pytest.mark.parametrize(("task", "name"), EVERY)
 def test_every_option_has_a_sentence_and_a_limit_and_keeps_to_it(task, name):
-    option = TABLES[task][name]
+    option = ALL[task][name]
     assert len(option.meaning) > 5 and not re.search(r"\n|  |[^.]\.$", option.meaning)
     unlimited = isinstance(option.default, bool | dict) or name in FREE
     assert (option.limit is None) == unlimited, "numbers have ranges, names have choices"
@@ -47,10 +48,10 @@ def test_every_option_has_a_sentence_and_a_limit_and_keeps_to_it(task, name):
 
 def test_options_that_two_scripts_share_decide_the_same():
     for task, name in EVERY:
-        assert {table[name].decides for table in TABLES.values() if name in table} == {TABLES[task][name].decides}
+        assert {table[name].decides for table in ALL.values() if name in table} == {ALL[task][name].decides}
 
 
-@pytest.mark.parametrize("task", TABLES)
+@pytest.mark.parametrize("task", ALL)
 def test_every_preset_is_within_the_limits(task):
     for name, (sentence, chosen) in SCRIPTS[task].presets.items():
         values = SCRIPTS[task].values([name])

@@ -15,7 +15,7 @@ from data.limits import check_value
 from data.names import Refused
 from experiments import segment
 from experiments.tracking import checkpoints, code, launch
-from experiments.tracking.options import TABLES
+from experiments.tracking.pretrain_options import ALL
 
 NONSENSE = ["1j", "b'x'", "['a']", "-1e400", "1e400", "nan", "-5", "None", "{'a': 1}", "{1: 2}", "[[1], [2]]", "9" * 30,
             "'\\x00'", "é", "-1..1",
@@ -33,10 +33,10 @@ def script_of(name):
     return importlib.import_module(f"experiments.{name}").SCRIPT
 
 
-@pytest.mark.parametrize("script", TABLES)
+@pytest.mark.parametrize("script", ALL)
 def test_no_option_takes_nonsense(script):
     made = script_of(script)
-    for name, option in TABLES[script].items():
+    for name, option in ALL[script].items():
         for text in NONSENSE:
             try:
                 values = made.values(["tiny", f"{name}={text}"])
@@ -53,9 +53,9 @@ def test_no_option_takes_nonsense(script):
                 assert (name in str(refused) or entries) and "\n" not in str(refused), f"{name}={text}: {refused}"
 
 
-@pytest.mark.parametrize("script", TABLES)
+@pytest.mark.parametrize("script", ALL)
 def test_every_default_is_within_its_limit(script):
-    for name, option in TABLES[script].items():  # a default is not checked when a script starts
+    for name, option in ALL[script].items():  # a default is not checked when a script starts
         check_value(name, option.default, option.default, option.limit)
 
 

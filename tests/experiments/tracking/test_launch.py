@@ -75,7 +75,7 @@ def test_other_hangups_stop():
     assert (out, process.returncode) == ("", 130) and "Stopped by SIGHUP" in told
 
 
-@pytest.mark.parametrize("script", ["segment", "classify", "detect"])
+@pytest.mark.parametrize("script", ["segment", "classify", "detect", "pretrain"])
 def test_ctrl_c_during_imports_has_no_traceback(script, tmp_path):
     (tmp_path / "sacred.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
     process = begin(f"experiments/{script}.py", PYTHONPATH=str(tmp_path))

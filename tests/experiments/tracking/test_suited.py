@@ -187,7 +187,7 @@ def test_an_own_folder_end_to_end(discs, capsys):
     first = start(discs)
     said = capsys.readouterr().out
     assert "11 images to learn from of about 80x100, 3 to test, 2 classes, for two cores: scale=1.0, crop=80" in said
-    assert "minute" in said and "steps=" not in said.partition("classes")[2].splitlines()[0]
+    assert "on two cores" in said and "steps=" not in said.partition("classes")[2].splitlines()[0]
     stored = config(first)
     assert (stored["crop"], stored["n_initial"], stored["steps"], stored["width"]) == (80, 2, 2, 2)
     assert not suited.wanted(stored)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +132,8 @@ def measured_on(options: Values, images: Images, most: int = 0) -> tuple[list[Te
 def make_measure(options: Values, splits: Splits) -> tuple[Measure, dict[str, float]]:
     """What a row says of the model, and the accuracy of the most frequent class and of pixels as features.
 
-    Features are of images without augmentation, in evaluation mode; outputs are those features projected with the
-    batch statistics of all of them. Labels are read here alone, and only reported.
+    Features and outputs are of images without augmentation, in evaluation mode: with statistics of a batch the last
+    batch norm spreads outputs again that have collapsed. Labels are read here alone, and only reported.
     """
     device, layout = device_of(options["device"]), layout_of(options)
     known, rows = measured_on(options, splits.train, options["monitor_images"])
@@ -152,8 +151,8 @@ def make_measure(options: Values, splits: Splits) -> tuple[Measure, dict[str, fl
 
         of_known = features(known)
         with torch.no_grad():
-            z = deepcopy(model.projector).train()(of_known)  # a copy: its running statistics stay as they are
-        return {"output_std": output_std(z)} | ({"knn_accuracy": knn(of_known, features)} if knn else {})
+            std = output_std(model.projector(of_known))
+        return {"output_std": std} | ({"knn_accuracy": knn(of_known, features)} if knn else {})
 
     return measure, yardsticks
 
@@ -178,7 +177,7 @@ def _make_knn(
         return torch.cat([_pixels(batch, device) for batch in batches])
 
     told = asked_classes if asked else known_classes
-    most_frequent = float((told == known_classes.bincount().argmax()).float().mean())
+    most_frequent = float((told == known_classes.bincount().argmax()).double().mean())
     return knn, {"most frequent class": most_frequent, "pixels": knn(pixels(known), pixels)}
 
 
