@@ -55,6 +55,9 @@ def check(options: Values) -> None:
         with torch.device("meta"):
             make_segmenter(options["model"], 2, 3, encoder=encoder)
         require_weights(weights, "encoder", encoder)
+    if options["aggregate"] != "mean" and get_heuristic(options["heuristic"], **options["heuristic_options"]).chooser:
+        own = f"heuristic {options['heuristic']!r} has means of its own over space, use aggregate=mean"
+        raise Refused(f"aggregate={options['aggregate']} would change nothing: {own}")
 
 
 def load(options: Values) -> Images:

@@ -29,9 +29,6 @@ def check_together(options: Mapping[str, Any]) -> Heuristic:
     if options["dropout"] == 0 and (stochastic or options.get("eval_samples")):
         equal = "so stochastic passes would all be equal: set dropout above 0, or use a heuristic like entropy"
         raise Refused(f"dropout=0, {equal}")
-    if heuristic.chooser and options["aggregate"] != "mean":
-        own = f"heuristic {heuristic.name!r} has means of its own over space, use aggregate=mean"
-        raise Refused(f"aggregate={options['aggregate']} would change nothing: {own}")
     for name, neutral in NEUTRAL.items():
         if options[name] != neutral and (heuristic.chooser or not heuristic.per_batch):
             whole = f"heuristic {heuristic.name!r} chooses whole batches"

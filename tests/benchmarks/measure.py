@@ -47,12 +47,12 @@ def measured(run: Callable[[], Any]) -> Measured:
     return Measured(seconds, processor, resident("VmHWM") - held, result)
 
 
-def in_own_process(module: str, request: Any, limit: float | None = None) -> Any:
+def in_own_process(module: str, request: Any, limit: float | None = None, python: str = sys.executable) -> Any:
     """Start `python -m module --measure REQUEST`, both as JSON, and return the last line that it prints.
 
     Raises subprocess.TimeoutExpired after `limit` seconds; leaves with the errors of a process that failed.
     """
-    command = [sys.executable, "-m", module, "--measure", json.dumps(request)]
+    command = [python, "-m", module, "--measure", json.dumps(request)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
     if done.returncode:
         sys.exit(f"measuring {request} failed:\n{done.stderr}")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import simulation
+from experiments import loop, simulation
 from experiments.learning import training
 from experiments.segment import SCRIPT
 from experiments.simulation import Begun, simulate
@@ -70,3 +70,11 @@ def test_whoever_answers_part_of_a_question_has_labelled_that_part(go_on, monkey
     assert result[0]["n_labelled"] == [4, 6, 8] and [len(scores) for scores in state.scores] == [2, 2]
     assert [picks.tolist() for picks in state.picks] == [later.asked[0][:2], later.asked[2][:2]]
     assert np.count_nonzero(state.labelled_map) == 8
+
+
+def test_progress_goes_from_0_to_1(go_on, monkeypatch):
+    seen, real = [], loop.query
+    monkeypatch.setattr(loop, "query", lambda *given: (seen.append(given[-1]), real(*given))[1])
+    monkeypatch.setitem(globals(), "OPTIONS", [*OPTIONS, "n_cycles=3", "n_query=2"])
+    go_on("three")
+    assert seen == [0, 0.5, 1]

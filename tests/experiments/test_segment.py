@@ -50,6 +50,13 @@ def test_heuristics_of_whole_predictions_are_refused_for_maps(heuristic):
         run(**SHORT, heuristic=heuristic)
 
 
+def test_a_strategy_with_a_chooser_takes_no_other_way_to_make_a_batch():
+    with pytest.raises(Refused, match="select=power needs one score per image; heuristic 'clasp' chooses whole batches"):
+        run(**SHORT, heuristic="clasp", select="power")
+    with pytest.raises(Refused, match="aggregate=max would change nothing: heuristic 'clasp' has means of its own"):
+        run(**SHORT, heuristic="clasp", aggregate="max")
+
+
 def test_same_command_same_bits_and_other_run_other_numbers():
     first, again, other = (run(**SHORT, heuristic="bald", run=r, resume="fresh") for r in (1, 1, 2))
     assert curve_of(first) == curve_of(again) and picks_of(first) == picks_of(again)
