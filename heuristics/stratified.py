@@ -19,8 +19,8 @@ from heuristics.core.selecting import power
 
 @scorer
 def clasp(mc_mean: Float[Tensor, "b c *s"]) -> Float[Tensor, "b r"]:
-    """Entropy of the mean prediction, H[E p], ranked for each class by the mean over space of p_c H and once as it is; a
-    batch takes from all rankings, noisy at first (class-stratified power entropy, ClaSP PE; nnActive, 2026).
+    """Entropy of the mean prediction, H[E p], ranked for each class by the mean over space of p_c H and once as it is;
+    a batch takes from all rankings, noisy at first (class-stratified power entropy, ClaSP PE; nnActive, 2026).
 
     The row of an image is (mean H, mean p_c H for each class c) in nats; of maps class 0 is the background and has no
     ranking. 66 % of the batch (`share`) go in equal quotas to the rankings of the classes, what does not divide to
