@@ -31,7 +31,7 @@ def encoder(run: int, network: str, channels: int = 3, seed: int = 0) -> Path:
 
 def test_the_offline_network_learns_in_the_script():
     """The pre-trained weights, stochastic passes and a second cycle."""
-    options = {"model": "efficientnet_lite0", "weights": "imagenet", "heuristic": "bald", "mc_samples": 2, "steps": 2}
+    options = {"model": "efficientnet_lite0", "weights": "imagenet", "heuristic": "bald", "mc_samples": 2}
     folder = run_in_process(classify.SCRIPT, **{**SMALL, **options, "n_cycles": 1, "n_initial": 8, "n_query": 2})
     assert curve_of(folder)["n_labelled"] == [8, 10]
 
@@ -42,6 +42,7 @@ def test_the_encoder_of_a_run_is_used(script):
     encoder(12, "timm:test_resnet")
     encoder(13, "timm:test_resnet", seed=1)
     options = {**SMALL, name: "timm:test_resnet", "lr": 1e-9, "keep_models": True}
+    options |= {"scale": 0.25, "crop": 32} if script is segment else {}
     kept = []
     for number in (12, 13):
         run_in_process(script.SCRIPT, **options, weights=f"simsiam:{number}")
