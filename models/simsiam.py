@@ -32,8 +32,8 @@ class SimSiam(nn.Module):
         encoder.classifier.requires_grad_(False)
         for block in encoder.trunk.modules():
             if isinstance(block, BasicBlock | Bottleneck):
-                last = block.bn2 if isinstance(block, BasicBlock) else block.bn3
-                nn.init.zeros_(last.weight)
+                last = "bn2" if isinstance(block, BasicBlock) else "bn3"
+                nn.init.zeros_(block.get_submodule(last).get_parameter("weight"))
         self.projector = _projector(encoder.classifier.in_features, dim, layers)
         hidden = max(1, dim // 4)
         self.predictor = nn.Sequential(

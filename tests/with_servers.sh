@@ -15,8 +15,14 @@ fi
 ALIQUOT_MONGOD=$(tests/mongo_install.sh "$folder/mongo")
 ALIQUOT_OMNIBOARD=$(tests/omniboard_install.sh "$folder/omniboard")
 export ALIQUOT_MONGOD ALIQUOT_OMNIBOARD ALIQUOT_SCREENSHOTS="${ALIQUOT_SCREENSHOTS:-$PWD/screenshots}"
-python -m pytest -m "mongo or slurm or browser" -rs | tee "$folder/tests.log"
-if grep -qE "^SKIPPED|[0-9]+ skipped" "$folder/tests.log"; then
+python -m pytest -m slurm -rs > "$folder/slurm.log" 2>&1 & # most of both is waiting for servers
+slurm=$!
+failed=0
+python -m pytest -m "mongo or browser" -rs | tee "$folder/tests.log" || failed=1
+wait "$slurm" || failed=1
+cat "$folder/slurm.log"
+[ $failed = 0 ]
+if grep -qE "^SKIPPED|[0-9]+ skipped" "$folder/tests.log" "$folder/slurm.log"; then
   echo "A test of a server was skipped, see above" >&2
   exit 1
 fi

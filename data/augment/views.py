@@ -79,9 +79,9 @@ VIEWS: dict[str, Callable[[Tensor, np.random.Generator], Tensor]] = {
 def _part(n: int, rng: np.random.Generator, smallest: float) -> Float[ndarray, "b 3 3"]:
     """Random parts as maps from the view, -1 to 1 along both sides, into the image: `smallest` to 1 of its area."""
     area = rng.uniform(smallest, 1, (n, TRIES))
-    ratio = np.exp(rng.uniform(*np.log(RATIO), (n, TRIES)))
+    ratio = np.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1]), (n, TRIES)))
     sides = np.stack([np.sqrt(area * ratio), np.sqrt(area / ratio)], 2)  # width and height, 1 for the whole image
-    fits = (sides <= 1).all(2)
+    fits = np.all(sides <= 1, axis=2)
     first = fits.argmax(1)
     side = np.where(fits.any(1)[:, None], sides[np.arange(n), first], 1.0)
     part = np.tile(np.eye(3), (n, 1, 1))

@@ -29,6 +29,7 @@ from experiments.tracking.telling import VARIABLE
 
 WAIT = 0.02  # s between two looks at the runs in progress
 IMPORTED = 0  # in place of a run's number, which is from 1: the origin has begun
+UNTOUCHED = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # baal asks for a GPU at its import; a GPU in use cannot be forked
 LATE = (  # what a script imports once its options are accepted, beside its task
     "data.inventory",
     "experiments.finish",
@@ -86,6 +87,7 @@ class Origin:
         self.code = _written()
         handle = theirs.fileno()
         code = ORIGIN.format(root=str(ROOT), script=script, handle=handle)
+        environment = {**environment, **UNTOUCHED}
         self._process = processes.start((sys.executable, "-c", code), 2, environment, pass_fds=(handle,))
         theirs.close()
         self._runs, self._codes = 0, dict[int, int]()

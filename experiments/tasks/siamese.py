@@ -130,7 +130,7 @@ def measured_on(options: Values, images: Images, most: int = 0) -> tuple[list[Te
 
 
 def make_measure(options: Values, splits: Splits) -> tuple[Measure, dict[str, float]]:
-    """What a row says of the model, and the accuracy of the most frequent class and of pixels as features.
+    """What a row says of the model, and the accuracy of the most frequent class and of pixels (about their mean too).
 
     Features and outputs are of images without augmentation, in evaluation mode: with statistics of a batch the last
     batch norm spreads outputs again that have collapsed. Labels are read here alone, and only reported.
@@ -176,9 +176,13 @@ def _make_knn(
     def pixels(batches: Sequence[Tensor]) -> Float[Tensor, "n d"]:
         return torch.cat([_pixels(batch, device) for batch in batches])
 
+    def centred(found: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return found - found.mean(1, keepdim=True)
+
     told = asked_classes if asked else known_classes
     most_frequent = float((told == known_classes.bincount().argmax()).double().mean())
-    return knn, {"most frequent class": most_frequent, "pixels": knn(pixels(known), pixels)}
+    yardsticks = {"most frequent class": most_frequent, "pixels": knn(pixels(known), pixels)}
+    return knn, yardsticks | {"centred pixels": knn(centred(pixels(known)), lambda batches: centred(pixels(batches)))}
 
 
 def pretrain(
@@ -244,7 +248,6 @@ def _scaled(batch: Tensor, device: torch.device) -> Tensor:
 
 
 def _pixels(batch: Tensor, device: torch.device) -> Float[Tensor, "b d"]:
-    """Pixels as features, averaged to PIXELS a side where there are more, about their mean as cosines want."""
+    """Pixels as features, averaged to PIXELS a side where there are more."""
     images = _scaled(batch, device)
-    images = adaptive_avg_pool2d(images, tuple(min(PIXELS, side) for side in images.shape[-2:])).flatten(1)
-    return images - images.mean(1, keepdim=True)
+    return adaptive_avg_pool2d(images, tuple(min(PIXELS, side) for side in images.shape[-2:])).flatten(1)

@@ -165,7 +165,8 @@ def sentence(
 
 
 def _is_measured(task: str, options: Values) -> bool:
-    return options["model"] == ("unet" if task == "segment" else RECIPES[task][QUICK]["model"])
+    plain = not options.get("encoder")
+    return plain and options["model"] == ("unet" if task == "segment" else RECIPES[task][QUICK]["model"])
 
 
 def duration(seconds: float | int) -> str:

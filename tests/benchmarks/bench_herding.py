@@ -126,7 +126,9 @@ def plain_bait(embeddings, probs, labelled_embeddings, labelled_probs, n_query, 
         if max_exact == 1:
             top = p.amax(1)
             return ((top * (1 - top)).sqrt()[:, None] * z)[:, None].double()
-        return ((p.sqrt()[:, :, None] * (torch.eye(C) - p[:, None]))[:, :, :, None] * z[:, None, None]).flatten(2).double()
+        return (
+            ((p.sqrt()[:, :, None] * (torch.eye(C) - p[:, None]))[:, :, :, None] * z[:, None, None]).flatten(2).double()
+        )
 
     v, known = rows(embeddings, probs), rows(labelled_embeddings, labelled_probs).flatten(0, 1)
     flat = v.flatten(0, 1)

@@ -79,7 +79,10 @@ def main() -> None:
             for name in names:
                 found[name].append(in_own_process(__spec__.name, [name, str(file), chosen.threads]))
                 seconds, processor, megabytes = found[name][-1]
-                print(f"{name:<12}{n:>9} images {processor:>9.2f} cpu s {seconds:>9.2f} s {megabytes:>7.0f} MB", flush=True)
+                print(
+                    f"{name:<12}{n:>9} images {processor:>9.2f} cpu s {seconds:>9.2f} s {megabytes:>7.0f} MB",
+                    flush=True,
+                )
     for name, rows in found.items() if len(sizes) > 1 else ():
         slope = np.polyfit(np.log(sizes), np.log([row[1] for row in rows]), 1)[0]
         last = np.log(rows[-1][1] / rows[-2][1]) / np.log(sizes[-1] / sizes[-2])

@@ -1,6 +1,6 @@
 """The strategies of scikit-activeml, measured in an environment of their own: it needs neither this project nor its packages.
 
-    PEER_PYTHON -m tests.benchmarks.peers --measure '["maxherding", "evidence.npz", 100, 1]'
+PEER_PYTHON -m tests.benchmarks.peers --measure '["maxherding", "evidence.npz", 100, 1]'
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def main() -> None:
 
     with np.load(file) as stored, threadpool_limits(threads):
         found = dict(stored)
-        query(name, {k: v[:200] if k in ("x", "labelled", "targets") else v for k, v in found.items()}, 5)  # loads libraries
+        query(
+            name, {k: v[:200] if k in ("x", "labelled", "targets") else v for k, v in found.items()}, 5
+        )  # loads libraries
         done = measured(lambda: query(name, found, n_query))
     print(json.dumps([done.seconds, done.processor, done.megabytes, np.asarray(done.result).tolist()]))
 

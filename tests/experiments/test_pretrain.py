@@ -60,7 +60,7 @@ def test_what_a_run_leaves(whole, monkeypatch):
     assert curve["epoch"] == [0, 1, 2] and curve["loss"][0] is None and -1 <= curve["loss"][2] <= 1
     record, info = (json.loads((whole / name).read_text()) for name in ("run.json", "info.json"))
     assert set(record["artifacts"]) == {"curve.npy", "curve.png", "encoder.pt"} and record["status"] == "COMPLETED"
-    assert set(info["yardsticks"]) == {"most frequent class", "pixels"} and "output_std is" in info["verdict"]
+    assert set(info["yardsticks"]) == {"most frequent class", "pixels", "centred pixels"} and "output_std is" in info["verdict"]
     assert record["result"] == curve["knn_accuracy"][-1]
     metrics = json.loads((whole / "metrics.json").read_text())
     assert metrics["output_std"]["steps"] == [0, 1, 2] and metrics["loss"]["steps"] == [1, 2]

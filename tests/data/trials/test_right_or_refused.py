@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data.names import Refused
-from tests.data.trials import damage, own_boxes, own_classes, own_masks
+from tests.data.trials import damage, own_boxes, own_classes, own_masks, own_painted
 from tests.data.trials.drawing import CASES, blocks, require_sentence
 
 READERS = {  # (draw, check, damage)
@@ -23,6 +23,9 @@ READERS = {  # (draw, check, damage)
     "voc": (own_boxes.draw_voc, own_boxes.check, damage.of_picture),
     "coco": (own_boxes.draw_coco, own_boxes.check, damage.of_picture),
     "yolo": (own_boxes.draw_yolo, own_boxes.check, damage.of_picture),
+    "volumes": (own_painted.draw_volumes, own_painted.check_volumes, own_painted.of_volume),
+    "yolo polygons": (own_painted.draw_polygons, own_painted.check_painted, damage.of_picture),
+    "brushes": (own_painted.draw_brushes, own_painted.check_painted, damage.of_picture),
     "class table": (own_classes.draw_table, own_classes.check, damage.of_table),
 }
 FEW = 40  # cases of each reader in the default run

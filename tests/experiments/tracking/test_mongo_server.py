@@ -171,21 +171,22 @@ def complete(runs):
     return sum('"status": "COMPLETED"' in record.read_text() for record in runs.glob("[0-9]*/run.json"))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_killed_again_and_again_during_a_grid(mongo, monkeypatch, seed):  # noqa: F811
+@pytest.mark.parametrize(("seed", "last", "way"), [(0, 2, []), (1, 5, ["--in-process"])], ids=["processes", "forks"])
+def test_killed_again_and_again_during_a_grid(mongo, monkeypatch, seed, last, way):  # noqa: F811
     """Also while runs begin and end, and for longer than the end of a run waits: the grid sends what its runs could not."""
     monkeypatch.setenv("ALIQUOT_MONGO", mongo.url())
+    n_runs = 2 * (last + 1)
     runs, moments, kills = Path(os.environ["ALIQUOT_RUNS"]), random.Random(seed), []
-    words = ["classify", "with", "tiny", "heuristic=random,margin", "run=0..2", "--jobs", "2"]
+    words = ["classify", "with", "tiny", "heuristic=random,margin", f"run=0..{last}", "--jobs", "2", *way]
     log = runs.parent / "grid.txt"
     with log.open("w") as output:
         grid = subprocess.Popen([sys.executable, "experiments/grid.py", *words], cwd=ROOT, stdout=output, stderr=output)
-        while grid.poll() is None and complete(runs) < 6:
+        while grid.poll() is None and complete(runs) < n_runs:
             time.sleep(moments.uniform(0, 4))
             mongo.kill()
             kills.append(moments.choice([moments.uniform(0, 2), moments.uniform(8, 12)]))
             time.sleep(kills[-1])
             mongo.start()
         assert grid.wait(240) == 0, log.read_text()
-    assert len(kills) > 2 and complete(runs) == 6 and "6 completed" in log.read_text()
-    assert_same(mongo, runs, 6)
+    assert len(kills) > 2 and complete(runs) == n_runs and f"{n_runs} completed" in log.read_text()
+    assert_same(mongo, runs, n_runs)
