@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +43,12 @@ class Replayed:
         return outlook(r.n_labelled, r.values, r.n_query, rng, None, more, n_resamples=N_RESAMPLES)
 
     @property
+    def farther(self) -> Outlook:
+        """The same with the gain of half as many labels again."""
+        now = float(self.rounds.n_labelled[-1])
+        return replace(self.expected, gain=self.expected.gain_of(now, now / 2))
+
+    @property
     def value(self) -> float:
         return float(self.rounds.values[-1])
 
@@ -59,7 +65,10 @@ OF_BUDGET: dict[str, Rule] = {
 OF_CURVES: dict[str, Rule] = {
     f"gain at most {WORTH:.0%}, surely": lambda r: little_gain(r.expected, r.value),
     f"gain at most {WORTH:.0%}, as expected": lambda r: little_gain(r.expected, r.value, surely=False),
-    f"gain at most {WORTH / 2:.1%}, as expected": lambda r: little_gain(r.expected, r.value, WORTH / 2, False),
+    f"gain of half as many again at most {WORTH:.0%}, surely": lambda r: little_gain(r.farther, r.value),
+    f"gain of half as many again at most {WORTH:.0%}, as expected": lambda r: little_gain(
+        r.farther, r.value, surely=False
+    ),
     "value at the target": lambda r: (r.value - r.target) * (1 if r.whole.more_is_better else -1) >= 0,
 }
 OF_SAMPLES: dict[str, Rule] = {"lower end at the target": lambda r: at_target(r.rounds, r.target)}

@@ -101,6 +101,10 @@ class Outlook:
         ends = [(1 - level) / 2, 0.5, (1 + level) / 2]
         return np.quantile(heights, ends, axis=0, method="inverted_cdf")
 
+    def gain_of(self, now: float, more: float | int, level: float = 0.95) -> Interval:
+        """What `more` labels bring beyond `now`: median of the families, ends over families and bootstrap."""
+        return _pooled(_gains(self.fits, now, more), level) if self.fits else Interval(nan)
+
 
 def outlook(
     n_labelled: Float[ndarray, " t"],
@@ -128,11 +132,9 @@ def outlook(
         return Outlook(CANNOT_TELL, f"{len(n)} of the {LEAST_ROUNDS} rounds that a curve needs", sign=sign)
     ceiling = max(sign * (best if best is not None else (1.0 if more_is_better else 0.0)), float(y.max()))
     fits = _plausible([fit(name, n, y, ceiling, rng, n_resamples) for name in FAMILIES], len(n))
-    now, then = n[-1:], n[-1:] + n_query
-    gains = {each.family: (each.at(then) - each.at(now))[:, 0] for each in fits}
+    gains = _gains(fits, float(n[-1]), n_query)
     by_family = {name: Interval(float(g[0]), *percentiles(g, level)) for name, g in gains.items()}
-    pooled = np.concatenate(list(gains.values()))
-    gain = Interval(float(np.median([g.value for g in by_family.values()])), *percentiles(pooled, level))
+    gain = _pooled(gains, level)
     more_labels = Interval(nan)
     if target is not None:
         needed = [each.labels_for(sign * target, HORIZON * n[-1]) - n[-1] for each in fits]
@@ -144,6 +146,16 @@ def outlook(
     why = "the curves that fit the rounds disagree" if apart else ""
     why = "it rises faster from round to round, and no curve that is fitted does" if _rises_faster(n, y) else why
     return Outlook(CANNOT_TELL if why else TOLD, why, gain, more_labels, by_family, fits, sign)
+
+
+def _gains(fits: Sequence[Fitted], now: float, more: float | int) -> dict[str, Float[ndarray, " s"]]:
+    at = np.array([now, now + more])
+    return {each.family: np.diff(each.at(at), axis=1)[:, 0] for each in fits}
+
+
+def _pooled(gains: Mapping[str, Float[ndarray, " s"]], level: float) -> Interval:
+    middle = float(np.median([g[0] for g in gains.values()]))
+    return Interval(middle, *percentiles(np.concatenate(list(gains.values())), level))
 
 
 def _rises_faster(n: Float[ndarray, " t"], y: Float[ndarray, " t"]) -> bool:

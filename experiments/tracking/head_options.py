@@ -64,7 +64,7 @@ def shown_features(options: Mapping[str, Any]) -> bool:
 def idle(options: Mapping[str, Any]) -> frozenset[str]:
     """The options that change nothing beside the others: they do not name a run. Older runs may lack some."""
     found = {name for name, neutral in NEUTRAL.items() if options.get(name) == neutral}
-    if not shown_features(options) and options["initial"] in ("random", "stratified"):
+    if not shown_features(options) and options.get("initial", "random") in ("random", "stratified"):
         found |= {"features", "features_size"}
     if not by_head(options):
         found |= {"head_hidden", "head_l2", "feature_views"}

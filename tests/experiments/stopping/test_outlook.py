@@ -125,3 +125,11 @@ def test_a_curve_that_rises_faster_and_faster_is_none_of_these():
     found = outlook(N[:5], 0.5 + 0.1 * (N[:5] / 100) ** 2, 20, rng())
     assert found.verdict == CANNOT_TELL and found.why.startswith("it rises faster")
     assert outlook(N[:5], 0.5 + 0.1 * N[:5] / 100, 20, rng()).verdict == TOLD, "a straight line is not bent"
+
+
+def test_the_gain_of_more_labels_than_a_round():
+    found = outlook(N[:8], TRUE["power"](N[:8]) + rng().normal(0, 0.005, 8), 20, rng())
+    assert found.gain_of(160.0, 20.0) == found.gain
+    far, true = found.gain_of(160.0, 80.0), TRUE["power"]
+    assert far.low <= true(240.0) - true(160.0) <= far.high and far.value > 2 * found.gain.value
+    assert isnan(outlook(N[:3], np.ones(3), 20, rng()).gain_of(60.0, 20.0).low)
