@@ -30,6 +30,7 @@ FREE = {
     "checkpoint",
     "metric",
     "weights",
+    "weights_digest",
 }
 EVERY = [(task, name) for task, table in TABLES.items() for name in table]
 
