@@ -33,7 +33,7 @@ FILES = re.compile(r"\.json$")  # a configuration file in the place of a preset
 WORDS = {  # that stand in backticks and are named nowhere else
     *("supervised", "evaluate", "check", "splits", "print_config", "print_named_configs", "summary", "report", "sync"),
     *("load", "load_picks", "mongo", "browser", "slurm", "mps", "nohup", "features", "analysis", "experiments", "heuristics"),
-    *("models", "data", "scores", "with", "mc_", "bench_scoring"),
+    *("models", "data", "scores", "with", "mc_", "bench_scoring", "output_std", "knn_accuracy", "collapsed"),
 }
 
 

@@ -85,7 +85,10 @@ def named(labels: Sequence[str], names: Sequence[str], root: Path, source: str) 
 
 
 def require_classes(counts: Mapping[str, int], source: str) -> None:
-    """Refused for fewer than two classes, or where most images would be alone in their class."""
+    """Refused for fewer than two classes, or where most images would be alone in their class.
+
+    Warned of where labels are numbers with decimals, or join two other labels.
+    """
     total = sum(counts.values())
     if len(counts) < 2:
         only = f" ({next(iter(counts))!r})" if counts else ""
@@ -96,6 +99,23 @@ def require_classes(counts: Mapping[str, int], source: str) -> None:
             f"{source} has {len(counts)} different labels ({some} ...) for {total} images; expected a few classes with "
             "several images each: are these numbers or names of the images?"
         )
+    _note_strange(counts, source)
+
+
+def _note_strange(counts: Mapping[str, int], source: str) -> None:
+    """Warn of labels that are rather measured than classes, or two labels of one image."""
+    measured = [label for label in counts if re.fullmatch(r"[+-]?\d*[.,]\d*[1-9]\d*", label)]
+    if len(measured) > 1:
+        some = ", ".join(map(repr, measured[:3]))
+        note(
+            WARNING, f"{source}: {len(measured)} labels are numbers with decimals ({some}): each is a class of its own."
+        )
+    known = set(map(alike, counts))
+    for label in counts:
+        pieces = [alike(piece) for piece in re.split(r"[|;,/+&]", label)]
+        if len(pieces) > 1 and all(piece in known for piece in pieces):
+            several = f"label {label!r} ({images_in_words(counts[label])}) joins others: it is a class of its own"
+            note(WARNING, f"{source}: {several}, for an image has one class here.")
 
 
 def _pairs(lines: Sequence[str], labels: Sequence[str]) -> dict[str, str] | None:

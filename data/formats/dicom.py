@@ -119,6 +119,15 @@ def _spacing(header: Any) -> tuple[float, float, float]:
     return float(row), float(column), abs(float(between))
 
 
+def _padding(header: Any, stored: ndarray) -> ndarray:
+    """Which stored values fill what is outside of the picture: they are no measurements and would widen its window."""
+    value = header.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(stored.shape, bool)
+    ends = sorted((int(value), int(header.get("PixelPaddingRangeLimit") or value)))
+    return (stored >= ends[0]) & (stored <= ends[1])
+
+
 def _direction(header: Any) -> list[str]:
     """How rows and columns lie in the body: slices of one volume lie alike."""
     return [f"{float(side) + 0.0:.2f}" for side in header.get("ImageOrientationPatient") or ()]
@@ -149,7 +158,10 @@ def _frames(file: Path, size: int, changed: int) -> ndarray:
             if str(header.PhotometricInterpretation) == "PALETTE COLOR":
                 stored = apply_color_lut(stored, header)
             elif not known.coloured:
+                padding = _padding(header, stored)
                 stored = apply_modality_lut(stored, header)
+                if padding.any() and not padding.all():
+                    stored = np.where(padding, stored[~padding].min(), stored)
     except Exception as error:
         plugin = "needs `pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg` for its compression"
         lacking = "plugins" in str(error) or "missing dependencies" in str(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -18,7 +20,7 @@ from data.formats.pictures import AS_USUAL
 from data.formats.volumes import Place
 from data.limits import Between
 from data.names import Missing, Refused, suggestion
-from data.notes import GUESSED, note
+from data.notes import GUESSED, WARNING, note
 from data.store import Images, Record, cached
 from data.threads import ordered_map
 
@@ -68,6 +70,7 @@ def images_of(
         else:
             reader = reading.survey(files, options)
             entries, called, places = _pictures_of(reader.sources, found, names)
+            _note_same(found, names, classes)
             decoded = ordered_map(lambda source: prepared(reader.read(source)), reader.sources)
         parts = np.array([entry.part for entry in entries], dtype="U8")
         training = [entry for entry in entries if entry.part == "train"]
@@ -105,6 +108,22 @@ def _pictures_of(
         note(GUESSED, f"{many} patients are told by the files themselves (DICOM headers, pictures of one file).")
     entries = [entry._replace(patient=patient) for entry, patient in zip(entries, patients, strict=True)]
     return entries, [source.named(name) for source, name in zip(sources, files, strict=True)], places
+
+
+def _note_same(found: Sequence[Labelled], names: Sequence[str], classes: Sequence[str]) -> None:
+    """Warn of files that are byte for byte the same and have different classes."""
+    of_size: dict[int, list[int]] = defaultdict(list)
+    for i, entry in enumerate(found):
+        of_size[entry.file.stat().st_size].append(i)
+    first: dict[bytes, int] = {}
+    pairs = []
+    for i in (i for places in of_size.values() if len(places) > 1 for i in places):
+        k = first.setdefault(hashlib.sha256(found[i].file.read_bytes()).digest(), i)
+        if found[k].label != found[i].label:
+            pairs.append((k, i))
+    if pairs:
+        one, other = (f"{names[i]} ({classes[found[i].label]})" for i in pairs[0])
+        note(WARNING, f"{len(pairs)} pictures are the same file as one of another class, the first {one} and {other}.")
 
 
 def labelled_record(

@@ -20,8 +20,8 @@ class Seen:
         self.classes = list(classes)
         self._of_part: dict[str, ndarray] = {}  # part -> boxes of each class
         self._images: dict[str, int] = {}
-        self._empty = self._total = self._small = 0
-        self._first = ""
+        self._empty = self._total = self._small = self._twice = 0
+        self._first = self._first_twice = ""
         self._furthest = 0.0  # share of an image's width or height that a box reaches
 
     def add(self, part: str, target: Float32[ndarray, "m 5"], height: int, width: int, name: str) -> None:
@@ -30,6 +30,8 @@ class Seen:
         counts += np.bincount(target[:, 4].astype(int), minlength=len(self.classes))[: len(self.classes)]
         self._images[side] = self._images.get(side, 0) + 1
         self._empty, self._total = self._empty + (not len(target)), self._total + len(target)
+        twice = len(target) - len(np.unique(target, axis=0))
+        self._twice, self._first_twice = self._twice + twice, self._first_twice or (name if twice else "")
         small = ((target[:, 2:4] - target[:, :2]) < 1).any(1)
         self._first = self._first or (name if small.any() else "")
         self._small += int(small.sum())
@@ -40,6 +42,9 @@ class Seen:
         if self._empty:
             many = f"{self._empty} of {sum(self._images.values())}"
             note(GUESSED, f"{dataset}: {many} images have no box and are read as images without an object.")
+        if self._twice:
+            many = f"{self._twice} of {self._total} boxes stand twice, with one class and the same corners"
+            note(WARNING, f"{dataset}: {many} (the first in {self._first_twice}): remove them.")
         if self._small:
             note(
                 WARNING,

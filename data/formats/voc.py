@@ -94,6 +94,7 @@ def read_voc(
         note(LEFT_OUT, f"{dataset}: {unlisted} of {len(pictures)} pictures are in no list of {lists}: left out.")
     unused.tell()
     annotations = [voc_xml.read(texts.get(stem, xml_folder / f"{stem}.xml")) for stem in parts]
+    _note_other_pictures(dataset, annotations, [pictures[stem] for stem in parts])
     named = _classes(root, classes, annotations, xml_folder)
     corners = voc_xml.counting(annotations, corners)
     if corners == "pixels" and bad_boxes == "refuse":
@@ -103,6 +104,19 @@ def read_voc(
         for (stem, part), annotation in zip(parts.items(), annotations, strict=True)
     ]
     return boxed_images(dataset, root, found, named, scale, bad_boxes, MODULES, (corners,), cache_root, own)
+
+
+def _note_other_pictures(dataset: str, annotations: Sequence[Annotation], pictures: Sequence[Path]) -> None:
+    """Warn where annotations name another picture of the set than the one that is called like them."""
+    known = {picture.name for picture in pictures}
+    pairs = zip(annotations, pictures, strict=True)
+    others = [a for a, picture in pairs if a.called in known and a.called != picture.name]
+    if others:
+        many = (
+            f"{len(others)} of {len(annotations)} annotations name another picture of the set than is called like them"
+        )
+        first = f"the first is {others[0].file.name}, which names {others[0].called}"
+        note(WARNING, f"{dataset}: {many} ({first}): the names of files are followed.")
 
 
 def _folder(root: Path, name: str, tree: str) -> Path:

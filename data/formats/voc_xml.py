@@ -28,6 +28,7 @@ class Annotation(NamedTuple):
     size: tuple[int, int] | None  # (width, height); None where it is absent or 0
     names: list[str]  # class of each object
     corners: list[list[float]]  # SIDES of each object, as written
+    called: str = ""  # the picture that it names
     counts: str = ""  # the key of CORNERS that the file's other entries speak for, '' where none does
 
 
@@ -41,6 +42,8 @@ def read(file: Path) -> Annotation:
             raise Refused(f"{file}: object {number} has no name")
         if element.find("bndbox") is None and (others := [e.tag for e in element if e.tag in ("robndbox", "polygon")]):
             raise Refused(f"{file}: object {number} has a {others[0]} and no bndbox, expected an upright box")
+        if (several := len(element.findall("bndbox"))) > 1:
+            raise Refused(f"{file}: object {number} has {several} bndbox, expected one: each object has its own")
         written = [(element.findtext(f"bndbox/{side}") or "").strip() for side in SIDES]
         try:
             corners.append([float(text) for text in written])
@@ -51,7 +54,8 @@ def read(file: Path) -> Annotation:
     width, height = ((tree.findtext(f"size/{side}") or "").strip() for side in ("width", "height"))
     known = all(re.fullmatch(r"0*[1-9]\d{0,8}(\.0*)?", side) for side in (width, height))
     size = (int(float(width)), int(float(height))) if known else None
-    return Annotation(file, size, names, corners, _counts(tree, corners))
+    called = (tree.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
+    return Annotation(file, size, names, corners, called, _counts(tree, corners))
 
 
 def counting(annotations: Sequence[Annotation], corners: str) -> str:

@@ -231,7 +231,7 @@ def _names(
     names = [str(name) for name in chosen] or config.names
     lists = [f for f in root.iterdir() if f.name.casefold() == "classes.txt" or f.suffix == ".names"]
     lists += [f for f in root.glob("labels/classes.txt")]
-    told = {tuple(line.strip() for line in read_text(file).splitlines() if line.strip()) for file in lists}
+    told = {tuple(_lines(file)) for file in lists}
     if not names and len(told) > 1:
         raise Refused(f"{' and '.join(file.name for file in lists)} in {root} name different classes; keep one")
     names = names or list(next(iter(told), ()))
@@ -246,6 +246,14 @@ def _names(
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise Refused(f"the classes of {root} are {', '.join(names)}: {repeated[0]!r} is there twice, expected once")
     return names
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a list of classes. Refused for one that is blank between others: it would count, or not."""
+    lines = [line.strip() for line in read_text(file).rstrip().splitlines()]
+    if "" in lines:
+        raise Refused(f"{file}, line {lines.index('') + 1} is blank: does it count as a class? Remove it, or name it")
+    return lines
 
 
 def _require_named(lines: Sequence[Line], names: Sequence[str]) -> None:

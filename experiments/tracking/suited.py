@@ -165,7 +165,7 @@ def sentence(
 
 
 def _is_measured(task: str, options: Values) -> bool:
-    plain = not options.get("encoder")
+    plain = options.get("encoder", "none") == "none"
     return plain and options["model"] == ("unet" if task == "segment" else RECIPES[task][QUICK]["model"])
 
 
