@@ -238,8 +238,8 @@ def write_picture(rng: np.random.Generator, kind: Kind, file: Path, grey: ndarra
     return Truth(kind.means(grey), None, exact=kind.exact)
 
 
-def require_alike(got: ndarray, truth: Truth, name: str) -> None:
-    """The pixels, exactly; or in their course where they were compressed or windowed."""
+def require_alike(got: ndarray, truth: Truth, name: str, said: Sequence[str]) -> None:
+    """The pixels, exactly; or in their course where they were compressed or windowed, unless too wide a window is told."""
     expected = truth.image
     assert got.shape[:2] == expected.shape[:2], (name, got.shape, expected.shape)
     if got.shape[2] > expected.shape[2]:
@@ -247,6 +247,8 @@ def require_alike(got: ndarray, truth: Truth, name: str) -> None:
     assert got.shape == expected.shape, (name, got.shape, expected.shape)
     if truth.exact:
         assert np.array_equal(got, expected), name
+        return
+    if any("nearly of one grey" in sentence for sentence in said):
         return
     for channel in range(got.shape[2]):
         one, other = got[..., channel].ravel(), expected[..., channel].ravel()
