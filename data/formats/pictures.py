@@ -29,7 +29,7 @@ from data.names import Refused, require_one_of
 EXIF = ("apply", "ignore")
 FRAMES = ("one", "all")
 SCALING = ("set", "image")
-NARROW = 0.05  # share of a set's window below which a picture has at most 13 of 256 greys
+NARROW = 0.1  # share of a set's window below which a picture has at most 26 of 256 greys
 ANY = 10**9  # beyond every value of a picture
 # What a loader's parameters of these names may be, see `Options`
 Exif = Annotated[str, OneOf(EXIF)]
@@ -217,7 +217,7 @@ def _window(sources: list[Source], options: Options) -> Window | None:
     window, extremes = tally.window(), tally.extremes
     narrow = sum(width < NARROW * (window.high - window.low) for width in widths)
     if 2 * narrow > len(widths):
-        said_of = f"{narrow} of {len(widths)} pictures hold values in less than a twentieth of {window}"
+        said_of = f"{narrow} of {len(widths)} pictures hold values in less than a tenth of {window}"
         notes.note(notes.WARNING, f"{said_of}: they become nearly of one grey. Is one of the others damaged?")
     clipped = "" if window == extremes else ", outliers beyond percentiles 0.1 and 99.9 are clipped"
     notes.note(

@@ -69,4 +69,4 @@ def test_one_picture_that_makes_all_others_dark_is_told(tmp_path):
     for n, dark in ((5, True), (4, False)):
         with notes.collecting() as said:
             survey([tmp_path / f"{k}.tif" for k in range(n)])
-        assert any("4 of 5 pictures hold values in less than a twentieth" in sentence for _, sentence in said) == dark
+        assert any("4 of 5 pictures hold values in less than a tenth" in sentence for _, sentence in said) == dark
