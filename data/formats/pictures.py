@@ -29,6 +29,7 @@ from data.names import Refused, require_one_of
 EXIF = ("apply", "ignore")
 FRAMES = ("one", "all")
 SCALING = ("set", "image")
+NARROW = 0.1  # share of a set's window below which a picture has at most 26 of 256 greys
 ANY = 10**9  # beyond every value of a picture
 # What a loader's parameters of these names may be, see `Options`
 Exif = Annotated[str, OneOf(EXIF)]
@@ -198,10 +199,12 @@ def _window(sources: list[Source], options: Options) -> Window | None:
     if len(said) == 1 and (window := said.pop()) is not None:
         notes.note(notes.CHANGED, f"{many}: their values {window} become 0 to 255, the window that all files say")
         return window
-    tally, fractions, numbers = Tally(), None, None
+    tally, fractions, numbers, widths = Tally(), None, None, []
     for source in deep:
         values = decode(source.file, source.frame).values
         tally.add(values)
+        own = robust(values)
+        widths.append(own.high - own.low)
         if values.dtype.kind == "f" and np.nanmax(values, initial=0) <= 1:
             fractions = fractions or source.file
         elif np.nanmax(values, initial=0) > 255:
@@ -212,6 +215,10 @@ def _window(sources: list[Source], options: Options) -> Window | None:
             "be black. Save them alike, or say dataset_options.scaling=image for a window of each picture"
         )
     window, extremes = tally.window(), tally.extremes
+    narrow = sum(width < NARROW * (window.high - window.low) for width in widths)
+    if 2 * narrow > len(widths):
+        said_of = f"{narrow} of {len(widths)} pictures hold values in less than a tenth of {window}"
+        notes.note(notes.WARNING, f"{said_of}: they become nearly of one grey. Is one of the others damaged?")
     clipped = "" if window == extremes else ", outliers beyond percentiles 0.1 and 99.9 are clipped"
     notes.note(
         notes.CHANGED,

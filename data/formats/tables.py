@@ -21,7 +21,8 @@ from data.notes import GUESSED, LEFT_OUT, note
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 # What no text in cp1252 or Latin-1 has: letters with accents in turn or two at the start of a word, rare signs
 FOREIGN = re.compile(
-    rb"[\xa0-\xff]{3,}|(?<![A-Za-z])[\xc0-\xff]{2,}|[\xa2-\xaa\xac-\xbe][\xc0-\xff]|[\x81-\x84\x86-\x8b\x8d\x8f\x90\x98\x9b\x9d]"
+    rb"[\xa0-\xff]{3,}|(?<![A-Za-z])[\xc0-\xff]{2,}|[\xa2-\xaa\xac-\xbe][\xc0-\xff]"
+    rb"|[\x81-\x84\x86-\x8b\x8d\x8f\x90\x98\x9b\x9d]"
 )
 LONGEST_CELL = 2**31 - 1  # characters; csv's own limit of 131,072 stops at polygons and pictures in a cell
 

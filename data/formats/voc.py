@@ -113,7 +113,7 @@ def _note_other_pictures(dataset: str, annotations: Sequence[Annotation], pictur
     others = [a for a, picture in pairs if a.called in known and a.called != picture.name]
     if others:
         many = (
-            f"{len(others)} of {len(annotations)} annotations name another picture of the set than is called like them"
+            f"{len(others)} of {len(annotations)} annotations name another picture of the set than their own name does"
         )
         first = f"the first is {others[0].file.name}, which names {others[0].called}"
         note(WARNING, f"{dataset}: {many} ({first}): the names of files are followed.")

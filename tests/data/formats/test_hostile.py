@@ -27,7 +27,7 @@ def load(task, name, root, **options):
 def table(root, label, n=12):
     rows = ["file,label"]
     for i in range(n):
-        plain(root / f"{i}.png", (9 * i, 20, 30))
+        plain(root / f"{i}.png", 9 * i)
         rows.append(f"{i}.png,{label(i)}")
     (root / "labels.csv").write_text("\n".join(rows))
     return load("classify", "folder", root, image_size=None)
@@ -63,7 +63,7 @@ def test_labels_that_are_no_classes(mine, labels, warned):
 def test_one_picture_in_two_classes(mine):
     for name in ("benign", "malignant"):
         for i in range(5):
-            plain(mine / name / f"{name}{i}.png", (10 * i, 5, 5 if i < 2 else len(name)))
+            plain(mine / name / f"{name}{i}.png", i if i < 2 else 10 * i + len(name))
     _, said = load("classify", "folder", mine, image_size=None)
     assert (
         "2 pictures are the same file as one of another class, the first benign0.png (benign) and malignant0.png"

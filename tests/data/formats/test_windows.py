@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import tifffile
 
+from data import notes
+from data.formats.pictures import survey
 from data.formats.windows import Tally, Window, require_window, robust, to_bytes
 
 
@@ -55,3 +58,15 @@ def test_the_option_is_checked():
     assert require_window(None) is None and require_window([1, 2]) == (1, 2)
     with pytest.raises(ValueError, match="must be two numbers"):
         require_window([2, 1])
+
+
+def test_one_picture_that_makes_all_others_dark_is_told(tmp_path):
+    for k in range(5):
+        tifffile.imwrite(
+            tmp_path / f"{k}.tif",
+            np.full((6, 8), 3, np.uint16) + np.arange(8, dtype=np.uint16) * (9000 if k == 4 else 90),
+        )
+    for n, dark in ((5, True), (4, False)):
+        with notes.collecting() as said:
+            survey([tmp_path / f"{k}.tif" for k in range(n)])
+        assert any("4 of 5 pictures hold values in less than a tenth" in sentence for _, sentence in said) == dark

@@ -161,7 +161,7 @@ def check(trial: Trial, images: Images, said: list[str]) -> None:
         assert not truth.part or parts[i] == truth.part, (name, parts[i])
         if name in trial.damaged:
             continue
-        require_alike(images.raw(i), truth, name)
+        require_alike(images.raw(i), truth, name, said)
         found = sorted(
             (images.classes[int(box[4])], tuple(round(side, 3) for side in box[:4]))
             for box in images.target(i).tolist()

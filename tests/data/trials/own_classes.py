@@ -127,7 +127,7 @@ def check(trial: Trial, images: Images, said: list[str]) -> None:
         assert drawn == {""} or parts[i] == truth.part, (name, parts[i])
         if truth.patient:
             assert images.patients[i] == truth.patient, (name, images.patients[i])
-        require_alike(images.raw(i), truth, name)
+        require_alike(images.raw(i), truth, name, said)
     if drawn == {""}:
         assert set(parts) == {"train", "test"}
         sides = {(str(patient), part) for patient, part in zip(images.patients, parts, strict=True) if patient}

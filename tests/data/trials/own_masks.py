@@ -114,7 +114,7 @@ def check(trial: Trial, images: Images, said: list[str]) -> None:
         if name in trial.damaged:
             assert target.shape == images.raw(i).shape[:2]
             continue
-        require_alike(images.raw(i), truth, name)
+        require_alike(images.raw(i), truth, name, said)
         if "palettes" not in trial.told:
             assert np.array_equal(target, truth.target), f"mask of {name}"
         pairs |= set(zip(truth.target.ravel().tolist(), target.ravel().tolist(), strict=True))

@@ -74,7 +74,7 @@ def check_volumes(trial: Trial, images: Images, said: list[str]) -> None:
         if name in trial.damaged or name not in trial.truth:
             continue
         truth = trial.truth[name]
-        require_alike(images.raw(i), truth, name)
+        require_alike(images.raw(i), truth, name, said)
         assert np.array_equal(images.target(i).numpy(), truth.target), f"mask of {name}"
         assert not truth.part or images.parts[i] == truth.part, name
         volume, _, number = name.rpartition("#")
@@ -140,7 +140,7 @@ def check_painted(trial: Trial, images: Images, said: list[str]) -> None:
         truth = trial.truth[name]
         assert not truth.part or images.parts[i] == truth.part, name
         if name not in trial.damaged:
-            require_alike(images.raw(i), truth, name)
+            require_alike(images.raw(i), truth, name, said)
             assert np.array_equal(np.array(images.classes)[images.target(i).numpy()], truth.target), name
 
 
