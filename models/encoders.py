@@ -16,7 +16,7 @@ from models.blocks import block
 from models.classifiers import Classifier, make_classifier
 from models.networks import TIMM, network_of
 
-ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet18_cifar", "efficientnet_lite0")  # and those of timm
+ENCODERS = ("none", "resnet18", "resnet34", "resnet50", "resnet18_cifar", "efficientnet_lite0")  # and those of timm
 PROBE = 64  # pixels a side of an image without numbers, whose maps tell the strides
 
 
@@ -71,7 +71,7 @@ def make_encoder_unet(
 ) -> EncoderUNet:
     """A U-Net with an encoder by name, whose `weights` are as in `make_classifier`. Refused for one without pyramid."""
     if not encoder.startswith(TIMM):
-        require_one_of("encoder", encoder, (*ENCODERS, f"{TIMM}<name>"))
+        require_one_of("encoder", encoder, (*ENCODERS[1:], f"{TIMM}<name>"))
     levels = _levels(encoder, channels)
     network = make_classifier(encoder, 2, channels, 0.0, weights=weights)
     return EncoderUNet(network, levels, num_classes, width, dropout)

@@ -69,7 +69,7 @@ def make_segmenter(
     width: int = 16,
     depth: int = 6,
     dropout: float = 0.1,
-    encoder: str = "",
+    encoder: str = "none",
     weights: str | Path = "random",
 ) -> nn.Module:
     """A network with `model(images (B, channels, H, W) in 0..1) -> logits (B, C, H, W)` and `features(images) -> (B,
@@ -80,7 +80,7 @@ def make_segmenter(
     weights without an encoder.
     """
     require_one_of("model", name, SEGMENTERS)
-    if encoder:
+    if encoder != "none":
         return make_encoder_unet(encoder, num_classes, channels, width, dropout, weights)
     if weights != "random":
         raise Refused(f"weights={str(weights)!r} are for an encoder, and model={name} has none: set encoder=resnet18")

@@ -49,9 +49,9 @@ def check(options: Values) -> None:
         mean = "is of the mean of stochastic passes on test: set eval_samples, for example to 20"
         raise Refused(f"metric {options['metric']!r} {mean}")
     encoder, weights = options["encoder"], options["weights"]
-    if weights != "random" and not encoder:
+    if weights != "random" and encoder == "none":
         raise Refused(f"weights={weights} are for an encoder: set encoder=resnet18, for example, or use weights=random")
-    if encoder:
+    if encoder != "none":
         with torch.device("meta"):
             make_segmenter(options["model"], 2, 3, encoder=encoder)
         require_weights(weights, "encoder", encoder)
@@ -73,7 +73,7 @@ def make_task(options: Values, images: Images) -> Task:
     device, layout, wanted = evidence.device, evidence.layout, evidence.tested
     criterion = _criterion(options["loss"], ignoring=options["dataset_options"].get("ignore", -1) >= 0)
 
-    if options["encoder"]:
+    if options["encoder"] != "none":
         require_weights(options["weights"], "encoder", options["encoder"], images.channels)
     weights = weights_of(options["weights"])
 

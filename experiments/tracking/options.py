@@ -47,9 +47,8 @@ SEGMENT: dict[str, Option] = {
     ),
     "model": Option("unet", "network: unet", in_table("models.segmenters", "SEGMENTERS")),
     "encoder": Option(
-        "",
-        "of the unet: resnet18 | resnet34 | resnet50 | resnet18_cifar | efficientnet_lite0 | timm:<name>; empty for a "
-        "plain one",
+        "none",
+        "of unet: none (plain) | resnet18 | resnet34 | resnet50 | resnet18_cifar | efficientnet_lite0 | timm:<name>",
         in_table("models.encoders", "ENCODERS", "timm:"),
     ),
     "weights": Option("random", "of the encoder: random | imagenet | a file with a state dict | simsiam:<run>"),

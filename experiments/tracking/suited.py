@@ -156,7 +156,8 @@ def sentence(task: str, effort: str, names: list[str], options: Values, seen: Se
 
 
 def _is_measured(task: str, options: Values) -> bool:
-    return options["model"] == ("unet" if task == "segment" else RECIPES[task][QUICK]["model"])
+    plain = options.get("encoder", "none") == "none"
+    return plain and options["model"] == ("unet" if task == "segment" else RECIPES[task][QUICK]["model"])
 
 
 def _rounded(time: float) -> str:

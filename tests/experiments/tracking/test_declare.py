@@ -31,6 +31,7 @@ FREE = {
     "checkpoint",
     "metric",
     "weights",
+    "weights_digest",
 }
 EVERY = [(task, name) for task, table in ALL.items() for name in table]
 
