@@ -33,7 +33,8 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
     ),
     "quick": (
         "Photographs of ten classes (CIFAR-10, the 5,000 training images of the subset) with a small network, 20 "
-        "epochs of AdamW. bfloat16 wants a processor that has it (else precision=float32).",
+        "epochs of AdamW. kNN accuracy .222 untrained, .334 after (run 0); pixels .249, .387 less the mean of each "
+        "image. bfloat16 wants a processor that has it (else precision=float32).",
         {
             **{"dataset": "cifar10", "model": "resnet10_narrow", "augment": "simsiam_cifar", "precision": "bfloat16"},
             **{"epochs": 20, "batch_size": 64, "optimizer": "adamw", "lr": 0.006, "projector_dim": 512},
@@ -41,7 +42,8 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         },
     ),
     "quick_tissue": (
-        "The built-in tissue phantom with a small network, 16 epochs.",
+        "The built-in tissue phantom with a small network, 16 epochs. kNN accuracy .343 untrained, .411 after (run 0); "
+        "pixels .265.",
         {
             **{"dataset": "phantom", "model": "resnet10_narrow", "augment": "simsiam_histology"},
             **{"precision": "bfloat16", "epochs": 16, "batch_size": 64, "lr": 0.12, "projector_dim": 512},

@@ -50,7 +50,7 @@ SEGMENT: dict[str, Option] = {
     "model": Option("unet", "network: unet", in_table("models.segmenters", "SEGMENTERS")),
     "encoder": Option(
         "none",
-        "of the unet: none (plain) | resnet18 | resnet34 | resnet50 | resnet18_cifar | efficientnet_lite0 | timm:<name>",
+        "of unet: none (plain) | resnet18 | resnet34 | resnet50 | resnet18_cifar | efficientnet_lite0 | timm:<name>",
         in_table("models.encoders", "ENCODERS", "timm:"),
     ),
     "weights": Option("random", "of the encoder: random | imagenet | a file with a state dict | simsiam:<run>"),

@@ -35,12 +35,8 @@ PRETRAIN: dict[str, Option] = {
         "of the views, by name: simsiam_cifar | simsiam_histology | simsiam_radiograph | simsiam_dermoscopy",
         in_table("data.augment.views", "VIEWS"),
     ),
-    "projector_layers": Option(
-        2, "linear layers of the projector; the paper has 3, for CIFAR-10 2", Between(2, 3)
-    ),
-    "projector_dim": Option(
-        2048, "d, outputs of the projector; the predictor narrows to d / 4", Between(4, 2**16)
-    ),
+    "projector_layers": Option(2, "linear layers of the projector; the paper has 3, for CIFAR-10 2", Between(2, 3)),
+    "projector_dim": Option(2048, "d, outputs of the projector; the predictor narrows to d / 4", Between(4, 2**16)),
     "record_every": Option(1, "epochs between rows of the curve", Between(1, MOST)),
     "knn": Option(
         "test",
