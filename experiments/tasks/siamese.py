@@ -250,4 +250,5 @@ def _scaled(batch: Tensor, device: torch.device) -> Tensor:
 def _pixels(batch: Tensor, device: torch.device) -> Float[Tensor, "b d"]:
     """Pixels as features, averaged to PIXELS a side where there are more."""
     images = _scaled(batch, device)
-    return adaptive_avg_pool2d(images, tuple(min(PIXELS, side) for side in images.shape[-2:])).flatten(1)
+    height, width = images.shape[-2:]
+    return adaptive_avg_pool2d(images, (min(PIXELS, height), min(PIXELS, width))).flatten(1)
