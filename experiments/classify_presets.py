@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.own_presets import own
+from experiments.own_presets import HEAD, own
 
 Preset = tuple[str, dict[str, Any]]
 
@@ -198,6 +198,11 @@ PRESETS: dict[str, Preset] = {
     ),
     **own(
         "classify", "folder", "images", "a folder for each class, or labels.csv (file, label, patient)", augment="hflip"
+    ),
+    "folder_head": (
+        "Your own images as in folder, a linear head on frozen ImageNet features (requirements-pretrained.txt) of 128 "
+        "pixels: seconds a run once the features are there, and far more per label than a small network from scratch.",
+        HEAD,
     ),
     **own("classify", "labelstudio", "images", "an export of Label Studio (JSON) and its images", augment="hflip"),
     "pathmnist": _medmnist("Nine colorectal tissues (from NCT-CRC-HE).", dataset="pathmnist", augment="flips_rot90"),

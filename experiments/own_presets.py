@@ -7,6 +7,11 @@ from typing import Any
 from experiments.tracking.declare import QUICK, SUITED
 from experiments.tracking.options import SUITABLE
 
+HEAD = {  # with `folder`: a head on frozen features, whose budget suits the data
+    **{"dataset": "folder", "train": "head", "head_l2": 100.0, "image_size": 128, "augment": "none"},
+    **dict.fromkeys(("n_initial", "n_query", "n_cycles", "pool_subset", "metric"), QUICK),
+    **{"mc_samples": 10, "query_batch_size": 2048, "eval_batch_size": 2048},
+}
 
 def own(task: str, dataset: str, what: str, holds: str, **more: Any) -> dict[str, tuple[str, dict[str, Any]]]:
     """Two presets for a format: of `what` it is, and what its folder `holds`; `more` options are set by both."""

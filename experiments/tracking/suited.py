@@ -165,7 +165,7 @@ def sentence(
 
 
 def _is_measured(task: str, options: Values) -> bool:
-    plain = options.get("encoder", "none") == "none"
+    plain = options.get("encoder", "none") == "none" and options.get("train", "network") == "network"
     return plain and options["model"] == ("unet" if task == "segment" else RECIPES[task][QUICK]["model"])
 
 
