@@ -135,7 +135,7 @@ def lines(found: Inventory, full: bool = False) -> list[str]:
     if found["unused"]:
         many = ", ".join(f"{name} {n}" for name, n in found["unused"])
         said.append(_row("unused", f"{many}: in no part of this division"))
-    said += [_row(title, text) for title, text in slices.words(found["volumes"]).items()]
+    said += [_row(title, text) for title, text in slices.words(found.get("volumes")).items()]
     said.append(_row("patients", _of_patients(found["patients"])))
     if full and not found["alike"]:
         said.append(_row("alike", "no image of one part looks like one of another"))
@@ -180,7 +180,7 @@ def _side(found: Inventory, name: str, part: Mapping[str, Any] | None, full: boo
 
 def _of_patients(patients: Mapping[str, Any]) -> str:
     if not any(patients["named"].values()):
-        volumes = "; each volume counts as one" if patients["volumes"] else ""
+        volumes = "; each volume counts as one" if patients.get("volumes") else ""
         return f"not known: images of one patient may be on both sides{volumes}"
     said = ", ".join(f"{n} in {side}" for side, n in patients["named"].items())
     said += f"; {_many(patients['without'], 'image')} without" if patients["without"] else ""

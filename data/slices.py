@@ -33,9 +33,11 @@ def volumes_of(sides: Mapping[str, Images]) -> Counted:
     }
 
 
-def words(found: Counted) -> dict[str, str]:
-    """Title -> what is said; empty for single pictures of unknown spacing."""
+def words(found: Counted | None) -> dict[str, str]:
+    """Title -> what is said; empty for single pictures of unknown spacing, and for older runs, which noted none."""
     said = {}
+    if found is None:
+        return said
     if found["slices"]:
         many = ", ".join(f"{n} in {side}" for side, n in found["volumes"].items())
         single = f"; {found['single']} single pictures" if found["single"] else ""

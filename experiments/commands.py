@@ -73,7 +73,6 @@ class Script(Entry):
     def check(self, options: declare.Values) -> Heuristic:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
         declare.check(self.options, options)
-        from experiments.tasks.representation import check_features
         from experiments.tracking.combinations import check_together  # late: needs torch
         from heuristics.core.fitting import require_given
 
@@ -82,6 +81,8 @@ class Script(Entry):
         heuristic = check_together(options)
         definition = self.definition()
         require_given(heuristic, definition.gives(options))
+        from experiments.tasks.representation import check_features  # later still: needs torchvision
+
         check_features(options, heuristic)
         if options["results_dir"]:
             require_writable("results_dir", under_root(options["results_dir"]))

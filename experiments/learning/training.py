@@ -42,6 +42,16 @@ class Training:
         self.unread: list[Tensor] = []  # losses of the last steps, still on the device
         self.seconds, self.waited = 0.0, 0.0  # of all processes that worked on it
 
+    @property
+    def remedy(self) -> str:
+        """What to try where numbers are not finite."""
+        return f"lower lr={self.recipe.lr}, set clip=1, or use precision=float32"
+
+    def require_finite(self, cycle: int) -> None:
+        """NotFinite where the weights are none: no loss has seen what the last step did."""
+        if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
+            raise NotFinite(f"the weights are not finite after step {self.step - 1} of cycle {cycle}: {self.remedy}")
+
     def read(self, batches: TrainingBatches) -> None:
         """Fetch the losses of the last steps from the device; NotFinite names the first that is none."""
         values = torch.stack(self.unread).tolist() if self.unread else []
@@ -49,8 +59,7 @@ class Training:
             if not math.isfinite(value):
                 images = ", ".join(batches.names[int(i)] for i in batches.members(step))
                 place = f"at step {step} of cycle {batches.cycle}, images {images}"
-                remedy = f"lower lr={self.recipe.lr}, set clip=1, or use precision=float32"
-                raise NotFinite(f"the loss is {value} {place}: {remedy}")
+                raise NotFinite(f"the loss is {value} {place}: {self.remedy}")
         self.losses += values
         self.unread.clear()
 
@@ -112,7 +121,7 @@ def fit(
     `validate` (higher is better) the weights of the best validation are kept. `watch` sees the training after every
     `recipe.val_every` steps and the last, before anything of them is saved. With `save_to` unfinished training is saved
     there every `recipe.save_every` seconds and taken up again. Raises NotFinite at a loss that is not finite, naming
-    the step and the images.
+    the step and the images, and for weights that are none at the end.
     """
     recipe = batches.recipe
     training = Training.resumed(model, recipe, save_to, batches.cycle)
@@ -152,6 +161,7 @@ def fit(
     training.read(batches)
     if training.best_model is not None:
         model.load_state_dict(training.best_model)
+    training.require_finite(batches.cycle)
     if save_to is not None:
         training.step = recipe.steps  # over, early or not: what follows in this cycle may be killed too
         training.save(save_to, batches.cycle)

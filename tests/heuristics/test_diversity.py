@@ -289,6 +289,8 @@ def test_options_out_of_range_are_refused():
 def test_starts_need_no_labels():
     x, labels = groups(3, 20)
     for name in STARTS:
+        assert len(set(start(name, x, 3, rng()).tolist())) == 3
+    for name in ("kmeans", "typiclust"):
         assert sorted(labels[start(name, x, 3, rng())]) == [0, 1, 2]
     with pytest.raises(ValueError, match="unknown initial 'kmean'. Did you mean 'kmeans'"):
         start("kmean", x, 3, rng())

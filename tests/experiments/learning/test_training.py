@@ -78,6 +78,19 @@ def test_the_first_loss_that_is_not_finite_is_named_with_its_images(bad):
     assert len(steps) <= bad + READ_EVERY, "and training stops soon after it"
 
 
+def test_weights_that_are_none_after_the_last_step_end_the_training():
+    """The gradient of the last step is seen by no later loss."""
+
+    def broken(model, batch):
+        model.weight.register_hook(lambda gradient: gradient * math.nan if len(steps) == 5 else gradient)
+        steps.append(batch)
+        return loss(model, batch)
+
+    steps: list = []
+    with pytest.raises(NotFinite, match="the weights are not finite after step 4 of cycle 3: lower lr=0.002"):
+        fit(network(), broken, batches(5))
+
+
 def test_before_step_sees_the_model_once_before_each_step():
     """So a mean teacher follows what the step before has changed, and the last step is seen by no one."""
     model, seen = network(), []

@@ -32,6 +32,7 @@ FREE = {
     "metric",
     "weights",
     "weights_digest",
+    "features",
 }
 EVERY = [(task, name) for task, table in ALL.items() for name in table]
 
