@@ -37,7 +37,7 @@ def boxes(*rows) -> np.ndarray:
     ],
 )
 def test_bad_boxes_are_named_or_clipped_or_dropped(bad, reason, clipped):
-    with pytest.raises(ValueError, match=rf"^a\.xml: box 2 of 3 \(.*{re.escape(reason)}.*\); expected 0 <= x1 < x2 <= 12 .*='clip'"):
+    with pytest.raises(ValueError, match=rf"^a\.xml: box 2 of 3 \(.*{re.escape(reason)}.*\); expected 0 <= x1 < x2 <= 12 .*dataset_options.bad_boxes=clip"):
         BoxChecker("refuse")(boxes(GOOD, bad, GOOD), 10, 12, "a.xml")
     checker = BoxChecker("clip")
     kept = checker(boxes(GOOD, bad, GOOD), 10, 12, "a.xml")
