@@ -88,7 +88,7 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
 
 def _where(features: str) -> str:
     """The name, or the file of a pre-training run."""
-    return str(weights_of(features)) if features.startswith(SIMSIAM) else features
+    return str(weights_of(features, "features")) if features.startswith(SIMSIAM) else features
 
 
 def _was_set(name: str, options: Values) -> bool:

@@ -19,7 +19,7 @@ def runs_folder() -> Path:
     return folder_from("ALIQUOT_RUNS", "runs")
 
 
-def weights_of(weights: str) -> str | Path:
+def weights_of(weights: str, option: str = "weights") -> str | Path:
     """The word itself, or the file. Refused for a run that left no encoder, with those that did."""
     if weights in WORDS:
         return weights
@@ -27,12 +27,12 @@ def weights_of(weights: str) -> str | Path:
         return under_root(weights)
     number = weights.removeprefix(SIMSIAM)
     if not (number.isdecimal() and number.isascii()):
-        raise Refused(f"weights={weights!r}: expected the number of a run of pretrain.py, such as {SIMSIAM}12")
+        raise Refused(f"{option}={weights!r}: expected the number of a run of pretrain.py, such as {SIMSIAM}12")
     file = runs_folder() / number / ENCODER
     if not file.is_file():
         others = sorted((found.parent.name for found in runs_folder().glob(f"*/{ENCODER}")), key=lambda n: (len(n), n))
         which = f"those that have one: {', '.join(others)}" if others else "no run there has one, see pretrain.py"
-        raise Missing(f"weights={weights!r}: there is no encoder of run {number} in {runs_folder()}; {which}")
+        raise Missing(f"{option}={weights!r}: there is no encoder of run {number} in {runs_folder()}; {which}")
     return file
 
 
