@@ -91,7 +91,7 @@ class BoxChecker:
             if self.policy == "refuse":
                 raise Refused(
                     f"{first}; expected 0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height}: "
-                    "correct it, or say dataset_options.bad_boxes=clip to clip such boxes and drop those without an area"
+                    "correct it, or say dataset_options.bad_boxes=clip to clip them and drop those without an area"
                 )
             self._first = self._first or first
             self.clipped += int((area & ~inside).sum())
