@@ -49,7 +49,8 @@ def gather(asked: argparse.Namespace) -> tuple[dict[str, Compared], list[str]]:
     """
     records = read(asked.source)
     found = {}
-    for task, dataset in sorted({(r.task, r.dataset) for r in records.records if r.command == "main"}):
+    ended = {(r.task, r.dataset) for r in records.records if (r.command, r.status) == ("main", "COMPLETED")}
+    for task, dataset in sorted(ended):
         if (asked.task or task) == task and (asked.dataset or dataset) == dataset:
             one = copy.copy(asked)
             one.task, one.dataset = task, dataset

@@ -73,6 +73,7 @@ def test_the_command_reads_every_dataset_of_a_folder(tmp_path, monkeypatch, caps
             for run in range(2):
                 number += 1
                 store(tmp_path, number, name, run, [level, level + 0.01 * run], (4, 8), dataset=dataset)
+    store(tmp_path, number + 1, "random", 0, [0.5, 0.6], (4, 8), dataset="phantom", status="RUNNING")
     out = tmp_path / "across.png"
     monkeypatch.setattr("sys.argv", ["across", str(tmp_path), "--baseline", "random", "--out", str(out)])
     across.main()
