@@ -103,17 +103,20 @@ class Script(Entry):
         return suit_to_data(self.name, self.definition(), options, command == "supervised", timed)
 
     def titled(self, options: declare.Values) -> declare.Values:
-        """As every script's options, with the digest of the file of weights."""
+        """As every script's options, with the digests of the files that hold weights."""
         titled = super().titled(options)
-        return {**titled, "weights_digest": digest_of_weights(options["weights"])} if "weights" in options else titled
+        return titled | {f"{name}_digest": digest_of_weights(options[name]) for name in ("weights", "features")}
 
     def code_of(self, options: declare.Values) -> str:
-        """Digest of the code that decides the result: script, heuristic and dataset, with all that they import."""
+        """Digest of the code that decides the result: script, strategies and dataset, with all that they import."""
         from experiments.tracking.code import digest_of
         from heuristics import get
+        from heuristics.core.initial import STARTS
+        from heuristics.core.two_stage import SECOND
 
-        reads = module_of(self.name, options["dataset"])
-        return digest_of(f"experiments.{self.name}", get(options["heuristic"]).function.__module__, reads)
+        chosen = {options["heuristic"]} | {options["initial"], options["then"]} & {*STARTS, *SECOND} - {"none"}
+        strategies = sorted({get(name).function.__module__ for name in chosen})
+        return digest_of(f"experiments.{self.name}", *strategies, module_of(self.name, options["dataset"]))
 
     def data_of(self, options: declare.Values) -> str:
         """Digest of the dataset and its division."""

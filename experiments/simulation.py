@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) 
     elif how in STARTS:  # on what the first model, as it is given, makes of the images
         with torch_seeded(seed, START, "weights"):
             model = task.make_model()
-        evidence = evidence_of(task, model, QueryOptions.of(options), seed, START)
+        own = replace(QueryOptions.of(options), embeddings="model")  # whatever strategies see later
+        evidence = evidence_of(task, model, own, seed, START)
         embeddings = evidence.embed(WithoutTargets(splits.train), np.arange(len(splits.train)))
         labelled[start(how, embeddings, n_initial, rng)] = 1
     else:

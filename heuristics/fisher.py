@@ -17,6 +17,7 @@ from heuristics.core.registry import selector
 
 ROWS = 512  # images whose products with a matrix of E columns are held at once
 EQUAL = 1e-9  # scores that differ by less than this share are equal
+LEAST = 1e-7  # lambda as a share of the largest information of an image: with less, float64 loses its inverse
 
 
 @selector
@@ -39,7 +40,8 @@ def bait(
     in the (C - 1) D directions that are left the trace is the same, and where these are at most `max_exact` it is
     computed exactly. Above, each image counts as a binary question, whether its predicted class is right (probability
     p): F_x = p (1 - p) z z^T, of D x D (Huseljic et al., 2024, section 4). For two classes that is exact, but for the
-    scale of lambda.
+    scale of lambda. A lambda below 1e-7 of the largest tr F_x of the pool is raised to that: its inverse is lost in
+    float64, and picks hardly change below.
 
     Each image holds two R x R matrices, z^T M^-1 z and z^T M^-1 F_all M^-1 z, which follow every pick by Woodbury's
     identity. With R = C - 1, or 1 in the binary form, and E = R D, in float64: O(N E^2 + E^3) time at the start and O(N
@@ -65,7 +67,7 @@ def bait(
     pool.keep(picks)
     while len(picks) > n_query:
         rise = pool.change(slice(None), -1)
-        least = (rise <= rise.min() * (1 + EQUAL)).nonzero().squeeze(1).tolist()
+        least = (rise <= rise.min() + rise.min().abs() * EQUAL).nonzero().squeeze(1).tolist()
         worst = max(least, key=lambda at: int(rank[picks[at]]))
         pool.follow(worst, -1)
         del picks[worst]
@@ -101,10 +103,16 @@ class Pool:
         """M of the labelled images, F of these and the pool."""
         known = _summed(labelled, shapes)
         everything = known + _summed(self.embeddings, self.shapes)
-        known.diagonal().add_(regularization)
+        known.diagonal().add_(max(regularization, LEAST * self.largest()))
         self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(known))
         self.product = self.inverse @ everything @ self.inverse
         self.own, self.cross = (_products(self.embeddings, m, self.shapes) for m in (self.inverse, self.product))
+
+    def largest(self) -> float:
+        """The largest information of an image, tr F_x = tr S |z|^2."""
+        traces = self.shapes.diagonal(dim1=1, dim2=2).sum(1)
+        parts = blocks(len(traces), ROWS)
+        return max(float((traces[p] * self.embeddings[p].double().square().sum(1)).max()) for p in parts)
 
     def change(self, index: Tensor | slice, sign: int) -> Float[Tensor, " m"]:
         """How much adding (1) images would lower the trace, or taking them away (-1) raise it.

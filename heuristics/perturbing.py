@@ -74,6 +74,9 @@ def alfamix(
     to the features z: alpha = e |z* - z| g / (|g| (z* - z)), feature by feature, with e = `epsilon` / sqrt(D), is the
     first-order best of its size; the class of alpha z* + (1 - alpha) z is asked for. Where a feature of z* and z is
     equal, mixing cannot change it. O(N D C) time per class that has labels.
+
+    Only the direction of g counts, and it is had from the odds among the other classes: p itself rounds to 1 in
+    float32, where a network is certain.
     """
     check_pool(embeddings, n_query, labelled_embeddings=labelled_embeddings)
     anchors = [labelled_embeddings[labelled_targets == c].float().mean(0) for c in labelled_targets.unique()]
@@ -89,11 +92,14 @@ def alfamix(
 
 
 def _gradient(head: Head, z: Float[Tensor, "b d"], target: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
-    """d CE(head(z), target) / dz of each image."""
+    """d CE(head(z), target) / dz of each image, divided by 1 - p_target: that of the logits is then q - e_target, where
+    q is the softmax over the other classes.
+    """
     with torch.enable_grad():
         at = z.detach().requires_grad_()
-        loss = torch.nn.functional.cross_entropy(head(at), target, reduction="sum")
-        return torch.autograd.grad(loss, at)[0]
+        logits = head(at)
+        others = logits.detach().scatter(1, target[:, None], -torch.inf).softmax(1)
+        return torch.autograd.grad(logits, at, others.scatter(1, target[:, None], -1))[0]
 
 
 def _step(difference: Float[Tensor, "b d"], gradient: Float[Tensor, "b d"], size: float) -> Float[Tensor, "b d"]:

@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 GRID = tuple(10.0**k for k in range(4, -2, -1))  # strengths that cross-validation tries
 FOLDS = 5
 MOST_VALIDATED = 1000  # examples that cross-validation looks at
-NEGLIGIBLE = 1e-10  # share of the longest principal axis below which one holds nothing but rounding
+NEGLIGIBLE = 1e-10  # share of the largest eigenvalue below which one, and its principal axis, is left out
 GRADIENT, GRADIENT_VALIDATED = 1e-9, 1e-3  # largest entry of the gradient, per example, at which a solution stands
 
 

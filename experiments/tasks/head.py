@@ -84,9 +84,10 @@ def _fit_linear(
     options: Values,
     cycle: int,
 ) -> dict[str, float]:
-    """The exact solution. A class without a label gets a probability of about 1 / (L + 1) everywhere.
+    """The exact solution. A class without a label gets a probability of at most 1 / (L + 1), less where the others are
+    certain.
 
-    So with labels of one class alone all images of the pool look the same, and are chosen at random.
+    So with labels of one class alone all images of the pool look the same to a score, and are chosen at random.
     """
     views, n, _ = x.shape
     examples = x.flatten(0, 1).double().numpy()

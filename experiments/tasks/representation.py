@@ -66,6 +66,7 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
 
     def untrained() -> nn.Module:
         own = {"train": "network", "proxy": "none"} if by_head(options) else {}
+        own |= {"weights": "random"} if options.get("train") == "head" else {}  # as all options of a training
         task = definition.make_task({**options, **own}, whole)
         with torch_seeded(options["seed"], START, "weights"):
             return Untrained(task, task.make_model())
@@ -79,7 +80,8 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
     views = options["feature_views"] if by_head(options) else 0
     augment = (options["augment"], AUGMENTATIONS[options["augment"]]) if views else None
     found = Features(whole, network, device_of(options["device"]), precision_of(options), views, augment)
-    fingerprint = f"{images.fingerprint}, {found.identity}" if shown_features(options) else images.fingerprint
+    decides = shown_features(options) or network.name != "untrained"  # else the first labels are those of the options
+    fingerprint = f"{images.fingerprint}, {found.identity}" if decides else images.fingerprint
     said = [Note(OF_FEATURES, found.identity)]
     if unused := [f"{name}={options[name]}" for name in sorted(idle(options)) if _was_set(name, options)]:
         said.append(Note(UNUSED, f"by train=head: {', '.join(unused)}"))

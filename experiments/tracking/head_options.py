@@ -14,6 +14,8 @@ FROZEN: dict[str, Option] = {  # of all scripts
         "frozen network for train=head, proxy=head, embeddings=features and initial=kmeans, typiclust, ...: auto | "
         "efficientnet_lite0 | timm:<name> | simsiam:<run> | a file | pixels | untrained",
     ),
+    # Content, not path, as for weights.
+    "features_digest": Option("", "of the content of the file that `features` names; filled in"),
     "features_size": Option(
         0, "pixels a side that pictures are brought to for it; 0: their own, but at least 112, at most 224",
         Between(0, 4096),
@@ -44,7 +46,9 @@ HEAD: dict[str, Option] = {  # of classification
         0, "augmented copies (see augment) of each labelled image that a head learns from", Between(0, 100)
     ),
 }
-NEUTRAL = {"train": "network", "proxy": "none", "embeddings": "model", "n_stop": 0}  # as if there were no such option
+NEUTRAL = {  # as if there were no such option
+    **{"train": "network", "proxy": "none", "embeddings": "model", "n_stop": 0, "features_digest": ""}
+}
 OF_TRAINING = frozenset(
     {"steps", "epochs", "repeats", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"}
     | {"lr_step_at", "warmup", "clip", "val_every", "patience", "weights", "weights_digest", "channels_last"}
@@ -65,7 +69,7 @@ def idle(options: Mapping[str, Any]) -> frozenset[str]:
     """The options that change nothing beside the others: they do not name a run. Older runs may lack some."""
     found = {name for name, neutral in NEUTRAL.items() if options.get(name) == neutral}
     if not shown_features(options) and options.get("initial", "random") in ("random", "stratified"):
-        found |= {"features", "features_size"}
+        found |= {"features", "features_digest", "features_size"}
     if not by_head(options):
         found |= {"head_hidden", "head_l2", "feature_views"}
     if options.get("train") == "head":

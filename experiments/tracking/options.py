@@ -88,8 +88,8 @@ CLASSIFY: dict[str, Option] = {
     "metric": Option("accuracy", f"{_OF_METRICS}. Metrics of the MC mean start with mc_"),
     "model": Option(
         "small_cnn",
-        "small_cnn | resnet18_cifar | resnet18 | resnet34 | resnet50 | densenet121 | efficientnet_b0 | "
-        "efficientnet_lite0 | vgg16_bn | timm:<name>",
+        "small_cnn | resnet10_narrow | resnet18_cifar | resnet18 | resnet34 | resnet50 | densenet121 | "
+        "efficientnet_b0 | efficientnet_lite0 | vgg16_bn | timm:<name>",
         in_table("models.networks", "NETWORKS", "timm:"),
     ),
     "weights": Option(

@@ -1,4 +1,4 @@
-"""What the option `weights` names: a word, a file, or the encoder that a run of pretrain.py left in its folder."""
+"""What `weights` and `features` name: a word, a file, or the encoder that a run of pretrain.py left in its folder."""
 
 from __future__ import annotations
 

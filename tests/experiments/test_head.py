@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from data.inventory import take
-from data.names import Refused
+from data.names import Missing, Refused
 from data.store import Images
 from experiments import loop
 from experiments.classify import SCRIPT
 from experiments.detect import SCRIPT as DETECT
 from experiments.head_presets import PRESETS
 from experiments.learning.batches import WithoutTargets
-from experiments.learning.features import features_of
+from experiments.learning.features import Features, features_of
 from experiments.learning.querying import QueryOptions, query
 from experiments.learning.randomness import START, generator
 from experiments.segment import SCRIPT as SEGMENT
@@ -24,6 +24,7 @@ from experiments.tracking.options import TABLES
 from heuristics import get
 from heuristics.core.fitting import fitting
 from heuristics.core.initial import STARTS, start
+from models.classifiers import make_classifier
 from tests.experiments.runs import curve_of, picks_of, run_in_process
 
 HEAD = {"train": "head", "features": "pixels", "features_size": 8, "n_cycles": 2, "mc_samples": 3, "head_l2": 10.0}
@@ -197,6 +198,55 @@ def test_options_that_change_nothing_do_not_name_a_run():
     for task in TABLES:
         assert key(task) == key(task, features="pixels") != key(task, initial="kmeans")
         assert key(task, initial="kmeans") != key(task, initial="kmeans", features="pixels")
+
+
+def weights_file(file, seed):
+    torch.manual_seed(seed)
+    model = make_classifier("small_cnn", 2, 3, 0.0, image_size=112)
+    torch.save({"network": "small_cnn", "state_dict": model.state_dict()}, file)
+
+
+@pytest.mark.parametrize("options", [HEAD, SHORT | {"initial": "kmeans"}], ids=["head", "first labels"])
+def test_other_features_under_one_path_are_another_run(tmp_path, options):
+    file, digests = tmp_path / "own.pt", []
+    options = {**options, "n_cycles": 0, "features": str(file), "features_size": 0}
+    for seed in (0, 1):
+        weights_file(file, seed)
+        begun = SCRIPT.run("main", ["tiny"], **options)
+        assert begun is not None, "the other content was not taken for this"
+        digests.append(begun.config["features_digest"])
+    assert len(set(digests)) == 2 and SCRIPT.run("main", ["tiny"], **options) is None
+
+
+def test_weights_of_a_network_do_not_change_the_features_of_a_head(tmp_path):
+    """They do not name such a run."""
+    weights_file(tmp_path / "own.pt", 3)
+    found = []
+    for weights in ("random", str(tmp_path / "own.pt")):
+        options = SCRIPT.values(["tiny", "train=head", "features=untrained", "image_size=112", f"weights={weights}"])
+        found.append(features_of(with_features(classification.load(options), options, classification.TASK)).identity)
+    assert found[0] == found[1]
+
+
+def test_what_strategies_see_later_does_not_change_the_first_labels(monkeypatch):
+    options = SHORT | {"features": "untrained", "features_size": 0, "initial": "kmeans", "n_cycles": 0}
+    monkeypatch.setattr(Features, "of", None)  # float16, and in other batches
+    first = [picks_of(run_in_process(SCRIPT, **options, embeddings=whose)) for whose in ("model", "features")]
+    assert first[0] == first[1]
+
+
+def test_a_run_of_pretraining_that_is_not_there_is_told_of_the_option():
+    with pytest.raises(Missing, match="features='simsiam:987': there is no encoder of run 987"):
+        run(features="simsiam:987")
+
+
+def test_the_code_of_all_strategies_that_choose_is_digested():
+    """Not imported by name: those of the heuristic, of the first labels and of the second stage."""
+    plain, *others = (
+        SCRIPT.code_of(SCRIPT.values(["tiny", "heuristic=entropy", *words]))
+        for words in ([], ["initial=maxherding"], ["initial=kmeans"], ["then=representative"])
+    )
+    assert len({plain, *others}) == 4
 
 
 def test_what_is_read_says_which_features_and_what_is_not_used():

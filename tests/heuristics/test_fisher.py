@@ -109,6 +109,19 @@ def test_numbers_of_any_precision_and_length(dtype):
     assert picks.tolist() == plain(rows_of(x, probs), [], 4, 1.0)
 
 
+@pytest.mark.parametrize("max_exact", [1, 100])
+def test_long_features_and_a_small_lambda_leave_whole_batches(max_exact):
+    """Fewer picks than features: what a pick alone tells about a direction is known to 1 / lambda."""
+    x, probs = evidence(40, 3, 12, seed=10)
+    x, given = 1000 * x, {"max_exact": max_exact}
+    picks = [
+        bait(x, probs, x[:2], probs[:2], 4, np.random.default_rng(0), regularization=least, **given).tolist()
+        for least in (1e-6, 1e-3)
+    ]
+    rows = rows_of if max_exact > 1 else binary_rows_of
+    assert picks[0] == picks[1] == plain(rows(x, probs), rows(x[:2], probs[:2]), 4, 1.0)
+
+
 def test_certain_predictions_carry_no_information_and_are_drawn_among():
     x, probs = evidence(12, 3, 4, seed=7)
     sure = torch.nn.functional.one_hot(probs.argmax(1), 3).float()

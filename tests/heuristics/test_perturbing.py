@@ -115,6 +115,21 @@ def test_alfamix_is_the_formula_with_gradients_by_finite_differences(head, candi
     assert (candidates["found"] == expected).all() and 0 < expected.sum() < 150
 
 
+@pytest.mark.parametrize("gap", [1.0, 20.0, 200.0])
+def test_the_direction_is_kept_where_the_head_is_certain(gap):
+    """The logits (gap, 0, -1) + W z: in float32 p is 1 from a gap of 17, and its gradient 0 from one of 104."""
+    weight = torch.tensor([[1.0, 0, 2, -1], [0, 3, -1, 1], [2, 1, 0, -1]], dtype=torch.float64)
+
+    def head(z):
+        return z @ weight.to(z.dtype).T + torch.tensor([gap, 0, -1], dtype=z.dtype)
+
+    z = torch.full((1, 4), 0.1)
+    found = perturbing._gradient(head, z, torch.tensor([0]))
+    p = head(z.double())[0].log_softmax(0).exp()
+    exact = torch.stack([-p[1:].sum(), p[1], p[2]]) @ weight  # (p - e_0) W, with nothing that rounds to 1
+    torch.testing.assert_close(found[0] / found.norm(), (exact / exact.norm()).float(), rtol=1e-5, atol=1e-6)
+
+
 def test_an_image_at_the_anchor_and_one_without_gradient_do_not_move():
     step = perturbing._step(torch.tensor([[0.0, 0, 0], [3.0, 4, 0]]), torch.tensor([[1.0, 2, 3], [0.0, 0, 0]]), 0.1)
     assert (step == 0).all()

@@ -33,6 +33,7 @@ FREE = {
     "weights",
     "weights_digest",
     "features",
+    "features_digest",
 }
 EVERY = [(task, name) for task, table in ALL.items() for name in table]
 
