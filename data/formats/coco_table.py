@@ -49,6 +49,7 @@ class Marked(NamedTuple):
     box: list[float] | None  # x, y, width, height as written; None where it is absent
     outline: Any  # 'segmentation': polygons, run lengths, or None
     crowd: bool
+    area: float  # as written, 0 where it is absent
 
 
 class Table(NamedTuple):
@@ -180,6 +181,11 @@ def parts_of(table: Table, part: str, alone: bool) -> list[str]:
     return [told or part for told in parts]
 
 
+def part_is_said(tables: Sequence[Table]) -> bool:
+    """Whether files or their entries say of any picture which part it is of."""
+    return len(tables) > 1 or any(picture.part for table in tables for picture in table.images)
+
+
 def said(entry: Mapping[str, Any], meaning: str) -> str:
     """What an entry of 'images' says of its patient or part under a usual name of it, '' where it does not."""
     names = NAMES[meaning][0].split()
@@ -257,4 +263,5 @@ def _marked(file: Path, number: int, entry: dict) -> Marked:
     crowd = crowd.strip().casefold() not in NO if isinstance(crowd, str) else bool(crowd)
     crowd = crowd and not _is_painted(entry)
     image, category = (identity(entry[key], f"{where} ({key})") for key in ("image_id", "category_id"))
-    return Marked(number, image, category, sides, outline, crowd)
+    area = finite_numbers([entry.get("area")], 1) or [0.0]
+    return Marked(number, image, category, sides, outline, crowd, area[0])

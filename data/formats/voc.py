@@ -84,13 +84,14 @@ def read_voc(
     image_folder, xml_folder = (_folder(root, name, tree) for name in PLACES)
     pictures = voc_lists.pictures_by_stem(image_folder, unused, tree)
     texts = voc_lists.annotations_by_stem(xml_folder, unused)
-    parts = voc_lists.official_parts(root / "ImageSets" / "Main", pictures)
+    lists, parts = voc_lists.official_parts(root, pictures)
+    if own:
+        voc_lists.tell_others(root, [image_folder, xml_folder], unused)
     if parts is None:
         for stem in texts.keys() - pictures.keys():
             raise Missing(f"{texts[stem]} has no picture: expected a picture with the stem {stem} in {image_folder}")
         parts = voc_lists.parts_of_folders(pictures)
     elif unlisted := len(pictures.keys() - parts.keys()):
-        lists = root / "ImageSets" / "Main"
         note(LEFT_OUT, f"{dataset}: {unlisted} of {len(pictures)} pictures are in no list of {lists}: left out.")
     unused.tell()
     annotations = [voc_xml.read(texts.get(stem, xml_folder / f"{stem}.xml")) for stem in parts]

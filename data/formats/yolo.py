@@ -275,7 +275,9 @@ def _parts(root: Path, pictures: Sequence[Path], config: yolo_yaml.Config) -> di
     told = yolo_yaml.parts_of(root, config, pictures)
     for picture, part in told.items():
         if found[picture] not in ("", part):
-            raise Refused(f"{config.file} says that {picture} is of part {part}, its folder {found[picture]}; agree")
+            raise Refused(
+                f"{config.file or root} says that {picture} is of part {part}, its folder {found[picture]}; agree"
+            )
         found[picture] = part
     outside = [picture for picture in pictures if not found[picture]]
     if len(outside) == len(pictures):
