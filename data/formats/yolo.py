@@ -100,6 +100,9 @@ def read(data_root: Path, classes: Sequence[str]) -> Texts:
     _tell_others(root, pictures)
     config = yolo_yaml.find(root)
     text_of = {picture: _text_of(root, picture, texts) for picture in pictures}
+    of_text = {text: picture for picture, text in text_of.items()}
+    if same := next((p for p, text in text_of.items() if text and of_text[text] != p), None):
+        raise Refused(f"{same} and {of_text[text_of[same]].name} have one text, expected one picture for each")
     if not any(text_of.values()):
         many = f"any of its {len(pictures)} pictures"
         raise Missing(f"{root} has no text for {many}; expected this tree:\n{TREE.strip()}")

@@ -128,6 +128,12 @@ class TestBoxes:
         with pytest.raises(Refused, match=r"c11\.xml: 2 bndbox lie in no <object>"):
             read("detect", "voc", tmp_path)
 
+    def test_one_text_of_two_pictures(self, tmp_path):
+        yolo.write(tmp_path)
+        yolo.write(tmp_path, stems="b", ending=".tif")
+        with pytest.raises(Refused, match=r"b\.(png and b\.tif|tif and b\.png) have one text"):
+            read("detect", "yolo", tmp_path)
+
     def test_two_corners_by_their_area(self, tmp_path):
         images = [coco.image(k) for k in range(6)]
         marked = [coco.box(k, 1, 2, 4, 7, area=15) for k in range(6)]
