@@ -10,7 +10,7 @@ from pydicom.sequence import Sequence
 
 import data
 from data import notes
-from data.formats import pictures, yolo_yaml
+from data.formats import patients, pictures, yolo_yaml
 from data.formats.columns import column_of
 from data.names import Refused
 from tests.data.formats import test_coco as coco
@@ -161,6 +161,25 @@ class TestBoxes:
 )
 def test_names_of_patients(tmp_path, name):
     assert column_of(tmp_path / "labels.csv", ["file", name], [["a.png", "P1"]], "patient") == 1
+
+
+@pytest.mark.parametrize("file", ["images/c{}.png", "mine/images/c{}", r"C:\mine\images\c{}.png"])
+def test_paths_in_a_table_of_patients(tmp_path, file):
+    folder(tmp_path, SIX)
+    lines = [f"{file.format(k)},P{k // 2}\n" for k in range(6)]
+    (tmp_path / "patients.csv").write_text("file,patient\n" + "".join(lines))
+    assert read("segment", "folder", tmp_path)[0].patients.tolist() == [f"P{k // 2}" for k in range(6)]
+
+
+def test_names_of_volumes_without_ending():
+    found = patients._index(["a/v1.nii.gz", "a/v2.nii"])
+    assert found["v1"] == 0 and found["v2"] == 1
+
+
+def test_a_table_without_any_patient_is_told(tmp_path):
+    folder(tmp_path, SIX)
+    (tmp_path / "patients.csv").write_text("file,patient\n" + "".join(f"c{k},\n" for k in range(6)))
+    assert "6 of 6 images have no patient" in read("segment", "folder", tmp_path)[1]
 
 
 class TestPixels:
