@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.formats.classes import order
+from data.formats.classes import note_alike, order
 from data.formats.columns import NAMES
 from data.formats.folders import part_of
 from data.formats.tables import read_text
@@ -162,6 +162,7 @@ def classes_of(tables: Sequence[Table]) -> dict[Id, str]:
             listed = " and ".join(map(str, ids))
             note(WARNING, f"{file}: categories {listed} are both called {name!r}: they are read as one class.")
     named = dict.fromkeys(called.values())
+    note_alike(list(named), file)
     if absent := [name for name in named if not any(called[i] == name for i in used if i in called)]:
         shown = ", ".join(map(repr, absent[:8])) + (" ..." if len(absent) > 8 else "")
         note(WARNING, f"{file}: nothing is marked as {shown}.")

@@ -138,6 +138,7 @@ def _ordered(export: Path, present: Sequence[str], chosen: Sequence[str]) -> lis
         raise Refused(f"{export} has the label {others[0]!r}, which is none of {', '.join(names)}.{near}")
     if len(set(names)) < len(names):
         raise Refused(f"classes={names} names a class twice")
+    of_labels.note_alike(names, export.name)
     if absent := [name for name in names if name not in present]:
         note(WARNING, f"{export.name}: nothing is labelled {', '.join(map(repr, absent))}.")
     return names

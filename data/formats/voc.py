@@ -15,7 +15,7 @@ import numpy as np
 from data import files
 from data.formats import reading, voc_lists, voc_xml
 from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
-from data.formats.classes import LIST
+from data.formats.classes import LIST, note_alike
 from data.formats.folders import Unused
 from data.formats.labelled import TEST_FRACTION, TestShare, find_root
 from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
@@ -135,10 +135,7 @@ def _classes(root: Path, chosen: Sequence[str], annotations: Sequence[Annotation
     present = sorted({name for annotation in annotations for name in annotation.names}, key=reading.natural)
     if not present and not chosen:
         raise Refused(f"none of the {len(annotations)} annotations in {folder} has an object, expected at least one")
-    folded: dict[str, str] = {}
-    for name in present:
-        if (other := folded.setdefault(name.casefold(), name)) != name:
-            note(WARNING, f"{folder.name}: {other!r} and {name!r} are read as different classes.")
+    note_alike(present, folder.name)
     if chosen or not (root / LIST).is_file():
         return list(map(str, chosen)) or present
     return [line.strip() for line in read_text(root / LIST).splitlines() if line.strip()]

@@ -16,6 +16,7 @@ import numpy as np
 from data import files
 from data.formats import folders, yolo_yaml
 from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
+from data.formats.classes import note_alike
 from data.formats.endings import ending_of
 from data.formats.folders import Unused, composed, part_of
 from data.formats.labelled import TEST_FRACTION, TestShare
@@ -248,6 +249,7 @@ def _names(
         note(GUESSED, f"yolo: nothing names the classes, they are called 0 to {largest}; write classes.txt.")
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise Refused(f"the classes of {root} are {', '.join(names)}: {repeated[0]!r} is there twice, expected once")
+    note_alike(names, root.name)
     return names
 
 

@@ -12,6 +12,7 @@ import data
 from data import notes
 from data.formats import patients, pictures, yolo_yaml
 from data.formats.columns import column_of
+from data.formats.words import alike
 from data.names import Refused
 from tests.data.formats import test_coco as coco
 from tests.data.formats import test_voc as voc
@@ -141,9 +142,22 @@ class TestBoxes:
         with pytest.raises(Refused, match=r"the area of 6 of 6 boxes is that of \[x1, y1, x2, y2\]"):
             read("detect", "coco", tmp_path)
 
+    def test_spellings_of_a_category(self, tmp_path):
+        names = [{"id": 3, "name": "cyst"}, {"id": 7, "name": "Cyst"}]
+        coco.write(tmp_path / "annotations.json", categories=names)
+        assert "'cyst' and 'Cyst' are read as different classes" in read("detect", "coco", tmp_path)[1]
+
+    def test_spellings_of_a_class_of_yolo(self, tmp_path):
+        (yolo.write(tmp_path) / "classes.txt").write_text("Cyst\ncyst\n")
+        assert "'Cyst' and 'cyst' are read as different classes" in read("detect", "yolo", tmp_path)[1]
+
     def test_a_sign_in_a_name(self, tmp_path):
         (tmp_path / "data.yaml").write_text("names:\n- 'a # b'  # a comment\n- it's\n- c#\n# d\n")
         assert yolo_yaml.find(tmp_path).names == ["a # b", "it's", "c#"]
+
+
+def test_a_label_in_quotation_marks():
+    assert alike("'A'") == alike("a") and alike("'")
 
 
 @pytest.mark.parametrize(
