@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.formats.classes import LIST
-from data.formats.folders import PARTS, Finder, part_of, shown
+from data.formats.folders import PARTS, Finder, part_of, parts_of_places, shown
 from data.formats.patients import TABLE, as_patients, is_persons_name
 from data.formats.tables import Row, Table, read_table
 from data.formats.words import is_missing
@@ -50,7 +50,9 @@ def read(root: Path, file: Path, missing: str, test_fold: int) -> list[Entry]:
     table = read_table(file, ["file", "label"], ["patient", "part"])
     rows = _labelled(table, missing)
     pictures = _files(root, table, rows)
-    parts = _parts(table, rows, test_fold)
+    parts = (
+        _parts(table, rows, test_fold) if "part" in table.columns or test_fold >= 0 else parts_of_places(root, pictures)
+    )
     whose = [""] * len(rows)
     if "patient" in table.columns:
         cells = [row.cells["patient"] for row in rows]
@@ -116,12 +118,10 @@ def _files(root: Path, table: Table, rows: Sequence[Row]) -> list[Path]:
 
 
 def _parts(table: Table, rows: Sequence[Row], test_fold: int) -> list[str]:
-    """The part of every row, 'train' where there is no column or the cell is empty."""
+    """The part of every row by a column, 'train' where the cell is empty."""
     column = table.columns.get("part")
     if column is None:
-        if test_fold >= 0:
-            raise Refused(f"test_fold={test_fold} is set, but {table.file} has no column of folds")
-        return ["train"] * len(rows)
+        raise Refused(f"test_fold={test_fold} is set, but {table.file} has no column of folds")
     cells = [row.cells["part"] for row in rows]
     if all(re.fullmatch(r"\d+(\.0*)?", cell) for cell in cells):
         return _of_fold(table, column, [int(float(cell)) for cell in cells], test_fold)

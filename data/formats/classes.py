@@ -58,6 +58,16 @@ def one_spelling(counts: Mapping[str, int], source: str, spellings: str) -> dict
     return chosen
 
 
+def note_alike(names: Sequence[str], source: str) -> None:
+    """Warn of names that may be spellings of one class."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        groups[alike(name)].append(name)
+    for several in groups.values():
+        if len(several) > 1:
+            note(WARNING, f"{source}: {' and '.join(map(repr, several))} are read as different classes.")
+
+
 def named(labels: Sequence[str], names: Sequence[str], root: Path, source: str) -> tuple[dict[str, str], list[str]]:
     """Label -> class, and the classes in order: as `names` or else `root`/classes.txt say, else the labels themselves.
 

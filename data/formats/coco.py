@@ -14,6 +14,7 @@ import numpy as np
 from data.formats import coco_files, coco_table, outlines
 from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
 from data.formats.coco_table import Id, Marked, Table
+from data.formats.folders import parts_of_places
 from data.formats.labelled import TEST_FRACTION, TestShare
 from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
 from data.limits import OneOf
@@ -23,6 +24,7 @@ from data.store import Images
 
 UNITS = {"pixels": 0.0, "fractions": 1.0, "percent": 100.0}  # what the whole width or height is
 MODULES = [__file__, *(str(module.__file__) for module in (coco_files, coco_table, outlines))]
+FEW = 4  # boxes whose areas are that of another reading by chance
 
 
 def coco(
@@ -58,6 +60,9 @@ def coco(
     for part, table in tables.items():
         parts = coco_table.parts_of(table, part, len(tables) == 1)
         found += _boxed(pictures, table, parts, classes, UNITS[units])
+    if not coco_table.part_is_said(list(tables.values())):
+        parts = parts_of_places(root, [entry.file for entry in found])
+        found = [entry._replace(part=part) for entry, part in zip(found, parts, strict=True)]
     if crowds := sum(entry.crowd for table in tables.values() for entry in table.annotations):
         note(LEFT_OUT, f"coco: {crowds} crowd annotations mark groups and not single objects: left out.")
     pictures.tell([entry.file for entry in found], [table.file for table in tables.values()])
@@ -74,6 +79,8 @@ def _boxed(
     rows: dict[Id, list[list[float]]] = {picture.id: [] for picture in table.images}
     sizes = {picture.id: picture.size for picture in table.images}
     unlike = []
+    if not whole:
+        _require_sides(table)
     for entry in table.annotations:
         if entry.crowd or entry.category not in classes:
             continue
@@ -108,6 +115,18 @@ def _corners(file: Path, entry: Marked, size: tuple[int, int] | None) -> list[fl
     if corners is None:
         raise Refused(f"{file}: annotation {entry.number} has neither a bbox nor polygons or run lengths around which")
     return corners
+
+
+def _require_sides(table: Table) -> None:
+    """Refused where the areas tell that boxes are two corners and not a corner, a width and a height."""
+    told = [(*entry.box, entry.area) for entry in table.annotations if entry.box and entry.area and not entry.crowd]
+    x, y, a, b, area = np.array(told, np.float64).reshape(-1, 5).T
+    sides, corners = (np.abs(product - area) <= 0.02 * area for product in (a * b, (a - x) * (b - y)))
+    if len(told) >= FEW and corners.mean() > 0.9 and sides.mean() < 0.5:
+        raise Refused(
+            f"{table.file}: the area of {int(corners.sum())} of {len(told)} boxes is that of [x1, y1, x2, y2], but a "
+            "bbox is [x, y, width, height]; correct them"
+        )
 
 
 def _differs(entry: Marked, corners: list[float], size: tuple[int, int] | None) -> bool:

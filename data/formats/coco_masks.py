@@ -9,6 +9,7 @@ import numpy as np
 from data.formats import coco_files, coco_table
 from data.formats.boxes import Boxed, Own
 from data.formats.coco_table import Id, Marked, Table
+from data.formats.folders import parts_of_places
 from data.formats.labelled import TEST_FRACTION, TestShare
 from data.formats.painted import Painted, Shape, painted_images
 from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
@@ -58,6 +59,9 @@ def coco_masks(
             file, nothing = pictures.find(table.file, picture), np.zeros((0, 5))
             boxed = Boxed(file, nothing, table.file, told, picture.size, False, picture.patient)
             found.append(Painted(boxed, shapes[picture.id]))
+    if not coco_table.part_is_said(list(tables.values())):
+        parts = parts_of_places(root, [entry.of.file for entry in found])
+        found = [e._replace(of=e.of._replace(part=part)) for e, part in zip(found, parts, strict=True)]
     if crowds:
         note(LEFT_OUT, f"coco: {crowds} crowd annotations mark groups and not single objects: left out of instances.")
     pictures.tell([entry.of.file for entry in found], [table.file for table in tables.values()])

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.formats.classes import order
+from data.formats.classes import note_alike, order
 from data.formats.columns import NAMES
 from data.formats.folders import part_of
 from data.formats.tables import read_text
@@ -49,6 +49,7 @@ class Marked(NamedTuple):
     box: list[float] | None  # x, y, width, height as written; None where it is absent
     outline: Any  # 'segmentation': polygons, run lengths, or None
     crowd: bool
+    area: float  # as written, 0 where it is absent
 
 
 class Table(NamedTuple):
@@ -161,6 +162,7 @@ def classes_of(tables: Sequence[Table]) -> dict[Id, str]:
             listed = " and ".join(map(str, ids))
             note(WARNING, f"{file}: categories {listed} are both called {name!r}: they are read as one class.")
     named = dict.fromkeys(called.values())
+    note_alike(list(named), file)
     if absent := [name for name in named if not any(called[i] == name for i in used if i in called)]:
         shown = ", ".join(map(repr, absent[:8])) + (" ..." if len(absent) > 8 else "")
         note(WARNING, f"{file}: nothing is marked as {shown}.")
@@ -178,6 +180,11 @@ def parts_of(table: Table, part: str, alone: bool) -> list[str]:
         return [part] * len(words)
     note(GUESSED, f"{table.file.name}: the parts are those that its images tell.")
     return [told or part for told in parts]
+
+
+def part_is_said(tables: Sequence[Table]) -> bool:
+    """Whether files or their entries say of any picture which part it is of."""
+    return len(tables) > 1 or any(picture.part for table in tables for picture in table.images)
 
 
 def said(entry: Mapping[str, Any], meaning: str) -> str:
@@ -257,4 +264,5 @@ def _marked(file: Path, number: int, entry: dict) -> Marked:
     crowd = crowd.strip().casefold() not in NO if isinstance(crowd, str) else bool(crowd)
     crowd = crowd and not _is_painted(entry)
     image, category = (identity(entry[key], f"{where} ({key})") for key in ("image_id", "category_id"))
-    return Marked(number, image, category, sides, outline, crowd)
+    area = finite_numbers([entry.get("area")], 1) or [0.0]
+    return Marked(number, image, category, sides, outline, crowd, area[0])

@@ -11,7 +11,7 @@ from data.formats.folders import part_of
 from data.formats.words import is_missing
 from data.names import Refused
 
-NUMBERS = ("id", "no", "nr", "num", "number", "code", "key", "uid", "index")
+NUMBERS = ("id", "no", "nr", "num", "number", "code", "key", "uid", "uuid", "identifier", "index")
 YES_OR_NO = frozenset("0 1 0.0 1.0 true false yes no y n t f x ja nein".split())
 
 
@@ -33,8 +33,8 @@ NAMES: dict[str, tuple[str, str]] = {
         "dx class_id label_id class_label y grade",
     ),
     "patient": (
-        f"{_numbered('patient pat subject subj participant person proband probanden patienten')} "
-        "patients pid mrn patient_name patientname",
+        f"{_numbered('patient patients pat pt subject subjects subj participant person proband probanden patienten')} "
+        "id_patient id_subject anon_patient_id patient_anon_id pseudonym pid mrn patient_name patientname",
         _numbered("case individual animal mouse"),
     ),
     "part": (

@@ -93,8 +93,35 @@ def _known(file: Path, header: Any) -> Known:
 
 def _changes(header: Any) -> bool:
     """Whether the modality's values are others than those stored."""
-    slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
-    return (slope, intercept) != (1, 0) or "ModalityLUTSequence" in header or bool(header.get("PixelRepresentation"))
+    said = [header, *_of_frames(header, "PixelValueTransformationSequence")]
+    rescaled = any(_rescale(each) != (1, 0) for each in said)
+    return rescaled or "ModalityLUTSequence" in header or bool(header.get("PixelRepresentation"))
+
+
+def _rescale(header: Any) -> tuple[float, float]:
+    """Slope and intercept."""
+    return float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
+
+
+def _of_frames(header: Any, name: str) -> list[Any]:
+    """What a file of many frames says under a name: of all its frames together, else of each."""
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        if said := [each for group in header.get(groups) or () for each in group.get(name) or ()]:
+            return said
+    return []
+
+
+def _rescaled(file: Path, stored: ndarray, header: Any, count: int) -> ndarray:
+    """The values of the modality, also where each frame has a slope and an intercept of its own."""
+    from pydicom.pixels import apply_modality_lut
+
+    said = _of_frames(header, "PixelValueTransformationSequence")
+    if not said:
+        return apply_modality_lut(stored, header)
+    if len(said) not in (1, count):
+        raise Refused(f"{file} has {len(said)} slopes and intercepts for {count} frames, expected one for each")
+    slopes, intercepts = np.array([_rescale(each) for each in said]).T.reshape(2, -1, 1, 1)
+    return (stored.reshape(count, *stored.shape[-2:]) * slopes + intercepts).reshape(stored.shape)
 
 
 def _window(header: Any) -> Window | None:
@@ -112,11 +139,13 @@ def _window(header: Any) -> Window | None:
 
 def _spacing(header: Any) -> tuple[float, float, float]:
     """Row, column and slice as far as the header says; the thickness of a slice is no distance to the next."""
-    for group in header.get("SharedFunctionalGroupsSequence") or ():  # of files with many frames
-        header = next(iter(group.get("PixelMeasuresSequence") or ()), header)
-    row, column = header.get("PixelSpacing") or (math.nan, math.nan)
-    between = header.get("SpacingBetweenSlices") or math.nan
-    return float(row), float(column), abs(float(between))
+    found = [_three(each) for each in _of_frames(header, "PixelMeasuresSequence") or [header]]
+    return found[0] if len(set(map(str, found))) == 1 else _three({})  # frames of several spacings have none in common
+
+
+def _three(measures: Any) -> tuple[float, float, float]:
+    row, column = measures.get("PixelSpacing") or (math.nan, math.nan)
+    return float(row), float(column), abs(float(measures.get("SpacingBetweenSlices") or math.nan))
 
 
 def _padding(header: Any, stored: ndarray) -> ndarray:
@@ -149,7 +178,7 @@ def _frames(file: Path, size: int, changed: int) -> ndarray:
     known = _known(file, header)
     if "PixelData" not in header:
         raise Refused(f"{file} holds no pixels in a form that is read here, expected PixelData")
-    from pydicom.pixels import apply_color_lut, apply_modality_lut
+    from pydicom.pixels import apply_color_lut
 
     try:
         with warnings.catch_warnings():
@@ -159,9 +188,11 @@ def _frames(file: Path, size: int, changed: int) -> ndarray:
                 stored = apply_color_lut(stored, header)
             elif not known.coloured:
                 padding = _padding(header, stored)
-                stored = apply_modality_lut(stored, header)
+                stored = _rescaled(file, stored, header, len(known.frames))
                 if padding.any() and not padding.all():
                     stored = np.where(padding, stored[~padding].min(), stored)
+    except Refused:
+        raise
     except Exception as error:
         plugin = "needs `pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg` for its compression"
         lacking = "plugins" in str(error) or "missing dependencies" in str(error)

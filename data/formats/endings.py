@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from data import notes
 from data.names import Missing, Refused
@@ -37,13 +37,13 @@ COMPRESSED = (".gz", ".bz2", ".zip", ".xz")
 MOST_NAMED = 3
 
 
-def ending_of(file: Path) -> str:
+def ending_of(file: PurePath) -> str:
     """'.png' of 'a.PNG', '.nii.gz' of 'a.nii.gz', '' of 'IM0001'."""
     name = file.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
-def stem_of(file: Path) -> str:
+def stem_of(file: PurePath) -> str:
     """The name without its ending: 'a' of 'a.nii.gz'."""
     return file.name[: len(file.name) - len(ending_of(file))]
 

@@ -9,12 +9,12 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from data.formats import endings
 from data.names import Missing, Refused, suggestion
-from data.notes import CHANGED, LEFT_OUT, note
+from data.notes import CHANGED, GUESSED, LEFT_OUT, note
 
 PARTS = ("train", "val", "test")
 WORDS = {
@@ -45,6 +45,24 @@ def part_folders(root: Path) -> dict[str, Path]:
         if part is not None:
             found[part] = folder
     return {part: found[part] for part in PARTS if part in found}
+
+
+def parts_of_places(root: Path, files: Sequence[Path]) -> list[str]:
+    """The part of every picture by the folders in which it lies, noted; all train where these say of none another.
+
+    Refused where only some lie in such folders, or none in train.
+    """
+    places = [[part_of(place) for place in file.relative_to(root).parts[:-1]] for file in files]
+    said = [next((part for part in reversed(place) if part), "") for place in places]
+    if set(said) <= {"", "train"} or len(set(said)) == 1:
+        return ["train"] * len(files)
+    if "train" not in said or "" in said:
+        other = next(file for file, part in zip(files, said, strict=True) if part not in ("", "train"))
+        lacking = f"{said.count('')} of {len(files)} pictures in none" if "" in said else "none in train"
+        raise Refused(f"{other} lies in a folder that is called like a part, but {lacking}; say the part of each")
+    counts = ", ".join(f"{said.count(part)} {part}" for part in PARTS if part in said)
+    note(GUESSED, f"the parts are the folders in which pictures lie ({counts}).")
+    return said
 
 
 def is_junk(name: str) -> bool:

@@ -45,10 +45,10 @@ def boxes(
     root, export, tasks = labelstudio_tasks.read(data_root)
     names = _classes(export, tasks, classes)
     found = []
-    for task in tasks:
+    for task, part in zip(tasks, _parts(root, tasks), strict=True):
         rows = [[*_around(region, task), float(names.index(region.label))] for region in task.regions]
         around = np.array(rows, np.float64).reshape(-1, 5)
-        found.append(Boxed(task.file, around, export, "train", task.size, True))
+        found.append(Boxed(task.file, around, export, part, task.size, True))
     own = Own(patient_pattern, test_fraction, Options(exif))
     return boxed_images("labelstudio", root, found, names, scale, bad_boxes, MODULES, (), cache_root, own)
 
@@ -69,7 +69,7 @@ def masks(
     root, export, tasks = labelstudio_tasks.read(data_root)
     names = ["background", *(name for name in _classes(export, tasks, classes) if name != "background")]
     found = []
-    for task in tasks:
+    for task, part in zip(tasks, _parts(root, tasks), strict=True):
         if task.regions and task.size is None:
             raise Refused(f"{task.regions[0].where} has no original_width and original_height")
         size = task.size or (1, 1)
@@ -77,7 +77,7 @@ def masks(
             Shape(names.index(region.label), region.brush or [_in_pixels(region, size)], region.where)
             for region in task.regions
         ]
-        found.append(Painted(Boxed(task.file, np.zeros((0, 5)), export, "train", task.size), shapes))
+        found.append(Painted(Boxed(task.file, np.zeros((0, 5)), export, part, task.size), shapes))
     own = Own(patient_pattern, test_fraction, Options(exif))
     return painted_images("labelstudio", root, found, names, instances, scale, own, MODULES, cache_root)
 
@@ -102,11 +102,19 @@ def choices(
     if drawn := sum(len(task.regions) for task in tasks):
         note(LEFT_OUT, f"{export.name}: {drawn} regions are not used, for classes are of whole pictures.")
     whose = patients.patients_of([task.file.relative_to(root).as_posix() for task in tasks], root, patient_pattern)
-    found = [Labelled(t.file, names.index(t.choices[0]), "train", p) for t, p in zip(tasks, whose, strict=True)]
-    code, options = MODULES, Options(exif)
-    return images_of(
-        "labelstudio", root, found, names, image_size, None, code, cache_root, False, float(test_fraction), options
-    )
+    parts = _parts(root, tasks)
+    if "test" in parts and test_fraction != TEST_FRACTION:
+        raise Refused(f"test_fraction={test_fraction:g} has nothing to divide: the images have a part 'test'")
+    found = [
+        Labelled(task.file, names.index(task.choices[0]), part, patient)
+        for task, part, patient in zip(tasks, parts, whose, strict=True)
+    ]
+    code, options, fraction = MODULES, Options(exif), 0.0 if "test" in parts else float(test_fraction)
+    return images_of("labelstudio", root, found, names, image_size, None, code, cache_root, False, fraction, options)
+
+
+def _parts(root: Path, tasks: Sequence[Task]) -> list[str]:
+    return folders.parts_of_places(root, [task.file for task in tasks])
 
 
 def _in_pixels(region: Region, size: tuple[int, int]) -> list[float]:
@@ -130,6 +138,7 @@ def _ordered(export: Path, present: Sequence[str], chosen: Sequence[str]) -> lis
         raise Refused(f"{export} has the label {others[0]!r}, which is none of {', '.join(names)}.{near}")
     if len(set(names)) < len(names):
         raise Refused(f"classes={names} names a class twice")
+    of_labels.note_alike(names, export.name)
     if absent := [name for name in names if name not in present]:
         note(WARNING, f"{export.name}: nothing is labelled {', '.join(map(repr, absent))}.")
     return names

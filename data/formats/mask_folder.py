@@ -118,7 +118,7 @@ def mask_folder(
             place = entry.place.resized(image.shape, small.shape)
             yield Record(name, small, target, 0, entry.part, entry.patient, *place)
 
-    said = [root / patients.TABLE] if (root / patients.TABLE).is_file() else []
+    said = [file for file in root.iterdir() if file.name.casefold() == patients.TABLE]
     sources = [*(file for pair in pairs for file in (pair.image, pair.mask)), *said]
     decoding = (num_classes, instances, values, colours, ignore, mask_pattern, patient_pattern, test_fraction, options)
     digest = reading.fingerprint(root, sources, [__file__, *(str(m.__file__) for m in MODULES)], scale, *decoding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from data import files
 from data.formats import endings, folders
 from data.names import Missing, Refused, suggestion
 
+TOLD = ("patients.csv", "classes.txt")  # files beside the folders that are read elsewhere
 TREE = """
 images/a.jpg    masks/a.png    (any format that data.formats.endings lists; masks hold class numbers 0, 1, ...
                                 as grey values or palette indices)
@@ -39,12 +40,14 @@ def find(root: Path, mask_pattern: str = "") -> list[Pair]:
     images, masks = (folder_of(root, name) for name in ("images", "masks"))
     parts = _parts(images)
     if not parts:
+        _require_all_read(root, [images, masks])
         return [Pair("", *pair) for pair in _pairs(images, masks, mask_pattern)]
     loose = endings.picture_files(images)
     if loose:
         listed = ", ".join(folder.name for folder in parts.values())
         raise Refused(f"{loose[0]} lies beside subfolders, expected it in one of {listed}")
     parts_of_masks = _parts(masks)
+    _require_all_read(root, [images, masks, *parts.values(), *parts_of_masks.values()])
     found = []
     for part in folders.PARTS:
         if part in parts or part != "val":
@@ -53,6 +56,28 @@ def find(root: Path, mask_pattern: str = "") -> list[Pair]:
                 files.require_folder(folder, TREE)
             found += [Pair(part, *pair) for pair in _pairs(of_images, parts_of_masks[part], mask_pattern)]
     return found
+
+
+def _require_all_read(root: Path, read: Sequence[Path]) -> None:
+    """Refused for pictures below the folders that are `read`, or in a part beside them; all else is noted."""
+    unused = folders.Unused(root)
+    for file in folders.walk(root):
+        told = file.parent == root and file.name.casefold() in TOLD
+        if file.parent in read or told or file.is_dir():
+            continue
+        junk = folders.is_junk(file.name)
+        picture = not junk and endings.ending_of(file) in endings.READ
+        if picture and file.is_relative_to(read[0]) or picture and file.is_relative_to(read[1]):
+            raise Refused(f"{file} lies in a folder below {file.parent.parent}, which is not read; move it up")
+        beside = folders.part_of(file.relative_to(root).parts[0])
+        if picture and beside:
+            raise Refused(
+                f"{file} lies in a folder that is called like the part {beside}, beside images/ and masks/, and would "
+                f"not be read; expected images/{beside}/ and masks/{beside}/ (and so for the other parts)"
+            )
+        reason = "hidden or left by an operating system" if junk else "outside of images/ and masks/"
+        unused.add(reason, file)
+    unused.tell()
 
 
 def folder_of(root: Path, name: str) -> Path:

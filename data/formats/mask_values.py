@@ -160,6 +160,11 @@ def meaning(
 ) -> Callable[[Path, Mask], ndarray]:
     """How masks become targets: what the options say, else what all masks hold. Refused where that is not certain."""
     if instances:
+        if 0 not in seen.values and 0 not in seen.colours:
+            raise Refused(
+                "no mask holds 0 (of colours: black), the background of instances, so that every pixel would be of an "
+                "object; paint the background with it"
+            )
         if len(seen.values.keys() - {0}) == 1:
             notes.note(
                 notes.WARNING,

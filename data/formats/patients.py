@@ -6,9 +6,10 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from data.formats.endings import stem_of
 from data.formats.tables import read_table
 from data.formats.words import alike, is_missing
 from data.names import Refused, suggestion
@@ -22,7 +23,8 @@ def patients_of(names: Sequence[str], root: Path, pattern: str = "") -> list[str
 
     `names` are paths of images, written with /, relative to `root` or as the dataset calls them. `root`/patients.csv
     gives them by the columns `file` and `patient` (or their usual other names, see data.formats.tables): a file is
-    found by its path, else by its file name, else by its stem, where only one image has it. Else `pattern` is a regular
+    found by its path, else by an end of it (images/a.png is a.png), its file name or its stem, where only one image has
+    it. Else `pattern` is a regular
     expression with one group, or one called `patient`: searched in the file name, or in the whole path where it holds
     a '/'. With neither, no patient is known.
 
@@ -52,7 +54,7 @@ def as_patients(cells: Sequence[str], source: str, people: bool = False) -> list
         listed = "; ".join(" and ".join(map(repr, words)) for words in unlike[:3])
         note(CHANGED, f"{source}: {len(unlike)} patients are written in several ways and taken as one each ({listed}).")
     lacking = sum(is_missing(cell) for cell in cells)
-    if lacking and spelt:
+    if lacking:
         note(WARNING, f"{source}: {lacking} of {len(cells)} images have no patient and count as one of their own each.")
     called = {key: _digest(key) if people else words.most_common(1)[0][0] for key, words in spelt.items()}
     return ["" if is_missing(cell) else called[alike(cell)] for cell in cells]
@@ -115,7 +117,7 @@ def _by_table(names: Sequence[str], file: Path) -> tuple[list[str], str, bool]:
     cells: dict[int, str] = {}
     unknown: list[str] = []
     for line, row in table.rows:
-        i = index.get(_key(row["file"]))
+        i = _found(index, _key(row["file"]))
         if i is None:
             unknown.append(row["file"])
         elif i in cells and alike(cells[i]) != alike(row["patient"]):
@@ -137,13 +139,19 @@ def _by_table(names: Sequence[str], file: Path) -> tuple[list[str], str, bool]:
 def _index(names: Sequence[str]) -> dict[str, int]:
     """Image by path, file name and stem, as far as each means one image."""
     found: dict[str, int] = {}
-    for short in (lambda p: p, lambda p: p.rpartition("/")[2], lambda p: PurePosixPath(p.rpartition("/")[2]).stem):
+    for short in (lambda p: p, lambda p: p.rpartition("/")[2], lambda p: stem_of(PurePosixPath(p))):
         keys = [short(_key(name)) for name in names]
         counts = Counter(keys)
         for i, key in enumerate(keys):
             if counts[key] == 1:
                 found.setdefault(key, i)
     return found
+
+
+def _found(index: Mapping[str, int], path: str) -> int | None:
+    """The image of a path, or of what is left of it without the first of its folders; None where there is none."""
+    places = path.split("/")
+    return next((i for k in range(len(places)) if (i := index.get("/".join(places[k:]))) is not None), None)
 
 
 def _key(name: str) -> str:

@@ -149,6 +149,7 @@ class Reader:
     def read(self, source: Source) -> UInt8[ndarray, "h w channels"]:
         """One picture as (H, W, channels) uint8."""
         decoded = decode(source.file, source.frame, self.options.exif)
+        _note_not_finite(source, decoded.values)
         window = self.window
         if window is None and decoded.known.deep:
             window = decoded.known.window or robust(decoded.values)
@@ -226,6 +227,19 @@ def _window(sources: list[Source], options: Options) -> Window | None:
         "window=[low, high] or scaling='image' say otherwise",
     )
     return window
+
+
+def _note_not_finite(source: Source, values: ndarray) -> None:
+    """Warn of pixels that are no numbers. Refused where none is one, but for slices: volumes often end in such."""
+    if values.dtype.kind != "f" or (finite := np.isfinite(values)).all():
+        return
+    if not finite.any() and not source.number:
+        raise Refused(f"{source.file} holds no pixel that is a finite number (all are NaN or inf); remove it")
+    notes.note(
+        notes.WARNING,
+        "some pictures hold pixels that are no finite numbers: NaN is read as the lowest value of the window, inf as "
+        "its end",
+    )
 
 
 def _decoder(file: Path) -> Any:

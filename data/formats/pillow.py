@@ -28,7 +28,8 @@ UNREADABLE = (  # what Pillow and its codecs raise for broken files
     *(RuntimeError, MemoryError, struct.error, Image.DecompressionBombError),
 )
 ORIENTATION = 0x0112
-PHOTOMETRIC, BITS, SAMPLES, EXTRA_SAMPLES, SAMPLE_FORMAT = 262, 258, 277, 338, 339  # tags of TIFF
+PHOTOMETRIC, BITS, SAMPLES, EXTRA_SAMPLES, SAMPLE_FORMAT, DESCRIPTION = 262, 258, 277, 338, 339, 270  # tags of TIFF
+STACKED = ("ImageJ=", '{"shape"')  # how the description begins where one page may stand for a stack
 WIDENED = {"L;2": 85, "L;4": 17}  # what Pillow multiplies grey values of 2 and 4 bits by
 POINTERS = {  # how the text files begin that stand for content which is elsewhere
     b"version https://git-lfs": "git lfs pull",
@@ -105,9 +106,10 @@ def known_of(file: Path, picture: Image.Image) -> Known:
         raise Refused(f"{file} holds colours of more than 8 bits in {kind}; save it as PNG or TIFF of 16 bits")
     try:
         frames = 1 if kind in ("MPO", "ICO", "PSD") else getattr(picture, "n_frames", 1)  # behind a photo: previews
-        full = tuple(range(frames)) if kind != "TIFF" or frames == 1 else tiff.look(file).frames
+        several = kind == "TIFF" and (frames > 1 or str(_tags(picture).get(DESCRIPTION, "")).startswith(STACKED))
+        full = tiff.look(file).frames if several else tuple(range(frames))
         orientation = _orientation(picture) if kind != "PNG" or _says_orientation(picture) else 1
-        inverted = mode in DEEP and kind == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore
+        inverted = mode in DEEP and kind == "TIFF" and _tags(picture).get(PHOTOMETRIC) == 0
     except UNREADABLE as error:
         raise _damaged(file, error) from error
     return Known(kind, mode in COLOURED, deep, full, orientation, inverted)
@@ -119,7 +121,7 @@ def _is_cut(picture: Image.Image) -> bool:
         return True
     if picture.format != "TIFF":
         return False
-    tags: Any = picture.tag_v2  # type: ignore[attr-defined]
+    tags = _tags(picture)
     bits, signed = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (1,))
     alphas = sum(kind in (1, 2) for kind in tags.get(EXTRA_SAMPLES, ()))
     colours = {0: 1, 1: 1, 2: 3}.get(tags.get(PHOTOMETRIC), 0)
@@ -145,6 +147,11 @@ def _args(picture: Image.Image) -> tuple:
     tiles = getattr(picture, "tile", None)
     args = tiles[0].args if tiles else ()
     return args if isinstance(args, tuple) else (args,)
+
+
+def _tags(picture: Image.Image) -> Any:
+    """The tags of a TIFF, none of other formats."""
+    return getattr(picture, "tag_v2", {})
 
 
 def _rawmode(picture: Image.Image) -> str:
@@ -177,7 +184,7 @@ def _mask_values(file: Path, picture: Image.Image, rawmode: str) -> tuple[ndarra
         if not np.ptp(values[..., :-1], axis=(0, 1)).any():
             raise Refused(f"{file} has one colour and a mask in its alpha channel; save that as a grey picture")
         notes.note(notes.GUESSED, "the alpha of masks is not used: their grey values, colours or palettes count alone")
-    tags = getattr(picture, "tag_v2", {})  # of TIFF
+    tags = _tags(picture)
     if mode == "L" and tags.get(PHOTOMETRIC) == 0 and not np.isin(values, (0, 255)).all():
         raise Refused(f"{file} says that 0 is white, so that its numbers are not sure; save it with 0 as black")
     if mode in ("P", "PA"):

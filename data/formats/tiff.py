@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,40 @@ def _known(file: Path, tiff: Any) -> Known:
         first = tiff.pages[frames[0] if frames else 0]
         tag = first.tags.get(ORIENTATION)
         orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
+        _require_alike(file, [tiff.pages[i] for i in frames])
+        _require_a_page_each(file, tiff)
         deep = first.dtype != np.uint8 or (first.bitspersample or 8) > 8
         samples = first.samplesperpixel - _alphas(first)
         inverted, colours = first.photometric == WHITE_IS_ZERO, first.photometric == RGB or samples == 3
+    except Refused:
+        raise
     except Exception as error:
         raise Refused(f"{file} is corrupt or cut short: {error}") from error
     return Known("TIFF", colours, deep, frames or (0,), int(orientation), inverted)
+
+
+def _require_alike(file: Path, pages: Sequence[Any]) -> None:
+    """Refused for pages of different depth or channels: one look at the first would be wrong for the others."""
+    kinds = [(page.dtype, page.samplesperpixel, page.photometric) for page in pages]
+    for number, (kind, first) in enumerate(zip(kinds, kinds[:1] * len(kinds), strict=True), start=1):
+        if kind != first:
+            one, other = (f"{channels} channels of {dtype}" for dtype, channels, _ in (first, kind))
+            raise Refused(
+                f"{file} holds {len(pages)} pictures of different kinds (the first has {one}, the {number}. {other}), "
+                "expected all alike; save each as a file of its own"
+            )
+
+
+def _require_a_page_each(file: Path, tiff: Any) -> None:
+    """Refused where one page stands for a whole stack, as ImageJ and tifffile can write it."""
+    if not (tiff.is_imagej or tiff.is_shaped):
+        return
+    said, held = (sum(math.prod(each.shape) for each in all_of) for all_of in (tiff.series, tiff.pages))
+    if said > held:
+        raise Refused(
+            f"{file} is a stack {' x '.join(map(str, tiff.series[0].shape))} ({tiff.series[0].axes}) behind a single "
+            "page, of which only the first picture could be read; save it with a page for each picture"
+        )
 
 
 def _pages(tiff: Any) -> Iterator[Any]:

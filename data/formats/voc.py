@@ -15,7 +15,7 @@ import numpy as np
 from data import files
 from data.formats import reading, voc_lists, voc_xml
 from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
-from data.formats.classes import LIST
+from data.formats.classes import LIST, note_alike
 from data.formats.folders import Unused
 from data.formats.labelled import TEST_FRACTION, TestShare, find_root
 from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
@@ -84,13 +84,14 @@ def read_voc(
     image_folder, xml_folder = (_folder(root, name, tree) for name in PLACES)
     pictures = voc_lists.pictures_by_stem(image_folder, unused, tree)
     texts = voc_lists.annotations_by_stem(xml_folder, unused)
-    parts = voc_lists.official_parts(root / "ImageSets" / "Main", pictures)
+    lists, parts = voc_lists.official_parts(root, pictures)
+    if own:
+        voc_lists.tell_others(root, [image_folder, xml_folder], unused)
     if parts is None:
         for stem in texts.keys() - pictures.keys():
             raise Missing(f"{texts[stem]} has no picture: expected a picture with the stem {stem} in {image_folder}")
         parts = voc_lists.parts_of_folders(pictures)
     elif unlisted := len(pictures.keys() - parts.keys()):
-        lists = root / "ImageSets" / "Main"
         note(LEFT_OUT, f"{dataset}: {unlisted} of {len(pictures)} pictures are in no list of {lists}: left out.")
     unused.tell()
     annotations = [voc_xml.read(texts.get(stem, xml_folder / f"{stem}.xml")) for stem in parts]
@@ -134,10 +135,7 @@ def _classes(root: Path, chosen: Sequence[str], annotations: Sequence[Annotation
     present = sorted({name for annotation in annotations for name in annotation.names}, key=reading.natural)
     if not present and not chosen:
         raise Refused(f"none of the {len(annotations)} annotations in {folder} has an object, expected at least one")
-    folded: dict[str, str] = {}
-    for name in present:
-        if (other := folded.setdefault(name.casefold(), name)) != name:
-            note(WARNING, f"{folder.name}: {other!r} and {name!r} are read as different classes.")
+    note_alike(present, folder.name)
     if chosen or not (root / LIST).is_file():
         return list(map(str, chosen)) or present
     return [line.strip() for line in read_text(root / LIST).splitlines() if line.strip()]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from data.formats import folders
-from data.formats.endings import ending_of, natural
+from data.formats.endings import READ, ending_of, natural
 from data.formats.folders import Unused, composed, part_of
 from data.formats.tables import read_text
 from data.names import Missing, Refused, suggestion
-from data.notes import WARNING, note
+from data.notes import GUESSED, WARNING, note
 
 FLAG = re.compile(r"(.*\S)\s+(?:-1|0|1)")  # a line of a class's own list: whether the image has one of it
+
+TOLD = ("imagesets", "patients.csv", "classes.txt")  # what lies beside and is read elsewhere
 
 
 def pictures_by_stem(folder: Path, unused: Unused, tree: str) -> dict[str, Path]:
@@ -37,7 +39,45 @@ def annotations_by_stem(folder: Path, unused: Unused) -> dict[str, Path]:
     return _by_stem(folder, texts)
 
 
-def official_parts(folder: Path, pictures: Mapping[str, Path]) -> dict[str, str] | None:
+def official_parts(root: Path, pictures: Mapping[str, Path]) -> tuple[Path, dict[str, str] | None]:
+    """The folder of the lists and what they say: stem -> part, in their order; None where there is none.
+
+    They lie in ImageSets/Main as in VOC; lists in ImageSets or in the root, as other tools have them, are noted.
+    """
+    sets = _inner(root, "imagesets")
+    for folder in dict.fromkeys([_inner(sets, "main"), sets, root]):
+        if (parts := _parts_of_lists(folder, pictures)) is not None:
+            if folder.name.casefold() != "main":
+                note(GUESSED, f"the lists in {folder} are read as the parts.")
+            return folder, parts
+    return sets, None
+
+
+def tell_others(root: Path, read: Sequence[Path], unused: Unused) -> None:
+    """What lies beside the folders that are `read` is not used. Refused for pictures in a folder called like a part."""
+    for file in folders.walk(root):
+        inside = file.relative_to(root).parts
+        if any(file.is_relative_to(folder) for folder in read) or file.is_dir() or inside[0].casefold() in TOLD:
+            continue
+        if folders.is_junk(file.name):
+            unused.add("hidden or left by an operating system", file)
+            continue
+        if (part := part_of(inside[0])) and len(inside) > 1 and ending_of(file) in READ:
+            raise Refused(
+                f"{file} lies in a folder that is called like the part {part}, beside {read[0].name}, and would not be "
+                f"read; move it into {read[0].name} and name it in ImageSets/Main/{part}.txt"
+            )
+        if not (file.parent == root and file.suffix.casefold() == ".txt"):
+            unused.add("beside the pictures and annotations", file)
+
+
+def _inner(folder: Path, name: str) -> Path:
+    """The folder of a name in any case, or where it would be."""
+    inner = folders.subfolders(folder) if folder.is_dir() else []
+    return next((each for each in inner if each.name.casefold() == name), folder / name)
+
+
+def _parts_of_lists(folder: Path, pictures: Mapping[str, Path]) -> dict[str, str] | None:
     """Stem -> part, in the order of the lists; None where there is none. Refused for an image in two of them."""
     present = sorted(folder.glob("*.[tT][xX][tT]")) if folder.is_dir() else []
     present = [file for file in present if not folders.is_junk(file.name)]
@@ -120,8 +160,6 @@ def _by_stem(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
         path = composed(file.relative_to(folder).as_posix())
         stem = path[: len(path) - len(ending_of(Path(path)))]
         if stem in found:
-            raise Refused(
-                f"{found[stem]} and {file.name} have the same stem, expected one picture for each annotation"
-            )
+            raise Refused(f"{found[stem]} and {file.name} have the same stem, expected one picture for each annotation")
         found[stem] = file
     return found

@@ -36,6 +36,9 @@ def read(file: Path) -> Annotation:
     """The objects of one XML file. Refused names a file or object that is not as VOC has it."""
     tree = _parsed(file)
     names, corners = [], []
+    inside = len(tree.findall("object//bndbox"))  # also those of parts of an object, which are not read
+    if (boxes := sum(str(element.tag).casefold() == "bndbox" for element in tree.iter())) > inside:
+        raise Refused(f"{file}: {boxes - inside} bndbox lie in no <object> of <annotation>, expected each in one")
     for number, element in enumerate(tree.findall("object"), start=1):
         name = (element.findtext("name") or "").strip()
         if not name:

@@ -18,11 +18,11 @@ def is_missing(cell: str) -> bool:
 
 def alike(text: str) -> str:
     """What two spellings of one thing have in common: letters without case, single blanks in place of '_' and '-',
-    nothing that cannot be seen, no full stop at the end, numbers by their value, Cyrillic letters that look like Latin
-    ones as these where none other is left.
+    nothing that cannot be seen, no full stop at the end and no quotation marks around it, numbers by their value,
+    Cyrillic letters that look like Latin ones as these where none other is left.
     """
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
-    plain = " ".join(re.sub(r"(?<=\w)[_-]+(?=\w)", " ", seen).casefold().split()).rstrip(".") or seen
+    plain = " ".join(re.sub(r"(?<=\w)[_-]+(?=\w)", " ", seen).casefold().split()).rstrip(".").strip("'\"") or seen
     if (latin := plain.translate(LOOK_ALIKE)).isascii():
         plain = latin
     if re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):

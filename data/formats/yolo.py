@@ -16,6 +16,7 @@ import numpy as np
 from data import files
 from data.formats import folders, yolo_yaml
 from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
+from data.formats.classes import note_alike
 from data.formats.endings import ending_of
 from data.formats.folders import Unused, composed, part_of
 from data.formats.labelled import TEST_FRACTION, TestShare
@@ -100,6 +101,9 @@ def read(data_root: Path, classes: Sequence[str]) -> Texts:
     _tell_others(root, pictures)
     config = yolo_yaml.find(root)
     text_of = {picture: _text_of(root, picture, texts) for picture in pictures}
+    of_text = {text: picture for picture, text in text_of.items()}
+    if same := next((p for p, text in text_of.items() if text and of_text[text] != p), None):
+        raise Refused(f"{same} and {of_text[text_of[same]].name} have one text, expected one picture for each")
     if not any(text_of.values()):
         many = f"any of its {len(pictures)} pictures"
         raise Missing(f"{root} has no text for {many}; expected this tree:\n{TREE.strip()}")
@@ -245,6 +249,7 @@ def _names(
         note(GUESSED, f"yolo: nothing names the classes, they are called 0 to {largest}; write classes.txt.")
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise Refused(f"the classes of {root} are {', '.join(names)}: {repeated[0]!r} is there twice, expected once")
+    note_alike(names, root.name)
     return names
 
 
@@ -275,7 +280,9 @@ def _parts(root: Path, pictures: Sequence[Path], config: yolo_yaml.Config) -> di
     told = yolo_yaml.parts_of(root, config, pictures)
     for picture, part in told.items():
         if found[picture] not in ("", part):
-            raise Refused(f"{config.file} says that {picture} is of part {part}, its folder {found[picture]}; agree")
+            raise Refused(
+                f"{config.file or root} says that {picture} is of part {part}, its folder {found[picture]}; agree"
+            )
         found[picture] = part
     outside = [picture for picture in pictures if not found[picture]]
     if len(outside) == len(pictures):

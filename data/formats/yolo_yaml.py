@@ -14,6 +14,7 @@ from data.names import Refused
 from data.notes import GUESSED, note
 
 KEY = re.compile(r"""^(\s*)(?:- )?["']?([\w.-]+)["']?\s*:(?:\s+(.*))?$""")
+SAID = re.compile(r"""(?:'[^']*'|"[^"]*"|(?<=\S)#|[^#])*""")  # a line before its comment
 
 
 class Config(NamedTuple):
@@ -43,18 +44,34 @@ def parts_of(root: Path, config: Config, pictures: Sequence[Path]) -> dict[Path,
     Roboflow writes ../train/images for train/images; other paths outside are of another computer and told.
     """
     found: dict[Path, str] = {}
-    for part, written in config.parts.items():
+    for part, written in (config.parts or _lists(root, pictures)).items():
         for path in written:
             place = _below(root, config.path, path)
             if place is None:
-                note(GUESSED, f"{config.file}: {part} is {path!r}, which is not there: parts are read from folders.")
+                note(
+                    GUESSED,
+                    f"{config.file or root}: {part} is {path!r}, which is not there: parts are read from folders.",
+                )
                 continue
             inside = _listed(root, place, pictures) if place.is_file() else _in_folder(place, pictures)
             for picture in inside:
                 if found.setdefault(picture, part) != part:
                     if {found[picture], part} == {"val", "test"}:
                         continue  # one folder for both, as many files have it: the first, val, stays
-                    raise Refused(f"{config.file} names {picture} for {found[picture]} and for {part}")
+                    raise Refused(f"{config.file or root} names {picture} for {found[picture]} and for {part}")
+    return found
+
+
+def _lists(root: Path, pictures: Sequence[Path]) -> dict[str, list[str]]:
+    """Lists of pictures in the root, as Darknet and CVAT have them: train.txt, valid.txt, test.txt."""
+    found: dict[str, list[str]] = {}
+    stems = {picture.stem for picture in pictures}  # a picture may be called so, beside its text
+    for file in sorted(root.iterdir()):
+        if file.suffix.casefold() == ".txt" and file.is_file() and file.stem not in stems and part_of(file.stem):
+            found.setdefault(part_of(file.stem) or "", []).append(file.name)
+    if found:
+        names = ", ".join(name for of_part in found.values() for name in of_part)
+        note(GUESSED, f"the lists {names} of {root} are read as the parts.")
     return found
 
 
@@ -88,7 +105,7 @@ def _listed(root: Path, file: Path, pictures: Sequence[Path]) -> list[Path]:
 
 def _read(file: Path) -> Config:
     """The keys at the left margin, and the lists and tables that may follow `names`, `train`, `val` and `test`."""
-    lines = [re.sub(r"(^|\s)#.*$", "", line).rstrip() for line in read_text(file).splitlines()]
+    lines = [SAID.match(line)[0].rstrip() for line in read_text(file).splitlines()]  # type: ignore[index] - always
     names: list[str] = []
     parts: dict[str, list[str]] = {}
     path, keypoints = "", False
