@@ -24,9 +24,10 @@ ON_DEVICE = 1  # index, within "augment" and a step, of what is drawn on the dev
 class WithoutTargets(Dataset):
     """The images of a dataset without any way to their targets: all that the loop lets a heuristic see of the pool."""
 
-    def __init__(self, images: Images):
+    def __init__(self, images: Images | WithoutTargets):
         self.raw, self.shapes, self.names = images.raw, images.shapes, images.names
         self.dataset, self.rows, self.features = images.dataset, images.rows, images.features
+        self.fingerprint = images.fingerprint
 
     def __len__(self) -> int:
         return len(self.names)

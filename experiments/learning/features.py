@@ -46,7 +46,7 @@ Augment = Callable[[Tensor, np.random.Generator], tuple[Tensor, Any]]
 class Features:
     """The features of all stored images of a dataset; `views` more of each are of augmented copies."""
 
-    images: Images  # all of the dataset, in the order in which they are stored
+    images: Images | WithoutTargets  # all of the dataset, in the order in which they are stored
     frozen: Frozen
     device: torch.device
     precision: str

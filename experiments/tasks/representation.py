@@ -14,6 +14,7 @@ from data.augment.images import AUGMENTATIONS
 from data.names import Refused
 from data.notes import Note
 from data.store import Images
+from experiments.learning.batches import WithoutTargets
 from experiments.learning.devices import device_of, precision_of
 from experiments.learning.features import Features
 from experiments.learning.randomness import START, torch_seeded
@@ -79,7 +80,9 @@ def with_features(images: Images, options: Values, definition: Definition) -> Im
     network = replace(network, name=name if name.startswith(SIMSIAM) else network.name)
     views = options["feature_views"] if by_head(options) else 0
     augment = (options["augment"], AUGMENTATIONS[options["augment"]]) if views else None
-    found = Features(whole, network, device_of(options["device"]), precision_of(options), views, augment)
+    found = Features(
+        WithoutTargets(whole), network, device_of(options["device"]), precision_of(options), views, augment
+    )
     decides = shown_features(options) or network.name != "untrained"  # else the first labels are those of the options
     fingerprint = f"{images.fingerprint}, {found.identity}" if decides else images.fingerprint
     said = [Note(OF_FEATURES, found.identity)]

@@ -56,6 +56,11 @@ def test_every_strategy_chooses_by_a_head(featured):
     assert len(chosen) > 20 and chosen["margin"].tolist() != chosen["coreset"].tolist()
 
 
+def test_features_are_no_way_to_targets(featured):
+    images = features_of(WithoutTargets(featured[1])).images
+    assert len(images) > len(featured[1]) and not {"target", "targets", "groups"} & {*dir(images)}
+
+
 def test_round_0_is_the_same_for_all_strategies():
     folders = [run(heuristic=name, n_cycles=1) for name in ("badge", "random")]
     curves = [curve_of(folder) for folder in folders]
