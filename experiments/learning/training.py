@@ -20,6 +20,7 @@ from data.threads import ordered_map
 from experiments.learning.batches import Batch, TrainingBatches
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.recipe import OPTIMIZERS, Recipe, autocast
+from experiments.learning.single_pixels import single_pixels_in_float32
 from experiments.learning.weights import BROKEN
 from models.weights import read_file
 
@@ -179,7 +180,7 @@ def _take_step(
     for group in training.optimizer.param_groups:
         group["lr"] = recipe.lr if group.get("constant") else recipe.learning_rate(training.step)
     with torch_seeded(batches.seed, batches.cycle, "dropout", training.step, device=device):
-        with autocast(device, recipe.precision):
+        with autocast(device, recipe.precision), single_pixels_in_float32(model, device, recipe.precision):
             value = loss(model, batch)
         training.optimizer.zero_grad(set_to_none=True)
         training.scaler.scale(value).backward()
