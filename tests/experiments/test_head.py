@@ -88,6 +88,7 @@ def test_labels_that_were_not_bought_change_no_pick(monkeypatch, hidden):
     assert picks_of(run(**options, resume="fresh")) == honest and scrambled
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("hidden", [0, 5])
 def test_killed_at_a_query_it_goes_on_to_the_same_bits(monkeypatch, hidden):
     options = {"heuristic": "bald", "head_l2": 0.0, "head_hidden": hidden, "start": "warm"}
@@ -158,6 +159,7 @@ def test_the_first_labels_are_spread_over_frozen_features(featured, initial):
         assert picks_of(run_in_process(SCRIPT, **options, initial=initial)) == sorted(expected.tolist())
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("script", [SEGMENT, DETECT], ids=lambda script: script.name)
 def test_masks_and_boxes_start_and_choose_on_frozen_features(script):
     options = {"features": "pixels", "features_size": 8, "n_cycles": 1, "steps": 2, "initial": "typiclust"}

@@ -209,6 +209,7 @@ def stopped_and_continued(monkeypatch, moment):
     return run(), passed, True
 
 
+@pytest.mark.processes
 def test_killed_it_goes_on_to_the_identical_curve_and_encoder(whole, monkeypatch):
     """At a few moments of each kind; `-m processes` tries every one."""
     expected = result_of(whole)

@@ -132,6 +132,7 @@ def undrawn(file, *_, **__):
     return file
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("script", SMALL, ids=lambda script: script.name)
 def test_a_killed_run_measures_the_same(script, monkeypatch):
     options = {**SMALL[script], "n_stop": 5, "steps": 3, "n_cycles": 1, "precision": "float32", "heuristic": "random"}

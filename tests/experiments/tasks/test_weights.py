@@ -36,6 +36,7 @@ def test_the_offline_network_learns_in_the_script():
     assert curve_of(folder)["n_labelled"] == [8, 10]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("script", [classify, segment])
 def test_the_encoder_of_a_run_is_used(script):
     name = "model" if script is classify else "encoder"
