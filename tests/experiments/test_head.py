@@ -27,6 +27,8 @@ from heuristics.core.initial import STARTS, start
 from models.classifiers import make_classifier
 from tests.experiments.runs import curve_of, picks_of, run_in_process
 
+pytestmark = pytest.mark.processes  # whole runs of scripts
+
 HEAD = {"train": "head", "features": "pixels", "features_size": 8, "n_cycles": 2, "mc_samples": 3, "head_l2": 10.0}
 SHORT = {"n_cycles": 1, "steps": 3, "mc_samples": 2, "features": "pixels", "features_size": 8}
 
@@ -88,7 +90,6 @@ def test_labels_that_were_not_bought_change_no_pick(monkeypatch, hidden):
     assert picks_of(run(**options, resume="fresh")) == honest and scrambled
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("hidden", [0, 5])
 def test_killed_at_a_query_it_goes_on_to_the_same_bits(monkeypatch, hidden):
     options = {"heuristic": "bald", "head_l2": 0.0, "head_hidden": hidden, "start": "warm"}
@@ -159,7 +160,6 @@ def test_the_first_labels_are_spread_over_frozen_features(featured, initial):
         assert picks_of(run_in_process(SCRIPT, **options, initial=initial)) == sorted(expected.tolist())
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("script", [SEGMENT, DETECT], ids=lambda script: script.name)
 def test_masks_and_boxes_start_and_choose_on_frozen_features(script):
     options = {"features": "pixels", "features_size": 8, "n_cycles": 1, "steps": 2, "initial": "typiclust"}

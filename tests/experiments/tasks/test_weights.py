@@ -13,6 +13,8 @@ from models.classifiers import make_classifier
 from models.detectors import make_detector
 from tests.experiments.runs import curve_of, run_in_process
 
+pytestmark = pytest.mark.processes  # whole runs of scripts
+
 SHORT = {"n_cycles": 0, "steps": 1}
 SMALL = {"dataset_options": {"n_pool": 30, "n_test": 8}, **SHORT}
 
@@ -36,7 +38,6 @@ def test_the_offline_network_learns_in_the_script():
     assert curve_of(folder)["n_labelled"] == [8, 10]
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("script", [classify, segment])
 def test_the_encoder_of_a_run_is_used(script):
     name = "model" if script is classify else "encoder"
