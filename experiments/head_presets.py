@@ -2,7 +2,7 @@
 
 Features are computed at the first use and kept; after that a run takes seconds, so that twenty runs of each strategy
 fit an afternoon. Each query looks at a random 1,000 of the pool. The strength of the prior is fixed: on radiographs
-cross-validation reached the same means in five times the time. docs/studies.md has the figures.
+cross-validation reached the same means. docs/studies.md has the figures.
 """
 
 from __future__ import annotations

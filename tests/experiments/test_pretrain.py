@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import replace
 from itertools import count
 
@@ -20,6 +19,7 @@ from experiments.pretrain import SCRIPT
 from experiments.tasks import siamese
 from experiments.tracking.checkpoints import State
 from models.classifiers import make_classifier
+from tests.experiments.moments import Killed, stop_at
 from tests.experiments.runs import curve_of, run_in_process
 
 SMALL = {"precision": "float32", "save_every": 0.0}
@@ -162,36 +162,6 @@ def test_collapse_is_named_in_words(capsys, monkeypatch):
     assert pretraining.told({"projector_dim": 16}, state)[1].startswith("Not collapsed")
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing in the project catches it."""
-
-
-def stop_at(monkeypatch, moment):
-    """Raise at a moment: just before or after a file takes its place, or before a step."""
-    passed = []
-
-    def pass_by(what):
-        if threading.current_thread() is threading.main_thread():
-            passed.append(what)
-            if len(passed) == moment:
-                raise Killed
-
-    def watched(module, name, after=False):
-        real = getattr(module, name)
-
-        def counted(*args, **kwargs):
-            pass_by(name)
-            done = real(*args, **kwargs)
-            if after:
-                pass_by(f"after {name}")
-            return done
-
-        monkeypatch.setattr(module, name, counted)
-
-    watched(files.os, "replace", after=True)  # every file of a run is written so
-    watched(training, "_take_step")
-    return passed
-
 
 def undrawn(path, *_, **__):
     with files.atomic(path) as temporary:
@@ -201,7 +171,7 @@ def undrawn(path, *_, **__):
 def stopped_and_continued(monkeypatch, moment):
     """The folder of a run that stopped at a moment and went on, and whether it came to that moment."""
     with monkeypatch.context() as patch:
-        passed = stop_at(patch, moment)
+        passed = stop_at(patch, moment, (training, "_take_step"))
         try:
             return run(resume="fresh"), passed, False
         except Killed:
@@ -216,7 +186,7 @@ def test_killed_it_goes_on_to_the_identical_curve_and_encoder(whole, monkeypatch
     monkeypatch.setattr("experiments.pictures.curve.save_curve", undrawn)
     run()  # writes what later runs share: copies of sources
     with monkeypatch.context() as patch:
-        passed = stop_at(patch, 0)
+        passed = stop_at(patch, 0, (training, "_take_step"))
         assert result_of(run(resume="fresh")) == expected
     steps = [moment for moment, what in enumerate(passed, 1) if what == "_take_step"]
     assert len(steps) == 6

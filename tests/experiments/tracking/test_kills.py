@@ -1,6 +1,5 @@
 """Stopped at every single moment of a run in turn: the same command goes on to the identical curve and picks."""
 
-import threading
 from itertools import count
 
 import pytest
@@ -10,6 +9,7 @@ from experiments import loop
 from experiments.learning import training
 from experiments.segment import SCRIPT
 from experiments.tracking import deliver
+from tests.experiments.moments import Killed, stop_at
 from tests.experiments.runs import curve_of, picks_of, run_in_process
 
 pytestmark = pytest.mark.processes
@@ -24,39 +24,7 @@ SMALL = {
 }
 SMALL |= {"scale": 0.25, "crop": 32, "depth": 2, "heuristic": "bald", "precision": "float32", "save_every": 0.0}
 
-
-class Killed(BaseException):
-    """Stands for a kill: nothing in the project catches it."""
-
-
-def stop_at(monkeypatch, moment):
-    """Raise at a moment: just before or after a file takes its place, before a training, a step of it, or a query."""
-    passed = []
-
-    def pass_by(what):
-        if threading.current_thread() is not threading.main_thread():
-            return  # a heartbeat of Sacred's, which comes when it likes
-        passed.append(what)
-        if len(passed) == moment:
-            raise Killed
-
-    def watched(module, name, after=False):
-        real = getattr(module, name)
-
-        def counted(*args, **kwargs):
-            pass_by(name)
-            done = real(*args, **kwargs)
-            if after:
-                pass_by(f"after {name}")
-            return done
-
-        monkeypatch.setattr(module, name, counted)
-
-    watched(files.os, "replace", after=True)  # every file of a run is written so
-    watched(training, "autocast")
-    watched(loop, "fit")
-    watched(loop, "query")
-    return passed
+WATCHED = (training, "autocast"), (loop, "fit"), (loop, "query")
 
 
 def test_stopped_at_any_moment_ends_the_same(monkeypatch):
@@ -67,13 +35,13 @@ def test_stopped_at_any_moment_ends_the_same(monkeypatch):
     monkeypatch.setattr(deliver, "save_curve", undrawn)
     run_in_process(SCRIPT, **SMALL)  # writes what later runs share: decoded images, copies of sources
     with monkeypatch.context() as patch:
-        passed = stop_at(patch, 0)
+        passed = stop_at(patch, 0, *WATCHED)
         whole = run_in_process(SCRIPT, **SMALL, resume="fresh")
     expected = curve_of(whole), picks_of(whole)
     assert [passed.count(what) for what in ("autocast", "fit", "query")] == [6, 2, 1] and passed.count("replace") > 12
     for moment in count(1):
         with monkeypatch.context() as patch:
-            stop_at(patch, moment)
+            stop_at(patch, moment, *WATCHED)
             try:
                 survived = run_in_process(SCRIPT, **SMALL, resume="fresh")
             except Killed:
