@@ -187,10 +187,10 @@ def seed(points: Points, n_seeds: int, first: int, rng: np.random.Generator, ref
     seed.
 
     The law is exact. Each draw is a race: every point gets E_i ~ Exp(1), and the least E_i / D_i^2 wins. D_i only
-    shrinks, so that an outdated D_i bounds the time from below, and only the leader has to be brought up to date until
-    it stays in the lead. All points are brought up to date together, by one matrix product for every `refresh` seeds.
-    O(N D n_seeds) time, O(N refresh) memory. Stops early when all other points are duplicates of seeds (Arthur &
-    Vassilvitskii, 2007).
+    shrinks, so that an outdated D_i bounds the time from below, and only those in the lead have to be brought up to
+    date, ever more of them at once, until one that is stays in the lead. All points are brought up to date together, by
+    one matrix product for every `refresh` seeds. O(N D n_seeds) time, O(N refresh) memory. Stops early when all other
+    points are duplicates of seeds (Arthur & Vassilvitskii, 2007).
     """
     seeds = [first]
     device, n = points.squares.device, len(points)
@@ -204,13 +204,14 @@ def seed(points: Points, n_seeds: int, first: int, rng: np.random.Generator, ref
         clocks = rng.standard_exponential((min(refresh, n_seeds - len(seeds)), n), dtype=np.float32)
         for clock in torch.from_numpy(np.maximum(clocks, 1e-30)).to(device):
             times = clock / bound  # infinite for a duplicate of a seed
-            current = -1
-            while (leader := int(times.argmin())) != current:
-                current = leader
-                if pending:
-                    index = torch.tensor([leader], device=device)
-                    bound[leader] = torch.minimum(bound[leader], points.squared_distance(index, pending)[0])
-                    times[leader] = clock[leader] / bound[leader]
+            stale = torch.full((n,), bool(pending), device=device)
+            width = 1
+            while stale[leader := int(times.argmin())]:
+                index = times.topk(min(width, n), largest=False).indices
+                bound[index] = torch.minimum(bound[index], points.squared_distance(index, pending))
+                times[index] = clock[index] / bound[index]
+                stale[index] = False
+                width *= 4
             if math.isinf(float(times[leader])):
                 return seeds
             seeds.append(leader)
