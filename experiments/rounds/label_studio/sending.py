@@ -1,0 +1,87 @@
+"""What a round suggests goes to Label Studio: tasks in the order of rank, with what the model makes of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from experiments.rounds.label_studio.client import Server, connect
+from experiments.rounds.label_studio.images import relative, serve
+from experiments.rounds.label_studio.project import Study, require_project
+from experiments.rounds.label_studio.tasks import labelling, task_of
+from experiments.rounds.suggestion import Seen
+
+AT_ONCE = 10  # tasks of one request
+
+
+@dataclass
+class Sent:
+    """What was sent; names are paths of images below the folder of the study."""
+
+    url: str = ""  # where to label
+    new: list[str] = field(default_factory=list)  # tasks that were not there
+    renewed: list[str] = field(default_factory=list)  # tasks of earlier rounds, with a prediction of this one now
+    present: list[str] = field(default_factory=list)  # tasks that needed nothing
+    labelled: list[str] = field(default_factory=list)  # tasks that are annotated already, which is not pulled yet
+    warnings: list[str] = field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        """What a person should know, one sentence each."""
+        before = len(self.renewed) + len(self.present) + len(self.labelled)
+        said = [*self.warnings, f"Label Studio: {len(self.new)} tasks sent, {before} were there. Label at {self.url}"]
+        if self.labelled:
+            said.append(f"{len(self.labelled)} of them are annotated and will be pulled by the next suggest.")
+        return said
+
+
+def send(study: Study, url: str, seen: Iterable[Seen], round_number: int, deleted: str = "refuse") -> Sent:
+    """Make sure that a study's project has a task for each image, with the predictions of this round, lowest rank first.
+
+    Whatever was sent before, by this call or by one that was killed, is looked up in the project and not sent again.
+    `seen` is taken one by one. Images of the test part, and all while there is no model, have a prediction without
+    regions, which only carries their place in the order. See `pull` for the errors and for `deleted`.
+    """
+    server = connect(url)
+    project = require_project(server, study, labelling(study.task, study.classes), deleted)
+    number = project["id"]
+    sent = Sent(f"{server.url}/projects/{number}", warnings=server.warnings)
+    version, before = f"round {round_number}", ""
+    known = _known(server, number)
+    for batch in _batches(seen, AT_ONCE):
+        before = before or serve(server, number, study.images, [batch[0].suggestion.file])
+        tasks = []
+        for each in batch:
+            name = relative(each.suggestion.file, study.images)
+            task = task_of(study.task, study.classes, each, name, before, version)
+            there = known.get(name)
+            if there is None:
+                tasks.append(task)
+                known[name] = {"id": None}
+            elif there.get("total_annotations"):
+                sent.labelled.append(name)
+            elif version in str(there.get("predictions_model_versions")).split(","):
+                sent.present.append(name)
+            else:
+                server.post("/api/predictions/", {"task": there["id"], **task["predictions"][0]})
+                sent.renewed.append(name)
+        if tasks:
+            server.post(f"/api/projects/{number}/import", tasks, return_task_ids="true")
+            sent.new += [task["data"]["name"] for task in tasks]
+    if project.get("model_version") != version:  # tasks are handed out by the predictions of this version
+        server.patch(f"/api/projects/{number}/", {"model_version": version})
+    return sent
+
+
+def _known(server: Server, project: int) -> dict[str, Mapping[str, Any]]:
+    """The tasks that a project has, by the name of the image."""
+    wanted = "id,data,total_annotations,predictions_model_versions"
+    found = server.pages("/api/tasks", "tasks", project=project, fields="all", include=wanted)
+    return {str(task["data"].get("name")): task for task in found if isinstance(task.get("data"), dict)}
+
+
+def _batches(seen: Iterable[Seen], size: int) -> Iterator[list[Seen]]:
+    rest = iter(seen)
+    while batch := list(islice(rest, size)):
+        yield batch
