@@ -128,7 +128,9 @@ class Server:
         except URLError as error:
             reason = error.reason
             late = isinstance(reason, (TimeoutError, socket.timeout))
-            said = f"no answer within {self._patience:g} s" if late else getattr(reason, "strerror", None) or str(reason)
+            said = (
+                f"no answer within {self._patience:g} s" if late else getattr(reason, "strerror", None) or str(reason)
+            )
             raise self._away(said) from None
         except (OSError, http.client.HTTPException) as error:
             raise self._away(f"it ended the connection: {type(error).__name__}") from None

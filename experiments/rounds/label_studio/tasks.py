@@ -9,6 +9,7 @@ from xml.sax.saxutils import quoteattr
 
 from experiments.rounds.suggestion import Prediction, Seen
 
+
 def labelling(task: str, classes: tuple[str, ...]) -> str:
     tag = {"classify": "Choices", "detect": "RectangleLabels", "segment": "BrushLabels"}[task]
     inner = "Choice" if task == "classify" else "Label"
@@ -22,7 +23,13 @@ def labelling(task: str, classes: tuple[str, ...]) -> str:
 
 def results(task: str, classes: tuple[str, ...], prediction: Prediction | None, size: tuple[int, int]) -> list[dict]:
     height, width = size
-    whole = {"from_name": "label", "to_name": "image", "original_width": width, "original_height": height, "image_rotation": 0}
+    whole = {
+        "from_name": "label",
+        "to_name": "image",
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+    }
     if prediction is None:
         return []
     if task == "classify":
@@ -30,15 +37,33 @@ def results(task: str, classes: tuple[str, ...], prediction: Prediction | None, 
         return [{"id": "r1", "type": "choices", "from_name": "label", "to_name": "image", "value": {"choices": [best]}}]
     if task == "detect":
         return [
-            {**whole, "id": f"r{i}", "type": "rectanglelabels", "score": float(box[5]), "value": {
-                "x": 100 * box[0] / width, "y": 100 * box[1] / height, "width": 100 * (box[2] - box[0]) / width,
-                "height": 100 * (box[3] - box[1]) / height, "rotation": 0, "rectanglelabels": [classes[int(box[4])]]}}
+            {
+                **whole,
+                "id": f"r{i}",
+                "type": "rectanglelabels",
+                "score": float(box[5]),
+                "value": {
+                    "x": 100 * box[0] / width,
+                    "y": 100 * box[1] / height,
+                    "width": 100 * (box[2] - box[0]) / width,
+                    "height": 100 * (box[3] - box[1]) / height,
+                    "rotation": 0,
+                    "rectanglelabels": [classes[int(box[4])]],
+                },
+            }
             for i, box in enumerate(prediction.boxes.tolist())
         ]
     from experiments.rounds.brushes import packed
+
     return [
-        {**whole, "id": f"r{c}", "type": "brushlabels", "value": {"format": "rle", "rle": list(packed(prediction.class_map == c)), "brushlabels": [classes[c]]}}
-        for c in range(1, len(classes)) if (prediction.class_map == c).any()
+        {
+            **whole,
+            "id": f"r{c}",
+            "type": "brushlabels",
+            "value": {"format": "rle", "rle": list(packed(prediction.class_map == c)), "brushlabels": [classes[c]]},
+        }
+        for c in range(1, len(classes))
+        if (prediction.class_map == c).any()
     ]
 
 
