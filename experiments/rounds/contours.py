@@ -29,7 +29,7 @@ def regions(class_map: Integer[ndarray, "h w"], tolerance: float = 0.0) -> list[
     """
     components = np.asarray(label(class_map, background=0, connectivity=1))
     found = []
-    for c in np.unique(class_map[class_map > 0]).tolist():
+    for c in present(class_map):
         outer, holes = {}, {}
         rings, of_holes = _rings(class_map == c)
         for ring, simple, hole in zip(rings, _simplified(rings, tolerance), of_holes, strict=True):
@@ -41,6 +41,11 @@ def regions(class_map: Integer[ndarray, "h w"], tolerance: float = 0.0) -> list[
                 holes.setdefault(owner, []).append(simple)
         found += [Region(c, ring, holes.get(owner, [])) for owner, ring in outer.items()]
     return found
+
+
+def present(class_map: Integer[ndarray, "h w"]) -> list[int]:
+    """The classes above 0 that a map has."""
+    return (np.flatnonzero(np.bincount(class_map.ravel())[1:]) + 1).tolist()
 
 
 def keyholed(region: Region) -> Int[ndarray, "points 2"]:
@@ -113,11 +118,14 @@ def _simplified(rings: list[Int[ndarray, "_ 2"]], tolerance: float) -> list[Int[
         known = np.flatnonzero(kept)
         piece = np.searchsorted(known, at)
         distance = _distance(points[at], points[known[piece - 1]], points[known[piece]])
-        order = np.lexsort((-distance, piece))
-        farthest = order[np.unique(piece[order], return_index=True)[1]]
-        farthest = farthest[distance[farthest] > tolerance]
-        kept[at[farthest]] = True
-        at = at[np.isin(piece, piece[farthest]) & ~kept[at]]
+        first = np.flatnonzero(np.diff(piece, prepend=-1))  # of each piece
+        farthest = np.maximum.reduceat(distance, first)
+        members = np.diff(first, append=len(piece))
+        highest = np.flatnonzero(distance == np.repeat(farthest, members))
+        highest = highest[np.diff(piece[highest], prepend=-1) > 0]  # one of several that are as far
+        kept[at[highest[farthest > tolerance]]] = True
+        at = at[np.repeat(farthest > tolerance, members)]
+        at = at[~kept[at]]
     return [ring[kept[start : start + len(ring)]] for ring, start in zip(rings, starts.tolist(), strict=True)]
 
 
