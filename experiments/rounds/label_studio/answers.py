@@ -1,4 +1,4 @@
-"""What annotations say: class maps, boxes or a class, decoded by the readers of exports, and which of several counts."""
+"""What annotations say: class maps, boxes or a class, decoded as exports are, and which of several counts."""
 
 from __future__ import annotations
 

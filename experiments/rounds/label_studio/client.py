@@ -9,7 +9,6 @@ import http.client
 import ipaddress
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -123,11 +122,11 @@ class Server:
                 return answer.read()
         except HTTPError:
             raise
-        except (TimeoutError, socket.timeout) as error:
+        except TimeoutError as error:
             raise self._away(f"no answer within {self._patience:g} s") from error
         except URLError as error:
             reason = error.reason
-            late = isinstance(reason, (TimeoutError, socket.timeout))
+            late = isinstance(reason, TimeoutError)
             said = (
                 f"no answer within {self._patience:g} s" if late else getattr(reason, "strerror", None) or str(reason)
             )
@@ -161,8 +160,8 @@ class Server:
         if 300 <= error.code < 400:
             to = urlsplit(error.headers.get("Location") or "")
             return Refused(
-                f"{self.url} sends on to {to.scheme}://{to.hostname}, which is not followed with a token: give the address "
-                "itself as label_studio="
+                f"{self.url} sends on to {to.scheme}://{to.hostname}, which is not followed with a token: give the "
+                "address itself as label_studio="
             )
         if error.code == 400:
             return Invalid(said or f"{self.url} does not accept {method} {path}")
@@ -204,8 +203,8 @@ def require_url(url: str) -> str:
         raise Refused("label_studio= is no address, expected one such as http://127.0.0.1:8080") from None
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise Refused(
-            "label_studio= holds more than an address (a user, a password or a query), which would be recorded: expected "
-            f"one such as http://127.0.0.1:8080, and the token in {TOKEN}"
+            "label_studio= holds more than an address (a user, a password or a query), which would be recorded: "
+            f"expected one such as http://127.0.0.1:8080, and the token in {TOKEN}"
         )
     if parts.scheme not in ("http", "https") or not host:
         raise Refused(f"label_studio={url!r} is no address, expected one such as http://127.0.0.1:8080")

@@ -1,4 +1,4 @@
-"""Images that Label Studio shows from where they lie: a local storage for their folder, and one look whether it works."""
+"""Images that Label Studio shows from where they lie: a local storage for their folder, and one look if it works."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ def write_boxes(folder: Path, name: str, boxes: ndarray, classes: Sequence[str],
     objects = "".join(_object(box, classes) for box in boxes)
     text = (
         f"<annotation><filename>{escape(PurePosixPath(name).name)}</filename>"
+        f"<path>{escape(name)}</path>"  # the sign of edges counted from 0, see data.formats.voc_xml
         f"<size><width>{width}</width><height>{height}</height></size>{objects}\n</annotation>\n"
     )
     return _write(folder / BOXES / f"{name}.xml", text.encode())

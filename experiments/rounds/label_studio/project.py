@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,9 @@ def project_of(server: Server, study: Study) -> dict[str, Any] | None:
             return server.get(f"/api/projects/{number}/")
         except Gone:
             raise Missing(
-                f"project {number} of this study is no longer in Label Studio at {server.url} (deleted, or hidden from the "
-                "user of the token): restore it, or make a new one with label_studio_deleted=anew. Labels that were "
-                "pulled are kept"
+                f"project {number} of this study is no longer in Label Studio at {server.url} (deleted, or hidden from "
+                "the user of the token): restore it, or make a new one with label_studio_deleted=anew. Labels that "
+                "were pulled are kept"
             ) from None
     for project in server.pages("/api/projects/", "results", include="id,title,description"):
         if state["key"] and state["key"] in str(project.get("description")):
@@ -71,7 +72,7 @@ def require_project(server: Server, study: Study, config: str, deleted: str = "r
             project = server.patch(f"/api/projects/{project['id']}/", {"label_config": config})
         except Invalid as error:
             raise Refused(
-                f"project {project['id']} of {server.url} does not take the labelling configuration of this study: {error}"
+                f"project {project['id']} of {server.url} does not take this labelling configuration: {error}"
             ) from None
     return project
 
@@ -99,18 +100,18 @@ def _has_all(project: dict[str, Any], config: str) -> bool:
         return True
     parsed = project.get("parsed_label_config")
     return isinstance(parsed, dict) and all(
-        name in parsed and labels <= set(parsed[name].get("labels") or ()) for name, labels in controls(config).items()
+        name in parsed and parsed[name].get("type") == tag and labels <= set(parsed[name].get("labels") or ())
+        for name, (tag, labels) in controls(config).items()
     )
 
 
-def controls(config: str) -> dict[str, set[str]]:
-    """Name of each control of a labelling configuration -> its labels."""
-    import xml.etree.ElementTree as ElementTree
-
+def controls(config: str) -> dict[str, tuple[str, set[str]]]:
+    """Name of each control of a labelling configuration -> its kind and its labels."""
     found = {}
     for element in ElementTree.fromstring(config).iter():
         if element.get("toName"):
-            found[str(element.get("name"))] = {str(inner.get("value")) for inner in element}
+            labels = {str(inner.get("value")) for inner in element}
+            found[str(element.get("name"))] = (element.tag, labels)
     return found
 
 

@@ -197,10 +197,10 @@ def _tasks_by_name(server: Server, project: int, found: Pulled) -> dict[str, lis
 def _size(task: Mapping[str, Any], name: str) -> tuple[int, int]:
     """Height and width of the image's file, as they were sent."""
     data = task.get("data") or {}
-    size = data.get("height"), data.get("width")
-    if not all(type(side) is int and 0 < side for side in size) or size[0] * size[1] > MOST_PIXELS:
+    height, width = data.get("height"), data.get("width")
+    if type(height) is not int or type(width) is not int or min(height, width) < 1 or height * width > MOST_PIXELS:
         raise Refused(f"the task of {name} has no height and width, which were sent with it")
-    return size  # type: ignore[return-value] - whole numbers by now
+    return height, width
 
 
 def _batches(names: Sequence[str], size: int) -> Iterator[list[str]]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from data.limits import OneOf
+from experiments.rounds.exports.labelstudio import SHAPES, labelling, task_of
 from experiments.rounds.label_studio.client import Server, connect
 from experiments.rounds.label_studio.images import relative, serve
 from experiments.rounds.label_studio.project import Study, require_project
-from experiments.rounds.label_studio.tasks import labelling, task_of
 from experiments.rounds.suggestion import Seen
 
 AT_ONCE = 10  # tasks of one request
@@ -36,15 +37,19 @@ class Sent:
         return said
 
 
-def send(study: Study, url: str, seen: Iterable[Seen], round_number: int, deleted: str = "refuse") -> Sent:
-    """Make sure that a study's project has a task for each image, with the predictions of this round, lowest rank first.
+def send(
+    study: Study, url: str, seen: Iterable[Seen], round_number: int, shape: str = SHAPES[0], deleted: str = "refuse"
+) -> Sent:
+    """Make sure that a study's project has a task for each image, with predictions of this round, in order of rank.
 
     Whatever was sent before, by this call or by one that was killed, is looked up in the project and not sent again.
     `seen` is taken one by one. Images of the test part, and all while there is no model, have a prediction without
-    regions, which only carries their place in the order. See `pull` for the errors and for `deleted`.
+    regions, which only carries their place in the order. `shape`: whether masks are 'polygon' or 'brush'. See `pull`
+    for the errors and for `deleted`.
     """
+    OneOf(SHAPES).check("label_studio_masks", shape)
     server = connect(url)
-    project = require_project(server, study, labelling(study.task, study.classes), deleted)
+    project = require_project(server, study, labelling(study.task, study.classes, shape), deleted)
     number = project["id"]
     sent = Sent(f"{server.url}/projects/{number}", warnings=server.warnings)
     version, before = f"round {round_number}", ""
@@ -54,7 +59,7 @@ def send(study: Study, url: str, seen: Iterable[Seen], round_number: int, delete
         tasks = []
         for each in batch:
             name = relative(each.suggestion.file, study.images)
-            task = task_of(study.task, study.classes, each, name, before, version)
+            task = task_of(study.task, study.classes, each, name, before, version, shape)
             there = known.get(name)
             if there is None:
                 tasks.append(task)

@@ -34,7 +34,8 @@ def prediction(task, number):
         rows = [[3.25 + number, 5, 20.5, 30, 0, 0.9], [40, 10, 64, 48, 1, 0.4]]
         return Prediction(boxes=np.array(rows[: 1 + number % 2]))
     class_map = np.zeros((HEIGHT, WIDTH), np.int64)
-    class_map[4 : 20 + number, 5:30] = 1
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    class_map[(y - 14) ** 2 + (x - 16 - number) ** 2 < 120] = 1
     class_map[8:12, 10:14] = 0  # a hole
     class_map[30:48, 40:64] = 2
     class_map[29, 39] = 1
