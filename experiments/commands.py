@@ -14,6 +14,7 @@ from data.catalogue import module_of
 from data.files import require_writable, under_root
 from experiments.entry import Entry
 from experiments.tracking import declare
+from experiments.tracking.round_options import with_classes
 from experiments.tracking.suited import provisional, wanted
 from experiments.tracking.weights_option import digest_of_weights
 
@@ -32,6 +33,7 @@ class Script(Entry):
 
     continued = ("main", "supervised")
     prepared = ("evaluate", "check", "splits")
+    turn: Turn | None = None  # of `suggest`
 
     def __init__(
         self,
@@ -60,6 +62,11 @@ class Script(Entry):
             """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
             return self._evaluate(_run)
 
+        @ex.command
+        def suggest(_run):
+            """Your own images, labelled by you: which to label next, round by round (see docs/your-own-images.md)."""
+            self._suggest(_run)
+
         @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
         def check():
             """Tell all that is read of the dataset, what to be wary of and about how long it takes; train nothing."""
@@ -69,6 +76,44 @@ class Script(Entry):
         def splits():
             """Write the division of this run as CSV files, to be edited and given back as splits_dir."""
             self._write_splits()
+
+    def start(
+        self, command: str, options: declare.Values, presets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    ) -> Run | None:
+        """As every script's; of `suggest` only what trains is a run, see `experiments.rounding`."""
+        if command != "suggest":
+            return super().start(command, options, presets, flags)
+        heuristic = self.check(options)
+        from experiments.listing import told, waited_for, write_list
+        from experiments.rounds.place import checkpoint_of
+        from experiments.suggesting import FIRST, RECORD, TRAIN, first_list, opened
+
+        checkpoint = checkpoint_of(self.name, options)
+        with checkpoint.lock():
+            turn = opened(self.name, self.definition(), options, heuristic, self.code_of(options))
+            print("\n".join(turn.said), flush=True)
+            if turn.step in (TRAIN, RECORD):
+                self.turn = turn
+                changed = {n: v for n, v in turn.options.items() if v != self.options[n].default}
+                meta = {"named_configs": list(presets)}
+                return self._observed(
+                    command, {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
+                )
+            if turn.step == FIRST:
+                first_list(turn)
+            write_list(turn)
+            print("\n".join(waited_for(turn) if turn.step == "wait" else []))
+            print("\n".join(told(turn)))
+        return None
+
+    def _suggest(self, run: Run) -> None:
+        from experiments.listing import told, write_list
+        from experiments.suggesting import TRAIN, next_round
+
+        turn = self.turn
+        model = next_round(turn) if turn.step == TRAIN else None
+        write_list(turn, model)
+        print("\n".join(told(turn)))
 
     def check(self, options: declare.Values) -> Heuristic:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
@@ -104,7 +149,7 @@ class Script(Entry):
 
     def titled(self, options: declare.Values) -> declare.Values:
         """As every script's options, with the digests of the files that hold weights."""
-        titled = super().titled(options)
+        titled = super().titled(with_classes(self.name, options))
         return titled | {f"{name}_digest": digest_of_weights(options[name]) for name in ("weights", "features")}
 
     def code_of(self, options: declare.Values) -> str:

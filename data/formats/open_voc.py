@@ -44,7 +44,9 @@ def read(root: Path, given: Unlabelled, classes: Sequence[str], corners: str) ->
     if lost := sorted(texts.keys() - found.keys()):
         note(LEFT_OUT, f"{len(lost)} annotations are of no image and not used, the first {texts[lost[0]].name}.")
     own = {stem: voc_xml.read(texts[stem]) for stem in found if stem in texts}
-    mine = {stem: voc_xml.read(file) for stem, file in ours(given, BOXES, ".xml").items() if stem in found}
+    by_name = {picture.relative_to(pictures or root).as_posix(): stem for stem, picture in found.items()}
+    told = {by_name.get(path, path): file for path, file in ours(given, BOXES, ".xml").items()}
+    mine = {stem: voc_xml.read(file) for stem, file in told.items() if stem in found}
     named = classes_of(root, classes, [name for each in (*own.values(), *mine.values()) for name in each.names])
     corners = voc_xml.counting(list(own.values()), corners)
     return boxed(found, parts, pictures or root, own, mine, lambda each: boxes_of(each, named, corners), named), named

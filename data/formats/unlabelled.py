@@ -5,7 +5,8 @@ a tool for annotation. Paths of images are as below the user's folder of images:
 
     masks/<image>.png    class numbers, as large as the picture; with the stem of the image in place of its ending
     labels.csv           file,label
-    boxes/<image>.xml    VOC with edges counted from 0; without an object: nothing is there
+    boxes/<image>.xml    VOC with edges counted from 0, with the image's own ending or without it before .xml; without
+                         an object: nothing is there
 
 Where both say something of an image the user's own place counts, and it is said if they differ.
 
