@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from sacred import Experiment
 from data.catalogue import check as check_dataset
 from data.catalogue import module_of
 from data.files import require_writable, under_root
+from data.names import Refused
 from experiments.entry import Entry
 from experiments.tracking import declare
 from experiments.tracking.round_options import with_classes
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from data.inventory import Inventory
     from data.splits import Splits
+    from experiments.suggesting import Turn
     from experiments.tasks.task import Definition
     from experiments.tracking.checkpoints import Begun, State
     from heuristics.core.registry import Heuristic
@@ -65,7 +68,11 @@ class Script(Entry):
         @ex.command
         def suggest(_run):
             """Your own images, labelled by you: which to label next, round by round (see docs/your-own-images.md)."""
-            self._suggest(_run)
+            from experiments.turning import run_round
+
+            if self.turn is None:
+                raise Refused(f"start this with {self.name}.py, or with SCRIPT.run(...) of experiments.{self.name}")
+            return run_round(_run, self.turn)
 
         @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
         def check():
@@ -80,40 +87,30 @@ class Script(Entry):
     def start(
         self, command: str, options: declare.Values, presets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
     ) -> Run | None:
-        """As every script's; of `suggest` only what trains is a run, see `experiments.rounding`."""
+        """As every script's; a call of `suggest` is a run only where it trains."""
         if command != "suggest":
             return super().start(command, options, presets, flags)
         heuristic = self.check(options)
-        from experiments.listing import told, waited_for, write_list
-        from experiments.rounds.place import checkpoint_of
-        from experiments.suggesting import FIRST, RECORD, TRAIN, first_list, opened
+        from experiments.rounds.place import checkpoint_of, require_own
+        from experiments.suggesting import opened
+        from experiments.turning import is_run, tell
 
+        require_own(options)
         checkpoint = checkpoint_of(self.name, options)
         with checkpoint.lock():
-            turn = opened(self.name, self.definition(), options, heuristic, self.code_of(options))
-            print("\n".join(turn.said), flush=True)
-            if turn.step in (TRAIN, RECORD):
-                self.turn = turn
-                changed = {n: v for n, v in turn.options.items() if v != self.options[n].default}
-                meta = {"named_configs": list(presets)}
+            turn = opened(self.name, self.definition(), options, heuristic, self.code_of(options), checkpoint)
+            if not is_run(turn):
+                tell(turn)
+                return None
+            changed = {name: v for name, v in turn.options.items() if v != self.options[name].default}
+            meta = {"named_configs": list(presets)}
+            self.turn = turn
+            try:
                 return self._observed(
                     command, {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
                 )
-            if turn.step == FIRST:
-                first_list(turn)
-            write_list(turn)
-            print("\n".join(waited_for(turn) if turn.step == "wait" else []))
-            print("\n".join(told(turn)))
-        return None
-
-    def _suggest(self, run: Run) -> None:
-        from experiments.listing import told, write_list
-        from experiments.suggesting import TRAIN, next_round
-
-        turn = self.turn
-        model = next_round(turn) if turn.step == TRAIN else None
-        write_list(turn, model)
-        print("\n".join(told(turn)))
+            finally:
+                self.turn = None
 
     def check(self, options: declare.Values) -> Heuristic:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
@@ -205,6 +202,9 @@ class Script(Entry):
             run.info["read"] = found
 
         state, trivial = simulate(begun, definition, splits, lambda row: record_row(run, row), supervised, tell)
+        if state.cycle <= (0 if supervised else begun.options["n_cycles"]):  # somebody has to label first
+            print("Labels that were asked for are not there yet: the same command goes on when they are.")
+            return nan
         return finish(run, begun, definition, splits, state, trivial, supervised)
 
     def _evaluate(self, run: Run) -> float:

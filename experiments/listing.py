@@ -80,8 +80,8 @@ def told(turn: Turn) -> list[str]:
     lines = [sentence(advice)] if advice else []
     if state.curve and not advice:
         lines.append(
-            f"Round {state.round}, {state.curve[-1]['n_labelled']} labelled. No test image is labelled, so that nothing "
-            "says how good the model is, and whether more labels are worth it."
+            f"Round {state.round}, {state.curve[-1]['n_labelled']} labelled. No test image is labelled: nothing "
+            "says how good the model is or whether more labels pay."
         )
     if not state.asked:
         return [*lines, "All images are labelled: there is nothing to ask for."]

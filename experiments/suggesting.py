@@ -31,7 +31,7 @@ from experiments.learning.stop_set import StopSet
 from experiments.learning.weights import load_weights, save_weights
 from experiments.loop import Row, Study, ask, evidence_of, measure, train
 from experiments.rounds import division
-from experiments.rounds.place import checkpoint_of, forget, read, require_own
+from experiments.rounds.place import forget, read
 from experiments.rounds.sampling import interval_of
 from experiments.rounds.state import Asked, Rounds, checksums, load, save
 from experiments.rounds.suiting import keep_suited
@@ -84,10 +84,10 @@ class Turn:
         return test.subset(np.flatnonzero(test.labelled))
 
 
-def opened(task: str, definition: Definition, options: Values, heuristic: Heuristic, code: str) -> Turn:
-    """Read the folder and the state of its study, and see what there is to do. Its checkpoint is locked."""
-    require_own(options)
-    checkpoint = checkpoint_of(task, options)
+def opened(
+    task: str, definition: Definition, options: Values, heuristic: Heuristic, code: str, checkpoint: Checkpoint
+) -> Turn:
+    """Read the folder and the state of its study, and see what there is to do. The checkpoint is locked."""
     if options["resume"] == "fresh":
         forget(checkpoint.folder)
     state = load(checkpoint.folder)
@@ -142,9 +142,10 @@ def next_round(turn: Turn) -> nn.Module:
     options, state, train_images = turn.options, turn.state, turn.train
     torch.use_deterministic_algorithms(device_of(options["device"]).type == "cpu")  # as simulations
     task = turn.definition.make_task(options, train_images)
-    study, labelled = study_of(turn, task), np.flatnonzero(train_images.labelled)
-    cycle, previous = state.round, last_model(turn, task)
-    stop_set = stop_set_in(turn, study, labelled)
+    labelled, cycle = np.flatnonzero(train_images.labelled), state.round
+    splits = splits_of(turn)
+    stop_set = stop_set_in(turn, task, splits, labelled)
+    study, previous = study_of(turn, task, splits, stop_set), last_model(turn, task)
     begin_training(turn)
     if state.curve and options["metric"] not in state.curve[-1] and previous is not None and len(turn.test):
         state.curve[-1] |= measure(study, cycle - 1, np.arange(state.curve[-1]["n_labelled"]), previous)
@@ -194,20 +195,26 @@ def begin_training(turn: Turn) -> None:
     save(state, turn.folder)
 
 
-def study_of(turn: Turn, task: Task) -> Study:
-    """What a round shares with a simulation."""
-    options, train_images, images = turn.options, turn.train, turn.images
-    val = images.subset(np.flatnonzero((images.parts == "val") & images.labelled)) if options["n_val"] else None
+def splits_of(turn: Turn) -> Splits:
+    """The images to learn from, to validate with where the folder has a part for that, and to measure with."""
+    n_val, images = turn.options["n_val"], turn.images
+    val = images.subset(np.flatnonzero((images.parts == "val") & images.labelled)) if n_val else None
     if val is not None and not len(val):
-        raise Refused(f"n_val={options['n_val']}, but the folder has no labelled part val: use n_val=0")
+        raise Refused(f"n_val={n_val}, but the folder has no labelled part val: use n_val=0")
+    return Splits(turn.train, val, turn.test)
+
+
+def study_of(turn: Turn, task: Task, splits: Splits, stop_set: StopSet) -> Study:
+    """What a round shares with a simulation."""
+    options = turn.options
     return Study(
         task=task,
-        make_batches=turn.definition.make_batches(options, train_images),
-        splits=Splits(train_images, val, turn.test),
+        make_batches=turn.definition.make_batches(options, splits.train),
+        splits=splits,
         heuristic=turn.heuristic,
         query=QueryOptions.of(options),
         labels=FromDataset(),
-        stop_set=StopSet(None, np.zeros(0, np.int64), lambda model, cycle: None, task.predicts),  # type: ignore[arg-type]
+        stop_set=stop_set,
         n_cycles=options["n_cycles"],
         start=options["start"],
         metric=options["metric"],
@@ -218,12 +225,12 @@ def study_of(turn: Turn, task: Task) -> Study:
     )
 
 
-def stop_set_in(turn: Turn, study: Study, labelled: Int[ndarray, " l"]) -> StopSet:
+def stop_set_in(turn: Turn, task: Task, splits: Splits, labelled: Int[ndarray, " l"]) -> StopSet:
     """The images on which models are compared: drawn before the first training, and the same ever after."""
-    state, names = turn.state, study.splits.train.names
+    state, names = turn.state, splits.train.names
     at_first = np.zeros(len(names), np.int64)
     at_first[labelled] = 1
-    found = stop_set_of(study.task, study.splits, State(cycle=0, labelled_map=at_first), turn.options)
+    found = stop_set_of(task, splits, State(cycle=0, labelled_map=at_first), turn.options)
     if state.stop is None:
         state.stop = [names[i] for i in found.indices.tolist()]
     index = {name: i for i, name in enumerate(names)}

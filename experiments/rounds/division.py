@@ -18,8 +18,8 @@ NAMED = 5  # images, in a sentence
 def begin(images: Images, n_test: int, rng: np.random.Generator) -> Rounds:
     """A study before its first list: the folder's own test part, or `n_test` images at random, by whole patients.
 
-    -1 is MOST_TEST images, or of a smaller folder a fifth. Whether an image is labelled already makes no difference: the
-    test part is to be like the folder. Refused where nothing would be left to learn from.
+    -1 is MOST_TEST images, or of a smaller folder a fifth. It makes no difference whether an image is labelled already:
+    the test part is to be like the folder. Refused where nothing would be left to learn from.
     """
     names, parts = np.array(images.names), images.parts
     own = np.flatnonzero([str(part).startswith("test") for part in parts])

@@ -51,10 +51,10 @@ def _of_classes(evidence: ModelEvidence, test: Images, metric: str) -> Measure:
     indices = np.arange(len(test))
     probs = evidence.stacked(WithoutTargets(test), indices, frozenset({name}), "test")[name].cpu().double().numpy()
     probs /= probs.sum(1, keepdims=True)
-    truth = np.array([int(test.target(i)) for i in range(len(test))])
-    return lambda positions: float(
-        classification_metrics(probs[positions], truth[positions])[metric.removeprefix("mc_")]
-    )  # type: ignore[arg-type]
+    truth, name = np.array([int(test.target(i)) for i in range(len(test))]), metric.removeprefix("mc_")
+    if name == "accuracy":
+        return mean_of((probs.argmax(1) == truth).astype(float))
+    return lambda positions: float(classification_metrics(probs[positions], truth[positions])[name])  # type: ignore[arg-type]
 
 
 def _of_boxes(evidence: ModelEvidence, test: Images, metric: str, options: Values) -> Measure:
