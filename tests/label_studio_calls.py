@@ -30,8 +30,13 @@ class Calls:
         return {task["data"]["name"]: task for task in found}
 
     def next(self, project):
-        """The task that is handed out next."""
-        return self.call("GET", f"/api/projects/{project}/next")
+        """The task that is handed out next; None where all are done."""
+        try:
+            return self.call("GET", f"/api/projects/{project}/next")
+        except AssertionError as error:
+            if ": 404" in str(error):
+                return None
+            raise
 
     def annotate(self, task, results, **others):
         return self.call("POST", f"/api/tasks/{task}/annotations/", {"result": results, **others})

@@ -18,7 +18,6 @@ from data.names import Refused, suggestion
 from experiments.stopping import agreement as agreeing
 from experiments.stopping.agreement import BOXES, CLASSES, MAPS, Predictions
 
-RULES = ("newest", "first", "refuse")  # which of several annotations of one image is its label
 KINDS = {"classify": CLASSES, "segment": MAPS, "detect": BOXES}
 ROUNDED = 3  # decimals of a pixel that are kept of boxes: percent are not exact
 

@@ -1,4 +1,4 @@
-"""The labels folder of ours: masks/, boxes/ and labels.csv, in which a label is written whole or not at all."""
+"""Labels in a folder of ours, as `data.formats.unlabelled` reads it: each is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy import ndarray
 from PIL import Image
 
 from data.files import atomic
+from data.formats.unlabelled import BOXES, MASKS, TABLE, stem
 from data.names import Refused
 
-MASKS, BOXES, TABLE = "masks", "boxes", "labels.csv"
 COLUMNS = ("file", "label")
 
 
 def inside(name: str) -> str:
-    """A path below the folder of images as a server gives it. Refused where it leads elsewhere."""
+    """The name of an image, a relative path, as a server gives it. Refused where it leads elsewhere."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise Refused(f"{name!r} is no path below the folder of images")
@@ -31,7 +31,7 @@ def write_mask(folder: Path, name: str, class_map: ndarray) -> bool:
     """A class map (h, w) as a PNG of class indices. True where this is news."""
     written = io.BytesIO()
     Image.fromarray(class_map.astype(np.uint8)).save(written, format="PNG")
-    return _write(folder / MASKS / PurePosixPath(name).with_suffix(".png"), written.getvalue())
+    return _write(folder / MASKS / f"{stem(Path(name))}.png", written.getvalue())
 
 
 def write_boxes(folder: Path, name: str, boxes: ndarray, classes: Sequence[str], size: tuple[int, int]) -> bool:

@@ -15,7 +15,6 @@ from experiments.rounds.label_studio.client import Gone, Invalid, Server
 STATE = "label_studio.json"
 TITLE = 50  # characters that a title can have; 3 at least
 SAMPLING = "Uncertainty sampling"  # the order of tasks: lowest score first, of predictions of the project's version
-DELETED = ("refuse", "anew")  # what to do where the project of a study is gone
 
 
 @dataclass(frozen=True)

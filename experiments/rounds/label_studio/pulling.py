@@ -16,7 +16,6 @@ from data.limits import OneOf
 from data.names import Missing, Refused
 from experiments.rounds.label_studio import labels
 from experiments.rounds.label_studio.answers import (
-    RULES,
     Annotation,
     agreement_of,
     annotations_of,
@@ -25,6 +24,7 @@ from experiments.rounds.label_studio.answers import (
 )
 from experiments.rounds.label_studio.client import Server, connect
 from experiments.rounds.label_studio.project import Study, project_of
+from experiments.tracking.label_studio_options import RULES
 
 AT_ONCE = 25  # tasks whose annotations are held in memory
 SHOWN = 5  # names in a sentence
@@ -33,7 +33,7 @@ MOST_PIXELS = 10**9  # of one image: what a server says is not believed without 
 
 @dataclass
 class Pulled:
-    """What was found; names are paths of images below the folder of the study."""
+    """What was found; names as the dataset has them."""
 
     new: list[str] = field(default_factory=list)  # labels written now, the first time or corrected
     labelled: list[str] = field(default_factory=list)  # labels that Label Studio has, `new` among them
@@ -71,7 +71,7 @@ class Pulled:
 def pull(study: Study, url: str, folder: Path, two_annotators: str = "newest", deleted: str = "refuse") -> Pulled:
     """Write the labels of all finished annotations of a study's project below `folder`, see `labels`.
 
-    `two_annotators`: which annotation counts where an image has several, one of `answers.RULES`. Skipped tasks, drafts
+    `two_annotators`: which annotation counts where an image has several, one of RULES. Skipped tasks, drafts
     and annotations that cannot be read are named and change nothing; labels written before are kept. Refused or
     Unreachable in one sentence for what is wrong with the server, the token or the project; `deleted` 'anew' takes a
     project that is gone as one without tasks.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -19,7 +19,7 @@ AT_ONCE = 10  # tasks of one request
 
 @dataclass
 class Sent:
-    """What was sent; names are paths of images below the folder of the study."""
+    """What was sent; names as the dataset has them."""
 
     url: str = ""  # where to label
     new: list[str] = field(default_factory=list)  # tasks that were not there
@@ -38,35 +38,46 @@ class Sent:
 
 
 def send(
-    study: Study, url: str, seen: Iterable[Seen], round_number: int, shape: str = SHAPES[0], deleted: str = "refuse"
+    study: Study,
+    url: str,
+    seen: Iterable[Seen],
+    version: str,
+    shape: str = SHAPES[0],
+    deleted: str = "refuse",
+    names: Collection[str] = (),
 ) -> Sent:
-    """Make sure that a study's project has a task for each image, with predictions of this round, in order of rank.
+    """Make sure that a study's project has a task for each image, with what a model makes of it, in order of rank.
 
     Whatever was sent before, by this call or by one that was killed, is looked up in the project and not sent again.
     `seen` is taken one by one. Images of the test part, and all while there is no model, have a prediction without
-    regions, which only carries their place in the order. `shape`: whether masks are 'polygon' or 'brush'. See `pull`
-    for the errors and for `deleted`.
+    regions, which only carries their place in the order. `version` names the model, anew in each round. `shape`:
+    whether masks are 'polygon' or 'brush'. `names` of all that is
+    `seen`, where they are known before: if the project has them all, `seen` is not begun, and nothing computed. See
+    `pull` for the errors and for `deleted`.
     """
     OneOf(SHAPES).check("label_studio_masks", shape)
     server = connect(url)
     project = require_project(server, study, labelling(study.task, study.classes, shape), deleted)
     number = project["id"]
     sent = Sent(f"{server.url}/projects/{number}", warnings=server.warnings)
-    version, before = f"round {round_number}", ""
-    known = _known(server, number)
+    before, known = "", _known(server, number)
+    if names and all(_needs_nothing(known.get(name), version) for name in names):
+        sent.labelled = [name for name in names if known[name].get("total_annotations")]
+        sent.present = [name for name in names if not known[name].get("total_annotations")]
+        seen = ()
     for batch in _batches(seen, AT_ONCE):
         before = before or serve(server, number, study.images, [batch[0].suggestion.file])
         tasks = []
         for each in batch:
-            name = relative(each.suggestion.file, study.images)
-            task = task_of(study.task, study.classes, each, name, before, version, shape)
+            task = _task(study, each, before, version, shape)
+            name = task["data"]["name"]
             there = known.get(name)
             if there is None:
                 tasks.append(task)
                 known[name] = {"id": None}
             elif there.get("total_annotations"):
                 sent.labelled.append(name)
-            elif version in str(there.get("predictions_model_versions")).split(","):
+            elif _needs_nothing(there, version):
                 sent.present.append(name)
             else:
                 server.post("/api/predictions/", {"task": there["id"], **task["predictions"][0]})
@@ -77,6 +88,21 @@ def send(
     if project.get("model_version") != version:  # tasks are handed out by the predictions of this version
         server.patch(f"/api/projects/{number}/", {"model_version": version})
     return sent
+
+
+def _task(study: Study, seen: Seen, before: str, version: str, shape: str) -> dict[str, Any]:
+    """The task of a suggestion, under the name by which its label will be found again."""
+    path = relative(seen.suggestion.file, study.images)
+    task = task_of(study.task, study.classes, seen, path, before, version, shape)
+    task["data"]["name"] = seen.suggestion.name
+    return task
+
+
+def _needs_nothing(task: Mapping[str, Any] | None, version: str) -> bool:
+    """Whether a project has a task that is annotated, or has a prediction of this version."""
+    if task is None:
+        return False
+    return bool(task.get("total_annotations")) or version in str(task.get("predictions_model_versions")).split(",")
 
 
 def _known(server: Server, project: int) -> dict[str, Mapping[str, Any]]:

@@ -122,7 +122,7 @@ class FakeLabelStudio(Calls):
                     t["id"]: p["score"] for t in open_tasks for p in t["predictions"]
                     if p["model_version"] == project["model_version"]
                 }  # fmt: skip
-                return 200, of[min(scores, key=scores.__getitem__)]
+                return (200, of[min(scores, key=scores.__getitem__)]) if scores else (404, NOT_FOUND)
         return 404, NOT_FOUND
 
 

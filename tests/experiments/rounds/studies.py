@@ -46,5 +46,5 @@ def seen(study, order, part="query", shift=0, names=NAMES):
     """The images of these numbers in this order of rank, with a prediction each."""
     for rank, number in enumerate(order, 1):
         file = study.images / names[number]
-        said = Suggestion(rank, part, file, file.stem, (HEIGHT, WIDTH), float("nan"), 0.5, why="uncertain")
+        said = Suggestion(rank, part, file, names[number], (HEIGHT, WIDTH), float("nan"), 0.5, why="uncertain")
         yield Seen(said, np.zeros((HEIGHT, WIDTH, 3), np.uint8), prediction(study.task, number + shift))

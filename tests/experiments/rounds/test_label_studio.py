@@ -17,25 +17,8 @@ from experiments.rounds.label_studio.pulling import pull
 from experiments.rounds.label_studio.sending import send
 from tests.experiments.rounds.fake_label_studio import FakeLabelStudio, serving
 from tests.experiments.rounds.studies import CLASSES, NAMES, prediction, seen, study_of
-from tests.label_studio_server import label_studio_server  # noqa: F401
 
 TASKS = ("segment", "detect", "classify")
-
-
-@pytest.fixture(params=["played", pytest.param("real", marks=pytest.mark.labelstudio)])
-def studio(request, tmp_path, monkeypatch):
-    """A Label Studio without projects of this test, whose token is in the environment."""
-    if request.param == "real":
-        server = request.getfixturevalue("label_studio_server")
-        monkeypatch.setenv(client.TOKEN, server.token)
-        server.of_test = server.root / uuid.uuid4().hex
-        yield server
-    else:
-        fake = FakeLabelStudio(tmp_path / "root")
-        fake.of_test = fake.root / "test"
-        monkeypatch.setenv(client.TOKEN, fake.token)
-        with serving(fake):
-            yield fake
 
 
 @pytest.fixture
@@ -92,7 +75,7 @@ def number_of(sent):
 )
 def test_what_is_sent_and_accepted_comes_back_as_labels(studio, study, task, shape, tmp_path):
     of, folder = study(task), tmp_path / "labels"
-    sent = send(of, studio.url, seen(of, range(4)), 1, shape)
+    sent = send(of, studio.url, seen(of, range(4)), "round 1", shape)
     assert sent.new == list(NAMES)
     for name in NAMES:
         studio.accept(studio.tasks(number_of(sent))[name], "round 1")
@@ -113,13 +96,13 @@ def test_what_is_sent_and_accepted_comes_back_as_labels(studio, study, task, sha
 
 def test_tasks_are_handed_out_by_rank_and_by_that_of_a_later_round(studio, study):
     of = study("detect")
-    number = number_of(send(of, studio.url, seen(of, [2, 0, 3, 1]), 1))
+    number = number_of(send(of, studio.url, seen(of, [2, 0, 3, 1]), "round 1"))
     assert studio.call("GET", f"/api/projects/{number}/")["model_version"] == "round 1"
     first = studio.next(number)
     assert (first["data"]["name"], first["data"]["rank"]) == (NAMES[2], 1)
     studio.accept(first, "round 1")
 
-    sent = send(of, studio.url, seen(of, [1, 3, 0], shift=1), 2)
+    sent = send(of, studio.url, seen(of, [1, 3, 0], shift=1), "round 2")
     assert (sent.new, sorted(sent.renewed)) == ([], sorted(NAMES[i] for i in (1, 3, 0)))
     assert studio.call("GET", f"/api/projects/{number}/")["model_version"] == "round 2"
     order = []
@@ -132,7 +115,7 @@ def test_tasks_are_handed_out_by_rank_and_by_that_of_a_later_round(studio, study
 
 def test_the_test_part_and_a_start_without_a_model_carry_no_hint_but_an_order(studio, study):
     of = study("detect")
-    number = number_of(send(of, studio.url, seen(of, [3, 1, 0], part="test"), 1))
+    number = number_of(send(of, studio.url, seen(of, [3, 1, 0], part="test"), "round 1"))
     assert [p["result"] for task in studio.tasks(number).values() for p in task["predictions"]] == [[], [], []]
     assert studio.next(number)["data"]["name"] == NAMES[3]
 
@@ -140,8 +123,8 @@ def test_the_test_part_and_a_start_without_a_model_carry_no_hint_but_an_order(st
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_is_sent_twice(studio, study, task):
     of = study(task)
-    sent = send(of, studio.url, seen(of, [0, 1]), 1)
-    again = send(of, studio.url, seen(of, [0, 1, 2]), 1)
+    sent = send(of, studio.url, seen(of, [0, 1]), "round 1")
+    again = send(of, studio.url, seen(of, [0, 1, 2]), "round 1")
     assert (again.new, again.present, again.renewed) == ([NAMES[2]], [NAMES[0], NAMES[1]], [])
     tasks = studio.tasks(number_of(sent))
     assert number_of(again) == number_of(sent) and len(tasks) == 3
@@ -153,7 +136,7 @@ def test_killed_between_sending_and_noting_it_goes_on(studio, study, path, monke
     """The server has taken what was sent, and the process ends before it knows."""
     of, original = study("segment"), client.Server.post
     if path == "/api/predictions/":
-        send(of, studio.url, seen(of, [0, 1]), 1)
+        send(of, studio.url, seen(of, [0, 1]), "round 1")
 
     def killed(self, where, *given, **query):
         answer = original(self, where, *given, **query)
@@ -163,8 +146,8 @@ def test_killed_between_sending_and_noting_it_goes_on(studio, study, path, monke
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(client.Server, "post", killed)
-        send(of, studio.url, seen(of, [0, 1]), 2)
-    sent = send(of, studio.url, seen(of, [0, 1]), 2)
+        send(of, studio.url, seen(of, [0, 1]), "round 2")
+    sent = send(of, studio.url, seen(of, [0, 1]), "round 2")
     found = [
         p
         for p in studio.call("GET", "/api/projects/?page_size=100")["results"]
@@ -184,7 +167,7 @@ def _key(study):
 
 def test_a_corrected_label_is_pulled_again_and_what_is_no_label_is_named(studio, study, tmp_path):
     of, folder = study("detect"), tmp_path / "labels"
-    number = number_of(send(of, studio.url, seen(of, range(4)), 1))
+    number = number_of(send(of, studio.url, seen(of, range(4)), "round 1"))
     tasks = studio.tasks(number)
     assert sorted(pull(of, studio.url, folder).waiting) == sorted(NAMES)
     made = studio.accept(tasks[NAMES[0]], "round 1")
@@ -209,7 +192,7 @@ def test_a_corrected_label_is_pulled_again_and_what_is_no_label_is_named(studio,
 @pytest.mark.parametrize("task", TASKS)
 def test_of_two_annotators_one_counts_by_the_rule(studio, study, task, rule, number, tmp_path):
     of, folder = study(task), tmp_path / "labels"
-    tasks = studio.tasks(number_of(send(of, studio.url, seen(of, [0, 1]), 1, "brush")))
+    tasks = studio.tasks(number_of(send(of, studio.url, seen(of, [0, 1]), "round 1", "brush")))
     first, second = (tasks[NAMES[i]]["predictions"][0]["result"] for i in (0, 1))
     studio.annotate(tasks[NAMES[0]]["id"], first)
     studio.annotate(tasks[NAMES[0]]["id"], second)
@@ -225,7 +208,7 @@ def test_of_two_annotators_one_counts_by_the_rule(studio, study, task, rule, num
 
 def test_an_annotation_that_cannot_be_read_is_named_and_the_others_are_pulled(studio, study, tmp_path):
     of, folder = study("detect"), tmp_path / "labels"
-    tasks = studio.tasks(number_of(send(of, studio.url, seen(of, [0, 1]), 1, "brush")))
+    tasks = studio.tasks(number_of(send(of, studio.url, seen(of, [0, 1]), "round 1", "brush")))
     result = json.loads(json.dumps(tasks[NAMES[0]]["predictions"][0]["result"]))
     result[0]["value"]["rectanglelabels"] = ["cel"]
     studio.annotate(tasks[NAMES[0]]["id"], result)
@@ -238,7 +221,7 @@ def test_an_annotation_that_cannot_be_read_is_named_and_the_others_are_pulled(st
 
 def test_a_task_that_names_a_file_elsewhere_writes_nothing(studio, study, tmp_path):
     of, folder = study("segment"), tmp_path / "labels"
-    sent = send(of, studio.url, seen(of, [0]), 1)
+    sent = send(of, studio.url, seen(of, [0]), "round 1")
     (task,) = studio.tasks(number_of(sent)).values()
     evil = {"data": {**task["data"], "name": "../../evil.png"}, "predictions": []}
     studio.call("POST", f"/api/projects/{number_of(sent)}/import", [evil])
@@ -251,15 +234,15 @@ def test_a_task_that_names_a_file_elsewhere_writes_nothing(studio, study, tmp_pa
 
 def test_a_deleted_project_is_named_and_made_anew_on_the_users_word(studio, study, tmp_path):
     of, folder = study("classify"), tmp_path / "labels"
-    number = number_of(send(of, studio.url, seen(of, range(4)), 1))
+    number = number_of(send(of, studio.url, seen(of, range(4)), "round 1"))
     studio.accept(studio.tasks(number)[NAMES[0]], "round 1")
     pull(of, studio.url, folder)
     studio.call("DELETE", f"/api/projects/{number}/")
-    for action in (lambda: send(of, studio.url, seen(of, range(4)), 2), lambda: pull(of, studio.url, folder)):
+    for action in (lambda: send(of, studio.url, seen(of, range(4)), "round 2"), lambda: pull(of, studio.url, folder)):
         with pytest.raises(Missing, match=f"project {number} of this study is no longer .*label_studio_deleted=anew"):
             action()
     assert pull(of, studio.url, folder, deleted="anew").labelled == []
-    sent = send(of, studio.url, seen(of, range(1, 4)), 2, deleted="anew")
+    sent = send(of, studio.url, seen(of, range(1, 4)), "round 2", deleted="anew")
     assert len(studio.tasks(number_of(sent))) == 3
     assert pull(of, studio.url, folder).new == [] and label_in(folder, of, NAMES[0]) == "benign"
 
@@ -269,14 +252,14 @@ def test_images_that_are_not_served_are_told_in_a_sentence(studio, tmp_path):
     with pytest.raises(
         Refused, match="does not show images of .*LOCAL_FILES_DOCUMENT_ROOT=.*elsewhere .*must be a sub"
     ):
-        send(of, studio.url, seen(of, [0]), 1)
+        send(of, studio.url, seen(of, [0]), "round 1")
     assert studio.tasks(project_of(client.connect(studio.url), of)["id"]) == {}
 
 
 def test_a_personal_token_is_changed_for_a_short_one_and_that_for_the_next(studio, study, monkeypatch):
     monkeypatch.setenv(client.TOKEN, studio.personal)
     of = study("classify")
-    assert len(send(of, studio.url, seen(of, [0]), 1).new) == 1
+    assert len(send(of, studio.url, seen(of, [0]), "round 1").new) == 1
     server = client.connect(studio.url)
     monkeypatch.setattr(server, "_access", "it.has.ended")
     assert server.get("/api/current-user/whoami")["id"] == 1
@@ -296,7 +279,7 @@ def test_a_wrong_token_is_told_without_showing_it(studio, study, token, monkeypa
     monkeypatch.setenv(client.TOKEN, wrong)
     of = study("classify")
     with pytest.raises(Refused, match=sentence) as refused:
-        send(of, studio.url, seen(of, [0]), 1)
+        send(of, studio.url, seen(of, [0]), "round 1")
     assert not wrong or wrong not in str(refused.value)
     assert not of.folder.exists() or not list(of.folder.iterdir())
 
@@ -305,7 +288,7 @@ def test_no_token_is_in_a_record_or_a_message(studio, study, tmp_path, monkeypat
     of, folder = study("classify"), tmp_path / "labels"
     for token in (studio.token, studio.personal):
         monkeypatch.setenv(client.TOKEN, token)
-        sent = send(of, studio.url, seen(of, range(2)), 1)
+        sent = send(of, studio.url, seen(of, range(2)), "round 1")
         said = [
             *sent.sentences(),
             *pull(of, studio.url, folder).sentences(),
@@ -342,7 +325,7 @@ def allow(studio, personal, legacy):
 
 def test_a_configuration_that_its_owner_changed_is_kept_while_it_has_all_labels(studio, study):
     of = study("detect")
-    number = number_of(send(of, studio.url, seen(of, [0]), 1))
+    number = number_of(send(of, studio.url, seen(of, [0]), "round 1"))
     path = f"/api/projects/{number}/"
     config = studio.call("GET", path)["label_config"]
     changed = config.replace('<Label value="cell"', '<Label hotkey="c" value="cell"')
@@ -353,7 +336,7 @@ def test_a_configuration_that_its_owner_changed_is_kept_while_it_has_all_labels(
         else None
     )
     studio.call("PATCH", path, {"label_config": changed, **({"parsed_label_config": parsed} if parsed else {})})
-    send(of, studio.url, seen(of, [1]), 1)
+    send(of, studio.url, seen(of, [1]), "round 1")
     assert studio.call("GET", path)["label_config"] == changed
 
 
@@ -374,8 +357,8 @@ def test_a_connection_that_ends_after_the_server_did_its_work_is_told_and_nothin
     of = study_of("segment", played.of_test, tmp_path / "rounds")
     played.end_after = call
     with pytest.raises(Unreachable, match="does not answer .*nothing is lost"):
-        send(of, played.url, seen(of, range(4)), 1)
-    send(of, played.url, seen(of, range(4)), 1)
+        send(of, played.url, seen(of, range(4)), "round 1")
+    send(of, played.url, seen(of, range(4)), "round 1")
     assert len(played.projects) == 1 and sorted(played.tasks(1)) == sorted(NAMES)
     assert played.projects[1]["model_version"] == "round 1"
 
@@ -449,8 +432,8 @@ def test_loopback_is_asked_without_the_proxy_of_the_environment(played, monkeypa
 def test_more_tasks_than_a_page_are_all_known(played, tmp_path):
     names = [f"{i:03}.png" for i in range(2 * client.PAGE + 1)]
     of = study_of("classify", played.of_test, tmp_path / "rounds", names)
-    send(of, played.url, seen(of, range(len(names)), names=names), 1)
-    assert send(of, played.url, seen(of, range(len(names)), names=names), 1).new == []
+    send(of, played.url, seen(of, range(len(names)), names=names), "round 1")
+    assert send(of, played.url, seen(of, range(len(names)), names=names), "round 1").new == []
     pulled = pull(of, played.url, tmp_path / "labels")
     assert len(pulled.waiting) == len(names) and "and 196 more" in pulled.sentences()[-1]
     assert os.environ[client.TOKEN] == played.token
