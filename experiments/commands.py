@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ class Script(Entry):
     """Active learning for one task: what segment.py, classify.py and detect.py are."""
 
     continued = ("main", "supervised")
-    prepared = ("evaluate", "check", "splits")
+    prepared = ("evaluate", "check", "splits", "predict")
     turn: Turn | None = None  # of `suggest`
 
     def __init__(
@@ -73,6 +73,11 @@ class Script(Entry):
             if self.turn is None:
                 raise Refused(f"start this with {self.name}.py, or with SCRIPT.run(...) of experiments.{self.name}")
             return run_round(_run, self.turn)
+
+        @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
+        def predict():
+            """What the model of the last round of `suggest` makes of all images, or of those in images=DIR."""
+            self._predict()
 
         @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
         def check():
@@ -136,7 +141,7 @@ class Script(Entry):
 
         Refused for anything that cannot work, before data are loaded.
         """
-        if not wanted(options):
+        if not wanted(options) or command == "predict":  # what rounds took from the data stands in their state
             return options, ""
         self.check(options)
         from experiments.looking import suit_to_data
@@ -229,6 +234,17 @@ class Script(Entry):
         begun = self._require_begun()
         for line in examine(begun, self.definition(), self.load_splits(begun.options)):
             print(line, flush=True)
+
+    def _predict(self) -> None:
+        from experiments.predicting import predict
+        from experiments.rounds.place import checkpoint_of, require_own
+
+        options = self._require_begun().options
+        require_own(options)
+        checkpoint = checkpoint_of(self.name, options)
+        with checkpoint.lock():
+            folder, count = predict(self.name, self.definition(), dict(options), checkpoint)
+        print(f"{count} images: {os.path.relpath(folder)}")
 
     def _write_splits(self) -> None:
         from data.splits import table, write_splits

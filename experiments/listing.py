@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from math import nan
 from pathlib import Path
@@ -12,13 +13,17 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from data.names import Missing
+from experiments.learning.evidence import ModelEvidence
 from experiments.learning.querying import QueryOptions
 from experiments.learning.randomness import generator
 from experiments.loop import evidence_of
 from experiments.pictures.advice import save_advice
 from experiments.rounds.division import listed, waiting
+from experiments.rounds.exports.target import Chart
 from experiments.rounds.place import kinds_of
-from experiments.rounds.seeing import nearest, predictions, seen, suggestion_of, why
+from experiments.rounds.seeing import chart_of, images_folder, nearest, predictions, seen, suggestion_of, wanted_of, why
+from experiments.rounds.suggestion import Seen
 from experiments.rounds.writing import writing
 from experiments.stopping.advice import Advice, advise, record, sentence
 from experiments.stopping.rules import rounds_of
@@ -52,8 +57,10 @@ def write_list(turn: Turn, model: nn.Module | None = None) -> Path:
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     title = f"{turn.options['dataset_title']}: round {turn.state.round}"
-    with writing(kinds_of(turn.options), building, turn.state.classes, title) as write:
-        for each in _seen(turn, model):
+    evidence = evidence_in(turn, model)
+    told = title, turn.task, images_folder(turn.images, turn.data_root), chart_in(turn, evidence)
+    with writing(kinds_of(turn.options), building, turn.state.classes, *told) as write:
+        for each in _seen(turn, evidence):
             write(each)
     if (advice := advice_of(turn)) is not None:
         (building / "advice.json").write_text(json.dumps(record(advice), indent=1))
@@ -108,35 +115,51 @@ def waited_for(turn: Turn) -> list[str]:
     return [f"Nothing is trained: {len(pending)} of {total} images are not labelled yet: {listed(names)}{some}."]
 
 
-def _seen(turn: Turn, model: nn.Module | None):
-    """Each image of the list, one after another."""
-    options, state, images = turn.options, turn.state, turn.images
-    index = {name: i for i, name in enumerate(images.names)}
-    positions = [index[each.name] for each in state.asked]
+def evidence_in(turn: Turn, model: nn.Module | None) -> ModelEvidence | None:
+    """What the model of the last round says; None before the first. Refused where its file is lost."""
+    state, options = turn.state, turn.options
     if not state.round:
-        word = "random" if options["initial"] == "random" else "typical"
-        for rank, (each, i) in enumerate(zip(state.asked, positions, strict=True), start=1):
-            reason = "test" if each.part == "test" else word
-            more = {"rank": rank, "part": each.part, "score": nan, "uncertainty": nan, "why": reason}
-            yield seen(images, suggestion_of(images, i, turn.data_root, **more), i, None)
-        return
+        return None
     task = turn.definition.make_task(options, turn.train)
     model = model or last_model(turn, task)
     if model is None:
-        raise FileNotFoundError(turn.checkpoint.model_file(state.round - 1))
-    evidence = evidence_of(task, model, QueryOptions.of(options), options["seed"], state.round - 1)
+        file = turn.checkpoint.model_file(state.round - 1)
+        raise Missing(f"{file}, the model of round {state.round}, is lost: resume=fresh begins this study again")
+    return evidence_of(task, model, QueryOptions.of(options), options["seed"], state.round - 1)
+
+
+def chart_in(turn: Turn, evidence: ModelEvidence | None) -> Chart | None:
+    """Where the list lies among all images; None without a preview, and before the first model."""
+    if evidence is None or "preview" not in kinds_of(turn.options):
+        return None
+    index = {name: i for i, name in enumerate(turn.images.names)}
+    asked = [each.name for each in turn.state.asked if each.part != "test"]
+    learnt = [name for name in turn.state.labels if name in index]
+    rest = [name for name in turn.state.order if name not in {*asked, *learnt}]
+    return chart_of(
+        evidence, turn.images, *(np.array([index[n] for n in each], np.int64) for each in (asked, learnt, rest))
+    )
+
+
+def _seen(turn: Turn, evidence: ModelEvidence | None) -> Iterator[Seen]:
+    """Each image of the list, one after another; of test images no prediction, which could lead the person."""
+    options, state, images = turn.options, turn.state, turn.images
+    index = {name: i for i, name in enumerate(images.names)}
+    positions = [index[each.name] for each in state.asked]
     asked = np.array([i for each, i in zip(state.asked, positions, strict=True) if each.part != "test"], np.int64)
-    learnt = np.array([index[name] for name in state.labels if name in index], np.int64)
-    alike = dict(zip(asked.tolist(), nearest(evidence, images, asked, learnt), strict=True))
-    reason = why(turn.heuristic, options["then"])
+    alike: dict[int, str] = {}
+    word = "random" if options["initial"] == "random" else "typical"
+    if evidence is not None:
+        learnt = np.array([index[name] for name in state.labels if name in index], np.int64)
+        alike = dict(zip(asked.tolist(), nearest(evidence, images, asked, learnt), strict=True))
+        word = why(turn.heuristic, options["then"])
     for rank, (each, i) in enumerate(zip(state.asked, positions, strict=True), start=1):
-        if each.part == "test":
-            more = {"score": nan, "uncertainty": nan, "why": "test"}
-            prediction = None
-        else:
-            found = predictions(evidence, images, np.array([i]), task.predicts, options["least_score"])
+        prediction, doubt = None, nan
+        if evidence is not None and each.part != "test":
+            found = predictions(evidence, images, np.array([i]), wanted_of(images), options["least_score"])
             _, prediction, doubt = next(iter(found))
-            score = nan if each.score is None else each.score
-            more = {"score": score, "uncertainty": doubt, "nearest": alike[i], "why": reason}
-        suggestion = suggestion_of(images, i, turn.data_root, rank=rank, part=each.part, **more)
+        score = nan if each.score is None else each.score
+        reason = "test" if each.part == "test" else word
+        told = {"rank": rank, "part": each.part, "score": score, "uncertainty": doubt}
+        suggestion = suggestion_of(images, i, turn.data_root, nearest=alike.get(i, ""), why=reason, **told)
         yield seen(images, suggestion, i, prediction)

@@ -173,8 +173,9 @@ def boxed_images(
             target = scaled(checked, size, small.shape)
             if entry.labelled:
                 seen.add(parts[i], target, small.shape[0], small.shape[1], names[i])
-            told = (entry.labelled, entry.file.relative_to(root).as_posix(), size) if opened else ()
-            yield Record(names[i], small, target, 0, parts[i], whose[i], *places[i].resized(size, small.shape), *told)
+            place = places[i].resized(size, small.shape)
+            record = Record(names[i], small, target, 0, parts[i], whose[i], *place, entry.labelled)
+            yield record._replace(file=entry.file.relative_to(root).as_posix(), size=size) if opened else record
         checker.warn(dataset)
         if any(entry.labelled for entry in found):
             seen.tell(dataset)

@@ -114,10 +114,10 @@ def mask_folder(
             sought = open_masks.Sought(mine, to_target, n_classes, instances, scale, exif)
             yield from open_masks.records(found, root, reader, sought, cache_root)
             return
-        for entry in found:
-            image, mask = reader.read(entry.image), _mask(entry.mask, exif)
-            require_equal_size(entry.image.file, image, entry.mask.file, mask.values)
-            target = reading.shrink_mask(to_target(entry.mask.file, mask), scale)
+        for entry, source in zip(found, masks, strict=True):
+            image, mask = reader.read(entry.image), _mask(source, exif)
+            require_equal_size(entry.image.file, image, source.file, mask.values)
+            target = reading.shrink_mask(to_target(source.file, mask), scale)
             small, name = reading.shrink(image, scale), entry.image.named(entry.file)
             place = entry.place.resized(image.shape, small.shape)
             yield Record(name, small, target, 0, entry.part, entry.patient, *place)

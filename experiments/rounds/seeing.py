@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from data.store import Images
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
 from experiments.learning.stop_set import doubt_of_boxes, most_doubt
+from experiments.rounds.exports.target import Chart
 from experiments.rounds.suggestion import Prediction, Seen, Suggestion
 from heuristics.core.evidence import entropy_of
 from heuristics.core.registry import Heuristic
@@ -25,6 +26,7 @@ from heuristics.core.registry import Heuristic
 FAR = (
     "coreset",
 )  # strategies on embeddings alone that go for what is unlike anything labelled; others for the typical
+CHARTED = 1000  # images of the pool in a map
 
 
 def why(heuristic: Heuristic, then: str = "none") -> str:
@@ -35,6 +37,11 @@ def why(heuristic: Heuristic, then: str = "none") -> str:
     if then != "none" or heuristic.name in FAR:
         return "different"
     return "typical" if wants <= {"embeddings", "labelled_embeddings"} else "uncertain"
+
+
+def wanted_of(images: Images) -> str:
+    """The evidence that is a prediction."""
+    return "detections" if images.kind == "boxes" else "probs"
 
 
 def suggestion_of(images: Images, i: int, data_root: Path, **more: Any) -> Suggestion:
@@ -57,6 +64,41 @@ def predictions(
             yield i, *(_of_boxes if wanted == "detections" else _of_probs)(made, size, images.shapes[i], least_score)
 
 
+def images_folder(images: Images, data_root: Path) -> Path:
+    """The folder below which all images lie under their names, or else `data_root`."""
+    files = images.of_files["file"][images.rows].tolist()
+    before = {file.removesuffix(name) for file, name in zip(files, images.names, strict=True)}
+    return data_root / before.pop() if len(before) == 1 else data_root
+
+
+def chart_of(
+    evidence: ModelEvidence,
+    images: Images,
+    picks: Int[ndarray, " q"],
+    labelled: Int[ndarray, " l"],
+    pool: Int[ndarray, " n"],
+) -> Chart | None:
+    """Where picks lie among the other images: the first two principal components of the embeddings.
+
+    At most CHARTED others are looked at, spread over the pool. None where embeddings take too much room, or there are
+    too few.
+    """
+    others = pool[np.unique(np.linspace(0, len(pool) - 1, min(CHARTED, len(pool))).astype(int))] if len(pool) else pool
+    shown = [picks, labelled[:CHARTED], others]
+    if not len(picks) or sum(map(len, shown)) < 4:
+        return None
+    try:
+        found = evidence.embed(WithoutTargets(images), np.concatenate(shown)).double().cpu().numpy()
+    except Refused:
+        return None
+    found -= found.mean(0)
+    places = found @ np.linalg.svd(found, full_matrices=False)[2][:2].T
+    ends = np.cumsum([len(each) for each in shown])
+    of_picks = {images.names[i]: (float(x), float(y)) for i, (x, y) in zip(picks.tolist(), places, strict=False)}
+    how = "the two main directions of what the model sees in them"
+    return Chart(places[ends[1] :], places[ends[0] : ends[1]], of_picks, how) if places.shape[1] == 2 else None
+
+
 def nearest(
     evidence: ModelEvidence, images: Images, picks: Int[ndarray, " q"], labelled: Int[ndarray, " l"]
 ) -> list[str]:
@@ -69,24 +111,6 @@ def nearest(
     except Refused:  # they take too much room, or images differ in size
         return [""] * len(picks)
     return [images.names[labelled[k]] for k in (ours @ others.T).argmax(1).tolist()]
-
-
-def in_words(prediction: Prediction | None, classes: Sequence[str]) -> str:
-    """'malignant 0.93', 'gland 0.21' (shares of the area) or '3 cell, 1 debris'."""
-    if prediction is None:
-        return ""
-    if prediction.probs is not None:
-        likeliest = int(prediction.probs.argmax())
-        return f"{classes[likeliest]} {prediction.probs[likeliest]:.2f}"
-    if prediction.class_map is not None:
-        shares = np.bincount(prediction.class_map.reshape(-1), minlength=len(classes)) / prediction.class_map.size
-        return ", ".join(
-            f"{name} {share:.2f}" for name, share in zip(classes[1:], shares[1:], strict=True) if share > 0
-        )
-    counts = (
-        np.bincount(prediction.boxes[:, 4].astype(int), minlength=len(classes)) if prediction.boxes is not None else []
-    )
-    return ", ".join(f"{count} {name}" for name, count in zip(classes, counts, strict=True) if count)
 
 
 def seen(images: Images, suggestion: Suggestion, i: int, prediction: Prediction | None) -> Seen:
