@@ -98,12 +98,14 @@ class Script(Entry):
         heuristic = self.check(options)
         from experiments.rounds.place import checkpoint_of, require_own
         from experiments.suggesting import opened
-        from experiments.turning import is_run, tell
+        from experiments.turning import is_run, take_labels, tell
 
         require_own(options)
         checkpoint = checkpoint_of(self.name, options)
         with checkpoint.lock():
+            pulled = take_labels(self.name, options, checkpoint.folder)
             turn = opened(self.name, self.definition(), options, heuristic, self.code_of(options), checkpoint)
+            turn.said[:0] = pulled
             if not is_run(turn):
                 tell(turn)
                 return None

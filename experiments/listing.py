@@ -60,7 +60,7 @@ def write_list(turn: Turn, model: nn.Module | None = None) -> Path:
     evidence = evidence_in(turn, model)
     told = title, turn.task, images_folder(turn.images, turn.data_root), chart_in(turn, evidence)
     with writing(kinds_of(turn.options), building, turn.state.classes, *told) as write:
-        for each in _seen(turn, evidence):
+        for each in seen_of(turn, evidence):
             write(each)
     if (advice := advice_of(turn)) is not None:
         (building / "advice.json").write_text(json.dumps(record(advice), indent=1))
@@ -141,7 +141,7 @@ def chart_in(turn: Turn, evidence: ModelEvidence | None) -> Chart | None:
     )
 
 
-def _seen(turn: Turn, evidence: ModelEvidence | None) -> Iterator[Seen]:
+def seen_of(turn: Turn, evidence: ModelEvidence | None) -> Iterator[Seen]:
     """Each image of the list, one after another; of test images no prediction, which could lead the person."""
     options, state, images = turn.options, turn.state, turn.images
     index = {name: i for i, name in enumerate(images.names)}

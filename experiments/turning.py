@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from sacred.run import Run
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 
-from experiments.listing import told, waited_for, write_list
+from sacred.run import Run
+from torch import nn
+
+from data.names import Refused
+from experiments.listing import evidence_in, seen_of, told, waited_for, write_list
 from experiments.rounds.division import waiting
-from experiments.rounds.state import save
-from experiments.suggesting import FIRST, NOTHING, RECORD, TRAIN, WAIT, Turn, first_list, next_round
+from experiments.rounds.label_studio import turns as label_studio
+from experiments.rounds.state import load, save
+from experiments.rounds.suggestion import Seen
+from experiments.suggesting import FIRST, NOTHING, RECORD, TRAIN, WAIT, Turn, Values, first_list, next_round
 from experiments.tracking.ending import CONTENT_TYPES, record_row
 
 PLAIN = "text/plain"  # type of what else a round leaves
@@ -26,6 +34,13 @@ def tell(turn: Turn) -> None:
     write_list(turn)
     _say({WAIT: waited_for, NOTHING: _nothing}.get(turn.step, lambda turn: [])(turn))
     _say(told(turn))
+    _say(_asked_for(turn, None))
+
+
+def take_labels(task: str, options: Values, folder: Path) -> list[str]:
+    """Pull what was labelled in Label Studio since the last call; what to tell of it."""
+    state = load(folder) if options["resume"] != "fresh" else None
+    return label_studio.take(task, options, state.classes, folder) if state else []
 
 
 def run_round(run: Run, turn: Turn) -> float | None:
@@ -47,7 +62,24 @@ def run_round(run: Run, turn: Turn) -> float | None:
     if turn.step == RECORD and waiting(state, turn.images):
         _say(waited_for(turn))
     _say(told(turn))
+    try:
+        _say(_asked_for(turn, model))
+    except Refused as error:  # the round stands: its run has not failed
+        _say([f"warning: {error}", "The list is not in Label Studio yet: the same command sends it."])
     return state.curve[-1].get(turn.options["metric"])
+
+
+def _asked_for(turn: Turn, model: nn.Module | None) -> list[str]:
+    """Send the list to Label Studio, where one is named."""
+    state, names = turn.state, [each.name for each in turn.state.asked]
+    digest = hashlib.sha256("\n".join([state.weights, *names]).encode()).hexdigest()[:8]
+    version = f"round {state.round} {digest}"
+    return label_studio.ask(turn.task, turn.options, state.classes, turn.folder, _seen(turn, model), version, names)
+
+
+def _seen(turn: Turn, model: nn.Module | None) -> Iterator[Seen]:
+    """The list, of which nothing is computed before the first image is asked for."""
+    yield from seen_of(turn, evidence_in(turn, model))
 
 
 def _nothing(turn: Turn) -> list[str]:

@@ -47,6 +47,8 @@ class Drawing(Annotator):
         return names
 
 
+@pytest.mark.labelstudio
+@pytest.mark.parametrize("studio", ["real"], indirect=True)
 @pytest.mark.parametrize("task", OPTIONS)
 def test_three_rounds_in_label_studio_are_those_with_files(studio, task, tmp_path, capsys):
     drawing, writing = Drawing(studio, task), Annotator(task, tmp_path / "own")
