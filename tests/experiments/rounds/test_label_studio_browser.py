@@ -1,0 +1,104 @@
+"""A round as an expert sees it: a real Label Studio in a real browser, whose answer the next round learns from.
+
+Pictures go to `$ALIQUOT_SCREENSHOTS`.
+"""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.phantoms.glands import glands
+from experiments.rounds.label_studio.answers import label_of
+from tests.browsers import save_picture
+from tests.experiments.small_sets import SCRIPTS
+
+pytestmark = [pytest.mark.labelstudio, pytest.mark.parametrize("studio", ["real"], indirect=True)]
+PATIENCE = 120  # s
+SIZE, LABELLED, N = 256, 8, 11
+OPTIONS = {"dataset": "folder", "scale": 0.5, "n_query": 2, "n_test": 0, "heuristic": "entropy", "accept": "some"}
+OPTIONS |= {"steps": 150, "batch_size": 4, "lr": 0.01, "width": 8, "depth": 4, "crop": 96, "precision": "float32"}
+OPTIONS |= {"dataset_options": {"class_names": ["background", "gland"]}, "n_stop": 2, "export": "csv"}
+
+
+def wait_for(condition, explain=lambda: ""):
+    """What the condition gives as soon as it is true."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    return pytest.fail(f"waited in vain for {PATIENCE} s. {explain()}")
+
+
+@pytest.fixture
+def own(studio, phantom_cache):
+    """A folder of phantoms, of which some have a mask."""
+    images, root = glands(N, 1, SIZE, cache_root=phantom_cache), studio.of_test / "Gland phantoms"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for i in range(N):
+        Image.fromarray(images.raw(i)).save(root / "images" / f"slide {i:02}.png")
+        if i < LABELLED:
+            mask = (images.target(i).numpy() > 0).astype(np.uint8)
+            Image.fromarray(mask).save(root / "masks" / f"slide {i:02}.png")
+    return root
+
+
+def log_in(browser, studio):
+    browser.get(f"{studio.url}/user/login/")
+    browser.find_element("name", "email").send_keys(studio.user)
+    browser.find_element("name", "password").send_keys(studio.password)
+    browser.find_element("css selector", "button[type=submit]").click()
+    wait_for(lambda: "/login" not in browser.current_url)
+
+
+def regions(browser):
+    return browser.find_elements("css selector", ".lsf-outliner-item")
+
+
+def foreign(browser, studio):
+    """Addresses on other machines that the page has asked for something."""
+    asked = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    return [address for address in asked if not address.startswith((studio.url, "data:", "blob:"))]
+
+
+def test_an_expert_corrects_a_predicted_mask_and_the_next_round_learns_from_it(studio, own, browser, tmp_path, capsys):
+    out, script = tmp_path / "out", SCRIPTS["segment"]
+    options = {**OPTIONS, "data_root": str(own), "out": str(out), "label_studio": studio.url}
+    script.run("suggest", **options)
+    project = int(capsys.readouterr().out.rpartition("/projects/")[2].split()[0])
+    first = min(studio.tasks(project).values(), key=lambda task: task["data"]["rank"])
+    predicted = first["predictions"][0]["result"]
+    assert len(predicted) > 1
+
+    log_in(browser, studio)
+    browser.get(f"{studio.url}/projects/{project}/data?labeling=1")
+    wait_for(lambda: len(regions(browser)) == len(predicted), lambda: browser.page_source[-3000:])
+    shown = wait_for(lambda: browser.find_elements("css selector", "img[src*='local-files']"))
+    wait_for(lambda: browser.execute_script("return arguments[0].naturalWidth", shown[0]) == SIZE)
+    assert f"#{first['id']}" in browser.find_element("tag name", "body").text
+    time.sleep(1)  # the regions are drawn
+    save_picture(browser, "label_studio.png", tmp_path)
+
+    regions(browser)[0].click()
+    browser.find_element("tag name", "body").send_keys("\ue017")  # Delete
+    wait_for(lambda: len(regions(browser)) == len(predicted) - 1)
+    browser.find_element("css selector", "[aria-label='Submit current annotation']").click()
+    wait_for(lambda: studio.tasks(project)[first["data"]["name"]]["total_annotations"])
+    assert foreign(browser, studio) == []
+
+    (submitted,) = studio.call("GET", f"/api/tasks/{first['id']}/annotations/")
+    kept = {result["id"] for result in submitted["result"]}
+    corrected = [result for result in predicted if result["id"] in kept]
+    assert len(corrected) == len(predicted) - 1
+
+    name = first["data"]["name"]
+    script.run("suggest", **options)
+    label = np.array(Image.open(out / "labels" / "masks" / name))
+    both = [label_of("segment", ["background", "gland"], found, (SIZE, SIZE), name) for found in (corrected, predicted)]
+    assert np.array_equal(label, both[0]) and not np.array_equal(label, both[1])
+    state = json.loads((out / "state.json").read_text())
+    assert [row["n_labelled"] for row in state["curve"]] == [LABELLED, LABELLED + 1] and name in state["labels"]
