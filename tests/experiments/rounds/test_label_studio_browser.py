@@ -59,6 +59,27 @@ def regions(browser):
     return browser.find_elements("css selector", ".lsf-outliner-item")
 
 
+def of_canvases(browser, script):
+    """What a script finds of the RGBA `values` of each canvas of the page."""
+    each = f"""return [...document.querySelectorAll('canvas')].filter(c => c.width && c.height).map(c => {{
+        const values = c.getContext('2d').getImageData(0, 0, c.width, c.height).data
+        {script}
+    }})"""
+    return browser.execute_script(each)
+
+
+def colours(browser):
+    """How many colours each canvas shows."""
+    return of_canvases(browser, "return new Set(new Uint32Array(values.buffer)).size")
+
+
+def shares(browser):
+    """Share of the pixels of each canvas that one sees through and that are not empty."""
+    return of_canvases(
+        browser, "return values.filter((v, i) => i % 4 == 3 && v > 0 && v < 255).length / values.length * 4"
+    )
+
+
 def foreign(browser, studio):
     """Addresses on other machines that the page has asked for something."""
     asked = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
@@ -77,14 +98,13 @@ def test_an_expert_corrects_a_predicted_mask_and_the_next_round_learns_from_it(s
     log_in(browser, studio)
     browser.get(f"{studio.url}/projects/{project}/data?labeling=1")
     wait_for(lambda: len(regions(browser)) == len(predicted), lambda: browser.page_source[-3000:])
-    shown = wait_for(lambda: browser.find_elements("css selector", "img[src*='local-files']"))
-    wait_for(lambda: browser.execute_script("return arguments[0].naturalWidth", shown[0]) == SIZE)
     assert f"#{first['id']}" in browser.find_element("tag name", "body").text
-    time.sleep(1)  # the regions are drawn
+    wait_for(lambda: max(colours(browser), default=0) > 1000)  # the image
+    wait_for(lambda: max(shares(browser), default=0) > 0.01)  # the regions on it, which one sees through
     save_picture(browser, "label_studio.png", tmp_path)
 
     regions(browser)[0].click()
-    browser.find_element("tag name", "body").send_keys("\ue017")  # Delete
+    browser.find_element("tag name", "body").send_keys("\ue003")  # Backspace
     wait_for(lambda: len(regions(browser)) == len(predicted) - 1)
     browser.find_element("css selector", "[aria-label='Submit current annotation']").click()
     wait_for(lambda: studio.tasks(project)[first["data"]["name"]]["total_annotations"])
