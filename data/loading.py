@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data.catalogue import check, loader
-from data.formats.unlabelled import Unlabelled
 from data.limits import Between, check_value
 from data.names import Refused
 from data.notes import collecting
 from data.store import Images
+from data.unlabelled import Unlabelled
 
 SIZE = Between(8, 4096)  # pixels a side
 
@@ -33,7 +33,7 @@ def load(
     side (None leaves them as they are); all else in `chosen` are options of the dataset, see `options`. Images are
     decoded on the first use and memory-mapped from `cache_root` afterwards. Parts are 'train', 'test' (or several that
     begin so) and, where official, 'val'. `notes` of the images is what was left out, guessed or changed, also when they
-    were decoded. `unlabelled` keeps images that have no label, see `data.formats.unlabelled`; all are of the part train
+    were decoded. `unlabelled` keeps images that have no label, see `data.unlabelled`; all are of the part train
     then, but those that the folder itself puts into another.
 
     Raises Refused for a wrong name, option or file, with the nearest valid choice; Missing with the expected tree.
@@ -48,7 +48,7 @@ def load(
     if unlabelled is not None:
         given["unlabelled"] = unlabelled
         if "unlabelled" not in taken:
-            raise Refused(f"dataset {name!r} has all its labels: images without labels are read from a folder of yours")
+            raise Refused(f"images without labels are read as folder, voc, yolo or coco, not as dataset {name!r}")
     with collecting() as said:
         try:
             images = reader(**{option: value for option, value in given.items() if option in taken}, **chosen)

@@ -31,12 +31,16 @@ from experiments.stopping.sample import Interval
 from experiments.suggesting import Turn, last_model
 
 SHOWN = 10  # images of a list that are printed
-HOW = {  # labels are given: task -> what to do
+HOW = {  # labels are given: task, or dataset where that is of another format -> what to do
     "segment": "Draw a mask for each, a PNG as large as the image with class numbers ({numbers}), named like it, in "
     "{root}/masks/",
-    "classify": "Write a row for each into {root}/labels.csv (columns file and label; {classes})",
+    "classify": "Write a row for each into {root}/labels.csv (columns file and label; {classes}), or move it into the "
+    "folder of its class",
     "detect": "Write an annotation for each in VOC's XML ({classes}), named like it, into {root}/Annotations/; one "
     "without objects says that nothing is there",
+    "yolo": "Write a text for each with a line for each object ({numbers}), named like it, where {root} has them; an "
+    "empty one says that nothing is there",
+    "coco": "Add each to the images of a json in {root}, with the boxes of its objects ({classes}), or without any",
 }
 
 
@@ -101,10 +105,9 @@ def told(turn: Turn) -> list[str]:
     lines.append(f"  {'...' if len(state.asked) > SHOWN else '   '}  all in {table}")
     numbers = ", ".join(f"{i} {name}" for i, name in enumerate(state.classes))
     classes = f"classes {', '.join(state.classes)}"
-    return [
-        *lines,
-        HOW[turn.task].format(root=turn.data_root, numbers=numbers, classes=classes) + ". Then the same command.",
-    ]
+    how = HOW.get(turn.options["dataset"], HOW[turn.task])
+    how = how.format(root=turn.data_root, numbers=numbers, classes=classes)
+    return [*lines, f"{how}. Then the same command."]
 
 
 def waited_for(turn: Turn) -> list[str]:

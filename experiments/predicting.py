@@ -11,9 +11,9 @@ import numpy as np
 
 from data import catalogue
 from data.files import folder_of, under_root
-from data.formats.unlabelled import Unlabelled
 from data.names import Missing, Refused
 from data.store import Images
+from data.unlabelled import Unlabelled
 from experiments.learning.querying import QueryOptions
 from experiments.learning.weights import load_weights
 from experiments.loop import evidence_of

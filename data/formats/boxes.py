@@ -146,7 +146,7 @@ def boxed_images(
     those repeat. Where no entry is of part 'test', a fixed share of 'train' becomes it: a fifth, or as a user says in
     `own`, by whole patients. `code` are the source files of the loader, `decoding` its options. Missing or Refused
     names a picture that is missing, broken, or of another size than its annotation says. Where entries have names some
-    may be without a label, see data.formats.unlabelled: then no test part is divided off.
+    may be without a label, see data.unlabelled: then no test part is divided off.
     """
     scale, bad_boxes = reading.require_scale(scale), require_policy(bad_boxes)
     said = own or Own()

@@ -22,11 +22,12 @@ from data.formats import (
 )
 from data.formats.labelled import TEST_FRACTION, Labelled, images_of
 from data.formats.pictures import Bands, Exif, Frames, Levels, Options, Scaling
-from data.formats.unlabelled import NO_LABEL, Unlabelled
+from data.formats.unlabelled import NO_LABEL
 from data.limits import Between, OneOf
 from data.names import Refused
 from data.notes import GUESSED, WARNING, note
 from data.store import Images
+from data.unlabelled import Unlabelled
 
 OWN_TREE = """
 benign/a.png ...   malignant/b.jpg ...   (one folder per class; pictures may lie in folders below it)

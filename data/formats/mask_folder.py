@@ -41,11 +41,12 @@ from data.formats.pictures import (
     Scaling,
     Source,
 )
-from data.formats.unlabelled import MASKS, Unlabelled, ours
+from data.formats.unlabelled import ours
 from data.limits import Between, Numbers
 from data.names import Refused
 from data.sources import source_fingerprint
 from data.store import Images, Record, cached
+from data.unlabelled import MASKS, Unlabelled
 
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
 CLASS_NAMES = "classes.txt"
@@ -86,7 +87,7 @@ def mask_folder(
     DICOM files say their patient, and the slices of a volume are of one. Without subfolders train/ and test/,
     `test_fraction` of the images, by whole patients, is the test part: the same for all runs. `scale` in (0, 1] shrinks
     images and masks; a class that is lost from every mask by that is not counted where it is the last. With
-    `unlabelled` (data.formats.unlabelled) images without a mask are kept, and no test part is divided off; the number
+    `unlabelled` (data.unlabelled) images without a mask are kept, and no test part is divided off; the number
     of classes must be told. Missing or Refused names the file that is wrong.
     """
     scale = reading.require_scale(scale)

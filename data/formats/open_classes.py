@@ -1,4 +1,4 @@
-"""Images with classes of which some are not told yet, see `data.formats.unlabelled`.
+"""Images with classes of which some are not told yet, see `data.unlabelled`.
 
 A row without a label, a picture in no row, a picture in a folder unlabelled/ or in no folder of a class wait for one.
 """
@@ -15,9 +15,10 @@ from data.formats.class_table import Entry
 from data.formats.endings import natural
 from data.formats.folders import Unused, is_junk, part_folders, pictures_below, subfolders
 from data.formats.tables import read_table
-from data.formats.unlabelled import TABLE, Unlabelled, note_both
+from data.formats.unlabelled import note_both
 from data.formats.words import alike, is_missing
 from data.names import Missing, Refused
+from data.unlabelled import TABLE, Unlabelled
 
 WAITING = ("unlabelled", "unlabeled")  # folders of images without a label
 

@@ -1,4 +1,4 @@
-"""Images with masks of which some are not drawn yet, see `data.formats.unlabelled`."""
+"""Images with masks of which some are not drawn yet, see `data.unlabelled`."""
 
 from __future__ import annotations
 

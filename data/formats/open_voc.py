@@ -1,4 +1,4 @@
-"""Images with boxes in VOC format of which some are not annotated yet, see `data.formats.unlabelled`.
+"""Images with boxes in VOC format of which some are not annotated yet, see `data.unlabelled`.
 
 An annotation without objects says that nothing is there; an image without annotation waits for one. Images lie in
 JPEGImages/ or images/, or in the folder itself; annotations in Annotations/.
@@ -20,10 +20,11 @@ from data.formats.classes import LIST
 from data.formats.endings import natural
 from data.formats.folders import Unused
 from data.formats.tables import read_text
-from data.formats.unlabelled import BOXES, Unlabelled, note_both, ours
+from data.formats.unlabelled import note_both, ours, stem
 from data.formats.voc_xml import CORNERS, Annotation
 from data.names import Refused, suggestion
 from data.notes import LEFT_OUT, note
+from data.unlabelled import BOXES, Unlabelled
 
 PLACES = {"pictures": ("jpegimages", "images"), "annotations": ("annotations", "xmls", "xml")}
 TREE = """
@@ -63,17 +64,33 @@ def boxed(
 ) -> list[Boxed]:
     """Every image with its boxes, the user's own or else ours."""
     entries, differing = [], {}
-    for stem, picture in sorted(found.items(), key=lambda item: natural(item[0])):
-        name, said = picture.relative_to(folder).as_posix(), own.get(stem)
+    for key, picture in sorted(found.items(), key=lambda item: natural(item[0])):
+        name, said = picture.relative_to(folder).as_posix(), own.get(key)
         boxes = to_boxes(said) if said else np.zeros((0, 5))
-        if stem in mine:
-            our = boxes_of(mine[stem], classes, "edges")
+        if key in mine:
+            our = boxes_of(mine[key], classes, "edges")
             if said and not (our.shape == boxes.shape and np.abs(our - boxes).max(initial=0) < 1):
                 differing[name] = f"{len(boxes)} and {len(our)} boxes"
-            boxes, said = (boxes, said) if said else (our, mine[stem])
+            boxes, said = (boxes, said) if said else (our, mine[key])
         where, size = (said.file, said.size) if said else (picture, None)
-        entries.append(Boxed(picture, boxes, where, parts[stem], size, name=name, labelled=said is not None))
+        entries.append(Boxed(picture, boxes, where, parts[key], size, name=name, labelled=said is not None))
     note_both(differing)
+    return entries
+
+
+def opened(found: Sequence[Boxed], root: Path, classes: Sequence[str], given: Unlabelled) -> list[Boxed]:
+    """Entries of another format, named by their paths, with our boxes where they have no annotation of their own."""
+    mine, entries = ours(given, BOXES, ".xml"), []
+    for entry in sorted(found, key=lambda entry: natural(entry.file.relative_to(root).as_posix())):
+        name = entry.file.relative_to(root)
+        if entry.source != entry.file:
+            entries.append(entry._replace(name=name.as_posix()))
+        elif (file := mine.get(name.as_posix()) or mine.get(stem(name))) is None:
+            entries.append(entry._replace(name=name.as_posix(), labelled=False))
+        else:
+            said = voc_xml.read(file)
+            boxes, told = boxes_of(said, classes, "edges"), {"name": name.as_posix(), "relative": False}
+            entries.append(entry._replace(boxes=boxes, source=file, size=said.size, **told))
     return entries
 
 

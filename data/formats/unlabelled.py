@@ -1,14 +1,4 @@
-"""How a folder is read in which images wait for their labels.
-
-Labels lie where the format has them, in the user's own folder, and in a folder of ours, into which they are pulled from
-a tool for annotation. Paths of images are as below the user's folder of images:
-
-    masks/<image>.png    class numbers, as large as the picture; with the stem of the image in place of its ending
-    labels.csv           file,label
-    boxes/<image>.xml    VOC with edges counted from 0, with the image's own ending or without it before .xml; without
-                         an object: nothing is there
-
-Where both say something of an image the user's own place counts, and it is said if they differ.
+"""What readers share that keep images without a label, see `data.unlabelled`: labels of ours, pictures that are kept.
 
 Decoded pictures are kept in the cache, each in a file of its own: a label that comes in later decodes none again.
 """
@@ -21,7 +11,6 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -32,21 +21,10 @@ from data.formats.endings import ending_of
 from data.formats.folders import walk
 from data.formats.pictures import Reader, Source
 from data.notes import WARNING, note
+from data.unlabelled import Unlabelled
 
-MASKS, TABLE, BOXES = "masks", "labels.csv", "boxes"
 NO_LABEL = -1  # in the place of the number of a class
 LARGEST = 2**20  # bytes of a decoded picture above which it is not kept
-
-
-class Unlabelled(NamedTuple):
-    """What readers are given that are to keep images without a label."""
-
-    labels: Path | None = None  # the folder of ours, which need not be there
-
-    def inner(self, name: str) -> Path | None:
-        """What lies in the folder of ours under one of the names above; None where there is nothing."""
-        found = self.labels / name if self.labels else None
-        return found if found and found.exists() else None
 
 
 def ours(given: Unlabelled, name: str, ending: str) -> dict[str, Path]:

@@ -18,12 +18,12 @@ from data.formats.folders import Unused
 from data.formats.labelled import TEST_FRACTION, TestShare, find_root
 from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
 from data.formats.tables import read_text
-from data.formats.unlabelled import Unlabelled
 from data.formats.voc_xml import CORNERS, Annotation
 from data.limits import OneOf
 from data.names import Missing, Refused, require_one_of
 from data.notes import LEFT_OUT, WARNING, note
 from data.store import Images
+from data.unlabelled import Unlabelled
 
 VOC_TREE = """
 voc/   (or the data root itself)

@@ -11,9 +11,9 @@ from typing import Any
 
 from data.catalogue import OWN
 from data.files import folder_of, under_root
-from data.formats.unlabelled import Unlabelled
 from data.names import Refused
 from data.store import Images
+from data.unlabelled import Unlabelled
 from experiments.rounds.state import Rounds
 from experiments.rounds.suiting import suited_options
 from experiments.tasks.representation import with_features

@@ -54,7 +54,11 @@ def _of_classes(evidence: ModelEvidence, test: Images, metric: str) -> Measure:
     truth, name = np.array([int(test.target(i)) for i in range(len(test))]), metric.removeprefix("mc_")
     if name == "accuracy":
         return mean_of((probs.argmax(1) == truth).astype(float))
-    return lambda positions: float(classification_metrics(probs[positions], truth[positions])[name])  # type: ignore[arg-type]
+
+    def measure(positions: Int[ndarray, " n"]) -> float:
+        return float(classification_metrics(probs[positions], truth[positions])[name])  # type: ignore[arg-type]
+
+    return measure
 
 
 def _of_boxes(evidence: ModelEvidence, test: Images, metric: str, options: Values) -> Measure:
