@@ -1,4 +1,4 @@
-"""Labels in a folder of ours, as `data.formats.unlabelled` reads it: each is written whole or not at all."""
+"""Labels in a folder of ours, as `data.unlabelled` says: each is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from numpy import ndarray
 from PIL import Image
 
 from data.files import atomic
-from data.formats.unlabelled import BOXES, MASKS, TABLE, stem
+from data.formats.unlabelled import stem
 from data.names import Refused
+from data.unlabelled import BOXES, MASKS, TABLE
 
 COLUMNS = ("file", "label")
 
