@@ -70,7 +70,8 @@ def card(seen: Seen, classes: tuple[str, ...], title: str) -> str:
     known = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value and value != "<bdi></bdi>")
     return (
         f'<article class="pick" id="pick-{said.rank}" tabindex="-1" {attributes}>'
-        f'<figure class="frame" style="--shape:{_shape(width, height)}"><img alt="{plain(title)}" width="{width}" height="{height}" src="{picture}">{drawn}'
+        f'<figure class="frame" style="--shape:{_shape(width, height)}">'
+        f'<img alt="{plain(title)}" width="{width}" height="{height}" src="{picture}">{drawn}'
         f'<span class="rank">{said.rank}</span></figure><div class="told"><h2>{named(title)}</h2>'
         f'<div class="chips">{"".join(_chip(text) for text in chips)}</div>'
         f"{_predicted(seen, classes)}<dl>{known}</dl></div></article>\n"

@@ -56,9 +56,9 @@ class Names:
         picture of a file. Names are distinct also where a file system does not tell 'a' from 'A'.
         """
         image, number = relative(suggestion, self.root), frame_of(suggestion)
-        others = (f"{image.name} ({n})" for n in count(2))
-        for stem in chain((stem_of(image), image.name), others):
-            found = image.with_name(_cut(stem, LONGEST - len(f"{number}{ending}")) + number + ending)
+        others = ((image.name, f"{number} ({n})") for n in count(2))
+        for stem, mark in chain([(stem_of(image), number), (image.name, number)], others):
+            found = image.with_name(_cut(stem, LONGEST - len(f"{mark}{ending}")) + mark + ending)
             if (key := composed(found.as_posix()).casefold()) not in self.taken:
                 break
         self.taken.add(key)
