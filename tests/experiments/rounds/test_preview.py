@@ -143,9 +143,7 @@ def test_names_are_text_and_nothing_is_fetched(tmp_path, task):
         *re.findall(r"<style>(.*?)</style>", text, re.DOTALL),
         *re.findall(r"<script>(.*?)</script>", text, re.DOTALL),
     ):
-        assert not EXTERNAL.search(re.sub(r"(?m)(^|;) *//.*$", "", part)) or re.fullmatch(
-            r"//\w", EXTERNAL.search(part)[0]
-        )
+        assert not EXTERNAL.search(part)
         assert not re.search(r"fetch|XMLHttp|WebSocket|sendBeacon|innerHTML|eval|document\.write", part)
     assert not re.search(r"[\u202a-\u202e\u2066-\u2069]", text) and "\\u202egnp.exe.png" in page.text
     assert {json.loads(card["data-why"])[0] for card in page.of("article")} >= set(marks)
@@ -184,9 +182,9 @@ def test_a_long_round_shows_its_beginning_and_says_so(tmp_path):
 
 def test_pages_are_light(tmp_path):
     rng = np.random.default_rng(0)
-    noise = rng.integers(0, 255, (300, 200, 3), dtype=np.uint8)
+    noise = rng.integers(0, 255, (150, 100, 3), dtype=np.uint8)
     (seen,) = round_of("segment", [tmp_path / "a.png"])
-    speckles = Prediction(class_map=rng.integers(0, 3, (300, 200)))  # the worst that a model can say
+    speckles = Prediction(class_map=rng.integers(0, 3, (150, 100)))  # the worst that a model can say
     plain, _ = page_of(tmp_path, "segment", [replace(seen, picture=noise, prediction=None)])
     heavy, _ = page_of(tmp_path, "segment", [replace(seen, picture=noise, prediction=speckles)])
     assert len(plain) < 70_000 and len(heavy) < len(plain) + 100_000
