@@ -16,6 +16,8 @@ from data.formats.endings import stem_of
 from data.formats.folders import composed
 from experiments.rounds.suggestion import Prediction, Suggestion
 
+CHANGES_NO_RESULT = True
+
 LONGEST = 255  # bytes of a file's name
 TOLERANCE = 1.0  # pixels by which polygons may leave the edges of a mask: steps of one pixel become straight
 
