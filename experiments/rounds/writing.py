@@ -12,6 +12,8 @@ from experiments.rounds.exports import coco, geojson, labelstudio, masks, previe
 from experiments.rounds.exports.target import TOLERANCE, Chart, Target
 from experiments.rounds.suggestion import Seen, Writer
 
+CHANGES_NO_RESULT = True
+
 ALL, DRAWN = ("segment", "classify", "detect"), ("segment", "detect")
 
 

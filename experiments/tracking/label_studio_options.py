@@ -5,6 +5,8 @@ from __future__ import annotations
 from data.limits import OneOf
 from experiments.tracking.declare import NOTHING, Option
 
+CHANGES_NO_RESULT = True  # none of them decides one
+
 RULES = ("newest", "first", "refuse")  # which of several annotations of one image is its label
 SHAPES = ("polygon", "brush")
 DELETED = ("refuse", "anew")

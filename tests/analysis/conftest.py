@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.report import main
-from tests.browsers import browser  # noqa: F401
+from tests.browser import open_browser
 
 
 @pytest.fixture
@@ -16,3 +16,9 @@ def reported(tmp_path, monkeypatch, phantom_cache):
         return (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
     return write
+
+
+@pytest.fixture
+def browser():
+    with open_browser() as window:
+        yield window

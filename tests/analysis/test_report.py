@@ -14,7 +14,7 @@ from analysis import caveats, page
 from analysis.provenance import command_line, documents, environments
 from tests.analysis.pages import Page
 from tests.analysis.stored_runs import store
-from tests.browsers import save_picture
+from tests.browser import save_picture
 
 HOSTILE = "<script>alert('$x_1')</script>&\"quoted\""
 

@@ -47,8 +47,10 @@ def classes_in(prediction: Prediction | None, classes: tuple[str, ...]) -> list[
     return [classes[int(c)] for c in np.unique(boxes[:, 4]).tolist()]
 
 
-def card(seen: Seen, classes: tuple[str, ...], title: str) -> str:
-    """One image: its picture with the prediction, and what is known of it. `title` is its name from the folder."""
+def card(seen: Seen, classes: tuple[str, ...], title: str, found: list[str]) -> str:
+    """One image: its picture with the prediction, and what is known of it. `title` is its name from the folder, `found`
+    are the classes of `classes_in`.
+    """
     said = seen.suggestion
     picture, (width, height) = small(seen.picture)
     drawn = "" if seen.prediction is None else overlay(seen.prediction, classes, said.size, width, height)
@@ -61,7 +63,7 @@ def card(seen: Seen, classes: tuple[str, ...], title: str) -> str:
         "uncertainty": _sortable(said.uncertainty),
         "part": json.dumps([said.part]),
         "why": json.dumps([visible(said.why)]),
-        "class": json.dumps([visible(name) for name in classes_in(seen.prediction, classes)]),
+        "class": json.dumps([visible(name) for name in found]),
     }
     attributes = " ".join(f'data-{key}="{plain(value)}"' for key, value in data.items())
     chips = [chip for chip in dict.fromkeys([*({said.part} & {"start", "test"}), said.why]) if chip]
@@ -70,7 +72,8 @@ def card(seen: Seen, classes: tuple[str, ...], title: str) -> str:
     known = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value and value != "<bdi></bdi>")
     return (
         f'<article class="pick" id="pick-{said.rank}" tabindex="-1" {attributes}>'
-        f'<figure class="frame" style="--shape:{_shape(width, height)}"><img alt="{plain(title)}" width="{width}" height="{height}" src="{picture}">{drawn}'
+        f'<figure class="frame" style="--shape:{_shape(width, height)}">'
+        f'<img alt="{plain(title)}" width="{width}" height="{height}" src="{picture}">{drawn}'
         f'<span class="rank">{said.rank}</span></figure><div class="told"><h2>{named(title)}</h2>'
         f'<div class="chips">{"".join(_chip(text) for text in chips)}</div>'
         f"{_predicted(seen, classes)}<dl>{known}</dl></div></article>\n"

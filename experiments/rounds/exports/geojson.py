@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from numpy import ndarray
 from experiments.rounds.contours import regions
 from experiments.rounds.exports.colours import colour_of, red_green_blue
 from experiments.rounds.exports.target import Names, Target, inside
-from experiments.rounds.exports.whole import json_list, whole_folder
+from experiments.rounds.exports.whole import whole_folder
 from experiments.rounds.suggestion import Seen, Writer
 
 
@@ -26,9 +27,10 @@ def geojson(target: Target) -> Iterator[Writer]:
             if seen.prediction is None:
                 return
             file = folder / names.free(seen.suggestion, ".geojson")
-            with json_list(file, '{"type": "FeatureCollection", "features": [', lambda: "]}") as add:
-                for c, rings, score in _outlines(seen, target.tolerance):
-                    add(_feature(target.classes[c], colour_of(c - first), rings, score))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            found = _outlines(seen, target.tolerance)
+            features = [_feature(target.classes[c], colour_of(c - first), rings, score) for c, rings, score in found]
+            file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
         yield write
 

@@ -23,6 +23,8 @@ from experiments.rounds.exports.voc import NO_XML
 from experiments.rounds.exports.whole import json_list
 from experiments.rounds.suggestion import Prediction, Seen, Writer
 
+CHANGES_NO_RESULT = True
+
 TASKS, LABELLING = "label_studio_tasks.json", "label_studio_labelling.xml"
 SERVED = "/data/local-files/?d="  # what Label Studio puts before the path below LOCAL_FILES_DOCUMENT_ROOT
 SHAPES = ("polygon", "brush")  # of masks: polygons are small and edited corner by corner, brushes hold every pixel

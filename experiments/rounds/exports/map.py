@@ -42,7 +42,7 @@ def scatter(chart: Chart, shown: Mapping[str, int]) -> str:
         for x, y in placed(np.array([place], np.float64)):
             title = f"<title>{shown[name]} · {plain(name)}</title>"
             links += f'<a href="#pick-{shown[name]}"><circle cx="{x}" cy="{y}" r="6">{title}</circle></a>'
-    many = f"{len(chart.pool)} unlabelled" + (f" (every {every}th drawn)" if every > 1 else "")
+    many = f"{len(chart.pool)} unlabelled" + (f" (one of {every} drawn)" if every > 1 else "")
     keys = [("M8 8h0", "pool", many)]
     keys += [("M4 4h8v8h-8z", "labelled", f"{len(chart.labelled)} labelled")] if len(chart.labelled) else []
     told = "".join(f"<span>{DOT.format(f'<path class={kind!r} d={d!r}/>')}{text}</span>" for d, kind, text in keys)

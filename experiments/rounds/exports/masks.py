@@ -26,6 +26,6 @@ def masks(target: Target) -> Iterator[Writer]:
                 return
             file = folder / names.free(seen.suggestion, ".png")
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(seen.prediction.class_map.astype(kind)).save(file)
+            Image.fromarray(seen.prediction.class_map.astype(kind)).save(file, "PNG")
 
         yield write

@@ -57,9 +57,10 @@ def preview(target: Target) -> Iterator[Writer]:
             if len(counts.shown) < target.most:
                 counts.shown[said.name] = said.rank
                 counts.why[said.why] += 1
-                counts.classes.update(classes_in(seen.prediction, target.classes))
+                found = classes_in(seen.prediction, target.classes)
+                counts.classes.update(found)
                 name = relative(said, target.root).as_posix() + frame_of(said)
-                cards.write(card(seen, target.classes, name))
+                cards.write(card(seen, target.classes, name, found))
 
         yield write
         page.write(_head(target, counts))

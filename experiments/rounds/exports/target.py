@@ -16,6 +16,8 @@ from data.formats.endings import stem_of
 from data.formats.folders import composed
 from experiments.rounds.suggestion import Prediction, Suggestion
 
+CHANGES_NO_RESULT = True
+
 LONGEST = 255  # bytes of a file's name
 TOLERANCE = 1.0  # pixels by which polygons may leave the edges of a mask: steps of one pixel become straight
 
@@ -56,9 +58,9 @@ class Names:
         picture of a file. Names are distinct also where a file system does not tell 'a' from 'A'.
         """
         image, number = relative(suggestion, self.root), frame_of(suggestion)
-        others = (f"{image.name} ({n})" for n in count(2))
-        for stem in chain((stem_of(image), image.name), others):
-            found = image.with_name(_cut(stem, LONGEST - len(f"{number}{ending}")) + number + ending)
+        others = ((image.name, f"{number} ({n})") for n in count(2))
+        for stem, mark in chain([(stem_of(image), number), (image.name, number)], others):
+            found = image.with_name(_cut(stem, LONGEST - len(f"{mark}{ending}")) + mark + ending)
             if (key := composed(found.as_posix()).casefold()) not in self.taken:
                 break
         self.taken.add(key)

@@ -12,14 +12,14 @@ from jaxtyping import Integer, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from experiments.rounds.contours import regions
+from experiments.rounds.contours import area, regions
 from experiments.rounds.exports.colours import colour_of
 from experiments.rounds.exports.target import inside
 from experiments.rounds.suggestion import Prediction
 
 SIDE, QUALITY = 256, 80  # pixels at most; of a JPEG
 FINE = 2  # outlines are followed on a grid so much finer than the small picture
-MOST_CORNERS = 6000  # of the outlines on one picture; else on its own grid, for the page would be large
+MOST_CORNERS = 4000  # of the outlines on one picture: else on its own grid, and then of the largest pieces
 MOST_BOXES, NAMED = 60, 8  # boxes that are drawn, the surest first, and up to how many with their names
 
 
@@ -48,8 +48,12 @@ def overlay(prediction: Prediction, classes: Sequence[str], size: tuple[int, int
 def _outlines(class_map: Integer[ndarray, "h w"], width: int, height: int) -> tuple[tuple[int, int], str]:
     for fine in (FINE, 1):
         found = regions(_nearest(class_map, fine * width, fine * height), 0.5 * fine)
-        if sum(len(ring) for region in found for ring in (region.outer, *region.holes)) <= MOST_CORNERS:
+        corners = [sum(map(len, (region.outer, *region.holes))) for region in found]
+        if sum(corners) <= MOST_CORNERS:
             break
+    else:
+        largest = np.argsort([-area(region.outer) for region in found], kind="stable")
+        found = [found[i] for i in largest[np.cumsum(np.array(corners)[largest]) <= MOST_CORNERS]]
     drawn = ""
     for c in sorted({region.label for region in found}):
         rings = [ring for region in found if region.label == c for ring in (region.outer, *region.holes)]

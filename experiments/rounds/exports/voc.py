@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from data.formats.folders import shown
 from data.formats.voc_xml import SIDES
 from experiments.rounds.exports.target import Names, Target, inside, relative
 from experiments.rounds.exports.whole import whole_folder
@@ -17,12 +18,14 @@ NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  
 
 @contextmanager
 def voc(target: Target) -> Iterator[Writer]:
-    """Writes voc/Annotations/<path of the image>.xml. Images without a prediction have none, for one without objects
-    says that there is nothing.
+    """Writes voc/Annotations/<path of the image>.xml and voc/classes.txt. Images without a prediction have no file, for
+    one without objects says that there is nothing.
     """
     names = Names(target.root)
     with whole_folder(target.folder / "voc") as folder:
         (folder / "Annotations").mkdir()
+        listed = "".join(f"{shown(name)}\n" for name in target.classes)  # annotations do not tell their order
+        (folder / "classes.txt").write_text(listed, encoding="utf-8", errors="backslashreplace")
 
         def write(seen: Seen) -> None:
             if seen.prediction is None:

@@ -13,6 +13,8 @@ from experiments.rounds.label_studio.pulling import pull
 from experiments.rounds.label_studio.sending import send
 from experiments.rounds.suggestion import Seen
 
+CHANGES_NO_RESULT = True  # labels that it takes are data, which a round looks at
+
 Values = Mapping[str, Any]
 
 

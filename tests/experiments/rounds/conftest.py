@@ -5,7 +5,6 @@ import uuid
 import pytest
 
 from experiments.rounds.label_studio import client
-from tests.browsers import browser  # noqa: F401
 from tests.experiments.rounds.fake_label_studio import FakeLabelStudio, serving
 from tests.label_studio_server import label_studio_server  # noqa: F401
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data.phantoms.glands import glands
 from experiments.rounds.label_studio.answers import label_of
-from tests.browsers import save_picture
+from tests.browser import open_browser, save_picture
 from tests.experiments.small_sets import SCRIPTS
 
 pytestmark = [pytest.mark.labelstudio, pytest.mark.parametrize("studio", ["real"], indirect=True)]
@@ -31,6 +31,12 @@ def wait_for(condition, explain=lambda: ""):
             return found
         time.sleep(0.1)
     return pytest.fail(f"waited in vain for {PATIENCE} s. {explain()}")
+
+
+@pytest.fixture
+def browser():
+    with open_browser() as window:
+        yield window
 
 
 @pytest.fixture
@@ -80,10 +86,12 @@ def shares(browser):
     )
 
 
-def foreign(browser, studio):
-    """Addresses on other machines that the page has asked for something."""
-    asked = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
-    return [address for address in asked if not address.startswith((studio.url, "data:", "blob:"))]
+def foreign(window, studio):
+    """Addresses on other machines that any page so far has asked for something."""
+    events = [json.loads(entry["message"])["message"] for entry in window.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert any("local-files" in address for address in asked)  # the image
+    return [address for address in asked if not address.startswith((studio.url, "data:", "blob:", "chrome:"))]
 
 
 def test_an_expert_corrects_a_predicted_mask_and_the_next_round_learns_from_it(studio, own, browser, tmp_path, capsys):
