@@ -88,7 +88,7 @@ def advice_of(turn: Turn) -> Advice | None:
 def told(turn: Turn) -> list[str]:
     """The list and what to do with it, in lines."""
     state, advice = turn.state, advice_of(turn)
-    lines = [sentence(advice)] if advice else []
+    lines = [sentence(advice), *([state.trivial] if state.trivial else [])] if advice else []
     if state.curve and not advice:
         lines.append(
             f"Round {state.round}, {state.curve[-1]['n_labelled']} labelled. No test image is labelled: nothing "

@@ -21,6 +21,7 @@ from torch import nn
 
 from data.files import folder_of
 from data.names import Refused
+from data.notes import GUESSED, LEFT_OUT, WARNING
 from data.splits import Splits
 from data.store import Images
 from experiments.learning.devices import device_of
@@ -41,6 +42,7 @@ from experiments.tracking.checkpoints import Checkpoint, State
 from experiments.tracking.options import WHERE
 from heuristics.core.registry import Heuristic
 
+TOLD = (WARNING, LEFT_OUT, GUESSED)  # notes of readers that are said at every call
 WAIT, NOTHING, FIRST, TRAIN, RECORD = "wait", "nothing", "first", "train", "record"  # what there is to do
 
 Values = dict[str, Any]
@@ -98,7 +100,8 @@ def opened(
     elif list(images.classes) != state.classes:
         before, now = ", ".join(state.classes), ", ".join(images.classes)
         raise Refused(f"the classes are {now}, before they were {before}: another out= or resume=fresh begins anew")
-    said = division.take_in(state, images)
+    said = [f"{kind}: {sentence}" for kind, sentence in images.notes if kind in TOLD]
+    said += [division.counted(state, images), *division.take_in(state, images)]
     turn = Turn(task, options, heuristic, definition, checkpoint, state, images, said)
     turn.step = step_of(turn)
     if taken := keep_suited(state, given, options, images.kind, turn.step == TRAIN):
@@ -162,6 +165,7 @@ def next_round(turn: Turn) -> nn.Module:
         chosen = zip(pool[selection.chosen].tolist(), scores, strict=True)
         asked = [Asked(train_images.names[i], "query", score) for i, score in chosen]
     state.sample = sample_of(turn, task, study, cycle, model, row)
+    state.trivial = trivial_in_words(task, splits.test, options["metric"])
     file = turn.checkpoint.model_file(cycle)
     save_weights(model, file, train_images.classes)
     state.weights = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
@@ -260,6 +264,12 @@ def sample_of(turn: Turn, task: Task, study: Study, cycle: int, model: nn.Module
     rng = generator(options["seed"], cycle, "stop")
     found = interval_of(task, evidence, test, options, float(row.get(options["metric"], nan)), rng)
     return [found.value, found.low, found.high]
+
+
+def trivial_in_words(task: Task, test: Images, metric: str) -> str:
+    """What a prediction reaches that looks at no image; '' where it has no value."""
+    value, which = (task.trivial(test) if len(test) else {}).get(metric, (nan, ""))
+    return f"A prediction that looks at no image has {value:.2f} ({which})." if which else ""
 
 
 def _of_test(turn: Turn) -> list[Asked]:

@@ -72,6 +72,14 @@ def take_in(state: Rounds, images: Images) -> list[str]:
     return said
 
 
+def counted(state: Rounds, images: Images) -> str:
+    """How many images there are to learn from and to measure with, and how many of these are labelled."""
+    test = np.isin(images.names, state.test)
+    labelled, others = images.labelled, ~test & (images.parts != "val")
+    told = [f"{int((labelled & which).sum())} of {int(which.sum())}" for which in (others, test)]
+    return f"{len(images)} images: {told[0]} to learn from are labelled, {told[1]} to measure with."
+
+
 def waiting(state: Rounds, images: Images) -> list[Asked]:
     """Of the last list, what has no label yet, in its order."""
     labelled = dict(zip(images.names, images.labelled.tolist(), strict=True))

@@ -46,10 +46,10 @@ def wanted_of(images: Images) -> str:
 
 def suggestion_of(images: Images, i: int, data_root: Path, **more: Any) -> Suggestion:
     """One image as it is asked for."""
-    row = images.rows[i]
+    row, alone = images.rows[i], images.subset([i])  # names of all images would be made for each
     height, width = images.of_files["size"][row].tolist()
-    file, patient = data_root / str(images.of_files["file"][row]), str(images.patients[i])
-    return Suggestion(file=file, name=images.names[i], size=(height, width), patient=patient, **more)
+    file, patient = data_root / str(images.of_files["file"][row]), str(alone.patients[0])
+    return Suggestion(file=file, name=alone.names[0], size=(height, width), patient=patient, **more)
 
 
 def predictions(
@@ -94,7 +94,7 @@ def chart_of(
     found -= found.mean(0)
     places = found @ np.linalg.svd(found, full_matrices=False)[2][:2].T
     ends = np.cumsum([len(each) for each in shown])
-    of_picks = {images.names[i]: (float(x), float(y)) for i, (x, y) in zip(picks.tolist(), places, strict=False)}
+    of_picks = {n: (float(x), float(y)) for n, (x, y) in zip(images.subset(picks).names, places, strict=False)}
     how = "the two main directions of what the model sees in them"
     return Chart(places[ends[1] :], places[ends[0] : ends[1]], of_picks, how) if places.shape[1] == 2 else None
 
@@ -110,7 +110,7 @@ def nearest(
         ours, others = (torch.nn.functional.normalize(evidence.embed(unseen, i).float()) for i in (picks, labelled))
     except Refused:  # they take too much room, or images differ in size
         return [""] * len(picks)
-    return [images.names[labelled[k]] for k in (ours @ others.T).argmax(1).tolist()]
+    return images.subset(labelled[(ours @ others.T).argmax(1).cpu().numpy()]).names
 
 
 def seen(images: Images, suggestion: Suggestion, i: int, prediction: Prediction | None) -> Seen:

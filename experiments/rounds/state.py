@@ -41,6 +41,7 @@ class Rounds:
     tested: dict[str, int] = field(default_factory=dict)  # and of those that it was measured on
     curve: list[dict[str, Any]] = field(default_factory=list)  # a row of numbers for each model
     sample: list[float] = field(default_factory=list)  # value, low and high end of the metric of the last model
+    trivial: str = ""  # what a prediction reaches that looks at no image, in words
     picks: list[list[str]] = field(default_factory=list)  # of each round, what its list asked for
     options: dict[str, Any] = field(default_factory=dict)  # those that decide a result, as the last model had them
     suited: dict[str, Any] = field(default_factory=dict)  # those that were taken from the data, once and for all
@@ -48,12 +49,7 @@ class Rounds:
     code: str = ""  # digest of the code that trained it
     training: str = ""  # digest of what an unfinished training learns from
     recorded: int = 0  # rounds whose record is whole
-    sentence: str = ""  # the last advice
     layout: int = LAYOUT
-
-    @property
-    def metric(self) -> str:
-        return str(self.options.get("metric", ""))
 
 
 def load(folder: Path) -> Rounds | None:
@@ -79,8 +75,8 @@ def save(state: Rounds, folder: Path) -> None:
 
 def checksums(images: Images) -> dict[str, int]:
     """A number for the label of each labelled image, by name: another label, another number."""
-    found = {}
-    for i in np.flatnonzero(images.labelled).tolist():
-        target = np.ascontiguousarray(images.target(i).numpy())
-        found[images.names[i]] = zlib.crc32(target.tobytes() + repr(target.shape).encode())
+    found, labelled = {}, images.subset(np.flatnonzero(images.labelled))
+    for i, name in enumerate(labelled.names):
+        target = np.ascontiguousarray(labelled.target(i).numpy())
+        found[name] = zlib.crc32(target.tobytes() + repr(target.shape).encode())
     return found

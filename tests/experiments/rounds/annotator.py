@@ -12,7 +12,9 @@ from tests.experiments.small_sets import SCRIPTS
 SIZE = {"segment": 32, "classify": 16, "detect": 64}
 SHARED = {"n_initial": 3, "n_query": 2, "n_cycles": 2, "mc_samples": 2, "precision": "float32", "n_stop": 4, "run": 1}
 OPTIONS = {
-    "classify": SHARED | {"image_size": 16, "steps": 4, "batch_size": 4, "model": "small_cnn", "heuristic": "entropy"},
+    "classify": SHARED
+    | {"image_size": 16, "steps": 4, "batch_size": 4, "model": "small_cnn", "heuristic": "entropy"}
+    | {"initial": "typiclust", "features": "pixels"},
     "segment": SHARED
     | {"steps": 8, "lr": 0.02, "batch_size": 2, "width": 4, "depth": 2, "crop": 16, "heuristic": "bald"},
     "detect": SHARED

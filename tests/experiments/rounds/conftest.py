@@ -1,12 +1,18 @@
-"""Label Studio for tests: one that is played, and, marked `labelstudio`, a real one."""
+"""Few resamples of metrics of boxes, each of which takes long; and Label Studio: one that is played, and a real one."""
 
 import uuid
 
 import pytest
 
+from experiments.rounds import sampling
 from experiments.rounds.label_studio import client
 from tests.experiments.rounds.fake_label_studio import FakeLabelStudio, serving
 from tests.label_studio_server import label_studio_server  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch):
+    monkeypatch.setattr(sampling, "OF_BOXES", 4)
 
 
 @pytest.fixture(params=["played", pytest.param("real", marks=pytest.mark.labelstudio)])

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.loading import load
 from data.names import Missing, Refused
+from data.unlabelled import Unlabelled
+from experiments.rounds import division
 from tests.data.pictures import save
 from tests.experiments.rounds.annotator import Annotator
 
@@ -38,6 +41,7 @@ def test_a_list_waits_until_it_is_labelled_and_shows_itself_again(person, out, c
     assert person.suggest(out=str(out)) is None
     second = capsys.readouterr().out
     assert f"3 of 5 images are not labelled yet: {', '.join(names[2:])}; accept=some goes on" in second
+    assert "12 images: 0 of 10 to learn from are labelled, 0 of 2 to measure with." in first
     assert first.splitlines()[-7:] == second.splitlines()[-7:] and (out / "state.json").read_text() == state
     assert {file: content for file, content in files_of(person.root).items() if file in before} == before
     assert set(files_of(person.root)) - set(before) == {person.root / "labels.csv"}
@@ -99,6 +103,24 @@ def test_all_labelled_trains_once_and_then_says_that_nothing_is_new(person, out,
     assert "All images are labelled: there is nothing to ask for." in capsys.readouterr().out
     assert person.suggest(out=str(out)) is None
     assert "No label has come in or changed since the last round" in capsys.readouterr().out
+
+
+def test_test_images_are_set_aside_by_whole_patients_labelled_or_not(person):
+    (person.root / "patients.csv").write_text(
+        "file,patient\n" + "".join(f"{n},p{i // 3}\n" for i, n in enumerate(person.names))
+    )
+    person.label(person.names[0])
+    images = load(
+        "classify", "folder", person.root, image_size=16, unlabelled=Unlabelled(), class_names=["a", "b", "c"]
+    )
+    drawn = {}
+    for seed in range(40):
+        state = division.begin(images, 3, np.random.default_rng(seed))
+        whose = {name: int(name[2:4]) // 3 for name in person.names}
+        assert {whose[n] for n in state.test}.isdisjoint(whose[n] for n in state.order)
+        assert sorted([*state.test, *state.order]) == person.names and len(state.test) == 3
+        drawn[whose[state.test[0]]] = True
+    assert set(drawn) == {0, 1, 2, 3}
 
 
 def test_more_than_there_is_takes_the_rest(person, out):
