@@ -50,21 +50,21 @@ class Pulled:
 
     def sentences(self) -> list[str]:
         """What a person should know, one sentence each."""
-        many, before = len(self.new), len(self.labelled) - len(self.new)
-        said = [*self.warnings, f"Label Studio: {many} labels are new or corrected, {before} were here before."]
-        took = {"refuse": "none of their annotations is used: delete all but one"}
-        took |= {"newest": "the newest annotation is used", "first": "the first annotation is used"}
-        agree = "" if isnan(self.agreement) else f" (they agree to {self.agreement:.2f})"
+        before = len(self.labelled) - len(self.new)
+        said = [*self.warnings, f"Label Studio: labels that are new or corrected {len(self.new)}, as before {before}."]
+        took = {"refuse": "none of their annotations is used, delete all but one"}
+        took |= {"newest": "the newest is used", "first": "the first is used"}
+        agree = "" if isnan(self.agreement) else f", which agree to {self.agreement:.2f}"
         for names, sentence in (
-            (self.nothing_there, "were submitted without a region and count as images with nothing there"),
-            (self.double, f"are annotated more than once{agree}; {took[self.rule]}"),
-            (self.skipped, "were skipped by the annotator and stay without a label"),
-            (self.without_class, "were submitted without a class and stay without a label"),
-            (self.drafts, "have a draft that was not submitted"),
-            (self.waiting, "wait to be labelled"),
+            (self.nothing_there, "Submitted without a region, so that nothing is there"),
+            (self.double, f"With several annotations{agree}, {took[self.rule]}"),
+            (self.skipped, "Skipped by the annotator, without a label"),
+            (self.without_class, "Submitted without a class, without a label"),
+            (self.drafts, "Begun, as a draft that was not submitted"),
+            (self.waiting, "Waiting to be labelled"),
         ):
             if names:
-                said.append(f"{len(names)} images {sentence}: {_listed(names)}.")
+                said.append(f"{sentence}: {len(names)} ({_listed(names)}).")
         return [*said, *self.unread]
 
 

@@ -31,9 +31,9 @@ class Sent:
     def sentences(self) -> list[str]:
         """What a person should know, one sentence each."""
         before = len(self.renewed) + len(self.present) + len(self.labelled)
-        said = [*self.warnings, f"Label Studio: {len(self.new)} tasks sent, {before} were there. Label at {self.url}"]
+        said = [*self.warnings, f"Label Studio: tasks sent {len(self.new)}, there before {before}. Label at {self.url}"]
         if self.labelled:
-            said.append(f"{len(self.labelled)} of them are annotated and will be pulled by the next suggest.")
+            said.append(f"Annotated and to be pulled by the next call: {len(self.labelled)}.")
         return said
 
 

@@ -5,13 +5,14 @@ import json
 import os
 import time
 import uuid
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from data.names import Missing, Refused, Unreachable
-from experiments.rounds.label_studio import client
+from experiments.rounds.label_studio import client, labels
 from experiments.rounds.label_studio.project import STATE, project_of
 from experiments.rounds.label_studio.pulling import pull
 from experiments.rounds.label_studio.sending import send
@@ -179,13 +180,38 @@ def test_a_corrected_label_is_pulled_again_and_what_is_no_label_is_named(studio,
     assert (pulled.nothing_there, pulled.drafts, pulled.waiting) == ([NAMES[2]], [NAMES[3]], [])
     assert label_in(folder, of, NAMES[2]).shape == (0, 5) and label_in(folder, of, NAMES[1]) is None
     said = " ".join(pulled.sentences())
-    assert all(word in said for word in ("were skipped", "without a region", "a draft", NAMES[1]))
+    assert all(word in said for word in ("Skipped by the annotator", "nothing is there: 1", "a draft", NAMES[1]))
 
     (other,) = (p for p in tasks[NAMES[1]]["predictions"])
     studio.call("PATCH", f"/api/annotations/{made['id']}/", {"result": other["result"]})
     corrected = pull(of, studio.url, folder)
     assert corrected.new == [NAMES[0]]
     assert np.array_equal(label_in(folder, of, NAMES[0]), expected(of, 1))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_killed_while_pulling_it_goes_on(studio, study, task, tmp_path, monkeypatch):
+    of, folder, written = study(task), tmp_path / "labels", labels.atomic
+    sent = send(of, studio.url, seen(of, range(4)), "round 1", "brush")
+    for found in studio.tasks(number_of(sent)).values():
+        studio.accept(found, "round 1")
+    times = iter(range(10))
+
+    @contextmanager
+    def killed(file):
+        with written(file) as temporary:
+            yield temporary
+            if next(times) == (0 if task == "classify" else 1):
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(labels, "atomic", killed)
+        pull(of, studio.url, folder)
+    before = [name for name in NAMES if label_in(folder, of, name) is not None]
+    assert len(before) == (0 if task == "classify" else 1)
+    assert sorted(pull(of, studio.url, folder).new) == sorted(set(NAMES) - set(before))
+    for number, name in enumerate(NAMES):
+        assert np.array_equal(label_in(folder, of, name), expected(of, number))
 
 
 @pytest.mark.parametrize(("rule", "number"), [("newest", 1), ("first", 0), ("refuse", None)])

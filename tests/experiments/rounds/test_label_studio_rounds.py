@@ -78,13 +78,14 @@ def test_a_list_is_sent_once_and_by_the_same_command_when_the_server_was_away(st
     listed = [row["file"] for row in csv.DictReader((out / "round_000" / "suggestions.csv").open(newline=""))]
     drawing.suggest(out=str(out), label_studio=studio.url)
     first = capsys.readouterr().out
-    assert f"Label Studio: {len(listed)} tasks sent, 0 were there." in first
+    assert f"Label Studio: tasks sent {len(listed)}, there before 0." in first
     drawing.suggest(out=str(out), label_studio=studio.url)
     again = capsys.readouterr().out
-    assert f"Label Studio: 0 tasks sent, {len(listed)} were there." in again and "Nothing is trained" in again
+    assert f"Label Studio: tasks sent 0, there before {len(listed)}." in again and "Nothing is trained" in again
     project = int(again.rpartition("/projects/")[2].split()[0])
     drawing.draw(project, 1)
     drawing.suggest(out=str(out), label_studio=studio.url)
     assert (
-        "1 labels are new" in (said := capsys.readouterr().out) and f"{len(listed) - 1} of {len(listed)} images" in said
+        "new or corrected 1, as before 0" in (said := capsys.readouterr().out)
+        and f"{len(listed) - 1} of {len(listed)} images" in said
     )
