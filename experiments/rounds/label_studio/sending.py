@@ -50,10 +50,9 @@ def send(
 
     Whatever was sent before, by this call or by one that was killed, is looked up in the project and not sent again.
     `seen` is taken one by one. Images of the test part, and all while there is no model, have a prediction without
-    regions, which only carries their place in the order. `version` names the model, anew in each round. `shape`:
-    whether masks are 'polygon' or 'brush'. `names` of all that is
-    `seen`, where they are known before: if the project has them all, `seen` is not begun, and nothing computed. See
-    `pull` for the errors and for `deleted`.
+    regions, which only carries their place in the order. `version` names the list and its model. `shape`: whether masks
+    are 'polygon' or 'brush'. `names`: of all that is `seen`, where they are known before; if the project has them all,
+    `seen` is not begun, and nothing computed. See `pull` for the errors and for `deleted`.
     """
     OneOf(SHAPES).check("label_studio_masks", shape)
     server = connect(url)
@@ -80,6 +79,7 @@ def send(
             elif _needs_nothing(there, version):
                 sent.present.append(name)
             else:
+                server.patch(f"/api/tasks/{there['id']}/", {"data": task["data"]})  # its rank is another
                 server.post("/api/predictions/", {"task": there["id"], **task["predictions"][0]})
                 sent.renewed.append(name)
         if tasks:

@@ -66,6 +66,9 @@ class FakeLabelStudio(Calls):
                 made = {"id": 1000 + self.at, "completed_by": 1, "was_cancelled": False, "created_at": self.stamp()}
                 annotations.append({**made, "updated_at": made["created_at"], **body})
                 return 201, annotations[-1]
+            case "PATCH", ["api", "tasks", number]:
+                self.all_tasks[int(number)].update(body)
+                return 200, self.all_tasks[int(number)]
             case "PATCH", ["api", "annotations", number]:
                 (found,) = (a for t in self.all_tasks.values() for a in t["annotations"] if a["id"] == int(number))
                 found.update(body, updated_at=self.stamp())

@@ -110,6 +110,7 @@ def test_tasks_are_handed_out_by_rank_and_by_that_of_a_later_round(studio, study
     for _ in range(3):
         task = studio.next(number)
         order.append(task["data"]["name"])
+        assert task["data"]["rank"] == len(order)
         studio.accept(task, "round 2")
     assert order == [NAMES[1], NAMES[3], NAMES[0]]
 
