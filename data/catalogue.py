@@ -62,7 +62,7 @@ NOT_HERE = {  # known datasets that cannot be used, and why
     "and only sets with one class per image can be used here"
 }
 # What scripts pass to a loader; all else are the dataset's options.
-GIVEN = ("name", "data_root", "image_size", "scale", "cache_root")
+GIVEN = ("name", "data_root", "image_size", "scale", "cache_root", "unlabelled")
 
 
 def names(task: str) -> list[str]:

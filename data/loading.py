@@ -13,18 +13,28 @@ from data.limits import Between, check_value
 from data.names import Refused
 from data.notes import collecting
 from data.store import Images
+from data.unlabelled import Unlabelled
 
 SIZE = Between(8, 4096)  # pixels a side
 
 
-def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None = None, **chosen: Any) -> Images:
+def load(
+    task: str,
+    name: str,
+    data_root: str | Path,
+    *,
+    cache_root: Path | None = None,
+    unlabelled: Unlabelled | None = None,
+    **chosen: Any,
+) -> Images:
     """The dataset called `name` of a task: masks for 'segment', classes for 'classify', boxes for 'detect'.
 
     `scale` in (0, 1] shrinks images with masks or boxes, `image_size` brings images with classes to so many pixels a
     side (None leaves them as they are); all else in `chosen` are options of the dataset, see `options`. Images are
     decoded on the first use and memory-mapped from `cache_root` afterwards. Parts are 'train', 'test' (or several that
     begin so) and, where official, 'val'. `notes` of the images is what was left out, guessed or changed, also when they
-    were decoded.
+    were decoded. `unlabelled` keeps images that have no label, see `data.unlabelled`; all are of the part train
+    then, but those that the folder itself puts into another.
 
     Raises Refused for a wrong name, option or file, with the nearest valid choice; Missing with the expected tree.
     """
@@ -35,6 +45,10 @@ def load(task: str, name: str, data_root: str | Path, *, cache_root: Path | None
     reader = loader(task, name)
     taken = inspect.signature(reader).parameters
     given = {"data_root": Path(data_root), "cache_root": cache_root, "image_size": None, **size}
+    if unlabelled is not None:
+        given["unlabelled"] = unlabelled
+        if "unlabelled" not in taken:
+            raise Refused(f"images without labels are read as folder, voc, yolo or coco, not as dataset {name!r}")
     with collecting() as said:
         try:
             images = reader(**{option: value for option, value in given.items() if option in taken}, **chosen)

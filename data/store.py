@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -29,6 +29,7 @@ TARGETS = ("class", "class_map", "instance_map", "boxes")
 LAYOUT = 4  # version of the files that `_write` makes: raise it with every change of them
 
 COLUMNS = ("name", "group", "part", "patient", "volume", "slice", "spacing")
+OF_FILES = ("labelled", "file", "size")  # columns of sets in which images may be without a label
 NOT_KNOWN = (math.nan, math.nan, math.nan)
 
 
@@ -45,6 +46,9 @@ class Record(NamedTuple):
     volume: str = ""  # what a slice is of; '' for single pictures
     slice: int = 0  # its number in that, counted from 0
     spacing: tuple[float, ...] = NOT_KNOWN  # millimetres between rows, columns (of `image`) and slices
+    labelled: bool = True  # whether `target` is one that somebody gave; else it only fills its place
+    file: str = ""  # where it lies below the data root, where a reader says so
+    size: tuple[int, int] = (0, 0)  # height and width of that picture before it was made smaller
 
 
 class Ragged:
@@ -85,6 +89,7 @@ class Images(Dataset):
     _slices: ndarray
     _spacings: ndarray
     fingerprint: str  # of the source files and the decoding
+    of_files: Mapping[str, ndarray] = field(default_factory=dict)  # OF_FILES; empty where all images are labelled
     notes: tuple[Note, ...] = ()  # what its reader left out, guessed or changed, see `data.load`
     codes: tuple[int, ...] = ()  # the class that each stored class is here, where `ordered` changed that
     features: Any = None  # what a frozen network makes of them, where a run asks, see `experiments.learning.features`
@@ -107,7 +112,9 @@ class Images(Dataset):
         return torch.from_numpy(np.ascontiguousarray(self.raw(i).transpose(2, 0, 1), dtype=np.float32)).div_(255)
 
     def target(self, i: int | np.integer) -> Tensor:
-        """Target of image i: class () int64, class map (H, W) int64, or boxes (M, 5)."""
+        """Target of image i: class () int64, class map (H, W) int64, or boxes (M, 5). Refused where it has no label."""
+        if self.of_files and not self.of_files["labelled"][self.rows[i]]:
+            raise Refused(f"image {self._names[self.rows[i]]} has no label")
         target = self.targets[self.rows[i]]
         if self.kind == "instance_map":
             target = target > 0
@@ -147,6 +154,11 @@ class Images(Dataset):
             )
         stored = self.codes or range(len(self.classes))
         return replace(self, classes=tuple(classes), codes=tuple(places[self.classes[code]] for code in stored))
+
+    @property
+    def labelled(self) -> Bool[ndarray, " n"]:
+        """Which of the images have a label."""
+        return self.of_files["labelled"][self.rows] if self.of_files else np.ones(len(self), bool)
 
     @property
     def shapes(self) -> Int[ndarray, "n 2"]:
@@ -230,11 +242,12 @@ def cached(
         _slices=np.array(table["slice"] or [0] * n, dtype=np.int64),
         _spacings=np.array(table["spacing"] or [NOT_KNOWN] * n, dtype=np.float64),
         fingerprint=fingerprint,
+        of_files={column: np.array(table[column]) for column in OF_FILES if column in table},
     )
 
 
 def _write(folder: Path, dataset: str, records: Iterable[Record], total: int | None) -> None:
-    table: dict[str, list] = {column: [] for column in COLUMNS}
+    table: dict[str, list] = {column: [] for column in (*COLUMNS, *OF_FILES)}
     shapes: dict[str, list] = {"pixels": [], "targets": []}
     with open(folder / "pixels.bin", "wb") as pixels, open(folder / "targets.bin", "wb") as targets:
         dtype = None
@@ -260,4 +273,6 @@ def _write(folder: Path, dataset: str, records: Iterable[Record], total: int | N
         table["volume"] = table["slice"] = []
     if not np.isfinite(table["spacing"]).any():
         table["spacing"] = []
+    if not any(table["file"]):
+        table = {column: table[column] for column in COLUMNS}
     (folder / "table.json").write_text(json.dumps(table))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from sacred import Experiment
 from data.catalogue import check as check_dataset
 from data.catalogue import module_of
 from data.files import require_writable, under_root
+from data.names import Refused
 from experiments.entry import Entry
 from experiments.tracking import declare
+from experiments.tracking.round_options import with_classes
 from experiments.tracking.suited import provisional, wanted
 from experiments.tracking.weights_option import digest_of_weights
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from data.inventory import Inventory
     from data.splits import Splits
+    from experiments.suggesting import Turn
     from experiments.tasks.task import Definition
     from experiments.tracking.checkpoints import Begun, State
     from heuristics.core.registry import Heuristic
@@ -31,7 +35,8 @@ class Script(Entry):
     """Active learning for one task: what segment.py, classify.py and detect.py are."""
 
     continued = ("main", "supervised")
-    prepared = ("evaluate", "check", "splits")
+    prepared = ("evaluate", "check", "splits", "predict")
+    turn: Turn | None = None  # of `suggest`
 
     def __init__(
         self,
@@ -60,6 +65,20 @@ class Script(Entry):
             """Measure a saved model (checkpoint=..., else the last of this run) on a split: test, val or train."""
             return self._evaluate(_run)
 
+        @ex.command
+        def suggest(_run):
+            """Your own images, labelled by you: which to label next, round by round (see docs/your-own-images.md)."""
+            from experiments.turning import run_round
+
+            if self.turn is None:
+                raise Refused(f"start this with {self.name}.py, or with SCRIPT.run(...) of experiments.{self.name}")
+            return run_round(_run, self.turn)
+
+        @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
+        def predict():
+            """What the model of the last round of `suggest` makes of all images, or of those in images=DIR."""
+            self._predict()
+
         @ex.command(unobserved=True)  # type: ignore[reportOptionalCall]
         def check():
             """Tell all that is read of the dataset, what to be wary of and about how long it takes; train nothing."""
@@ -69,6 +88,36 @@ class Script(Entry):
         def splits():
             """Write the division of this run as CSV files, to be edited and given back as splits_dir."""
             self._write_splits()
+
+    def start(
+        self, command: str, options: declare.Values, presets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    ) -> Run | None:
+        """As every script's; a call of `suggest` is a run only where it trains."""
+        if command != "suggest":
+            return super().start(command, options, presets, flags)
+        heuristic = self.check(options)
+        from experiments.rounds.place import checkpoint_of, require_own
+        from experiments.suggesting import opened
+        from experiments.turning import is_run, take_labels, tell
+
+        require_own(options)
+        checkpoint = checkpoint_of(self.name, options)
+        with checkpoint.lock():
+            pulled = take_labels(self.name, options, checkpoint.folder)
+            turn = opened(self.name, self.definition(), options, heuristic, self.code_of(options), checkpoint)
+            turn.said[:0] = pulled
+            if not is_run(turn):
+                tell(turn)
+                return None
+            changed = {name: v for name, v in turn.options.items() if v != self.options[name].default}
+            meta = {"named_configs": list(presets)}
+            self.turn = turn
+            try:
+                return self._observed(
+                    command, {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
+                )
+            finally:
+                self.turn = None
 
     def check(self, options: declare.Values) -> Heuristic:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""
@@ -94,7 +143,7 @@ class Script(Entry):
 
         Refused for anything that cannot work, before data are loaded.
         """
-        if not wanted(options):
+        if not wanted(options) or command == "predict":  # what rounds took from the data stands in their state
             return options, ""
         self.check(options)
         from experiments.looking import suit_to_data
@@ -104,7 +153,7 @@ class Script(Entry):
 
     def titled(self, options: declare.Values) -> declare.Values:
         """As every script's options, with the digests of the files that hold weights."""
-        titled = super().titled(options)
+        titled = super().titled(with_classes(self.name, options))
         return titled | {f"{name}_digest": digest_of_weights(options[name]) for name in ("weights", "features")}
 
     def code_of(self, options: declare.Values) -> str:
@@ -160,6 +209,9 @@ class Script(Entry):
             run.info["read"] = found
 
         state, trivial = simulate(begun, definition, splits, lambda row: record_row(run, row), supervised, tell)
+        if state.cycle <= (0 if supervised else begun.options["n_cycles"]):  # somebody has to label first
+            print("Labels that were asked for are not there yet: the same command goes on when they are.")
+            return nan
         return finish(run, begun, definition, splits, state, trivial, supervised)
 
     def _evaluate(self, run: Run) -> float:
@@ -184,6 +236,17 @@ class Script(Entry):
         begun = self._require_begun()
         for line in examine(begun, self.definition(), self.load_splits(begun.options)):
             print(line, flush=True)
+
+    def _predict(self) -> None:
+        from experiments.predicting import predict
+        from experiments.rounds.place import checkpoint_of, require_own
+
+        options = self._require_begun().options
+        require_own(options)
+        checkpoint = checkpoint_of(self.name, options)
+        with checkpoint.lock():
+            folder, count = predict(self.name, self.definition(), dict(options), checkpoint)
+        print(f"{count} images: {os.path.relpath(folder)}")
 
     def _write_splits(self) -> None:
         from data.splits import table, write_splits

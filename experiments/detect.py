@@ -67,6 +67,7 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
     **own(
         "detect", "voc", "boxes", "JPEGImages/, Annotations/, ImageSets/ (dataset_options.corners says how boxes count)"
     ),
+    **own("detect", "voc", "boxes", "images and, as they are labelled, Annotations/ of VOC (for suggest)", "folder"),
     **own("detect", "yolo", "boxes", "images/ and labels/ (a text for each image) and classes.txt"),
     **own("detect", "labelstudio", "boxes", "a JSON export of Label Studio and its images"),
     "tiny": (

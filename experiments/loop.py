@@ -132,7 +132,7 @@ def ask(
         task = task.proxy
         chooser, _ = train(replace(study, task=task, start="cold"), cycle, labelled, None)
     evidence = evidence_of(task, chooser, study.query, study.seed, cycle)
-    progress = cycle / max(study.n_cycles - 1, 1)
+    progress = min(1.0, cycle / max(study.n_cycles - 1, 1))  # a person may go on for ever
     selection = query(study.heuristic, evidence, images, pool, study.query, known, progress)
     seconds = time.perf_counter() - started
     study.draw(cycle, model, pool, selection)

@@ -13,18 +13,24 @@ HEAD = {  # with `folder`: a head on frozen features, whose budget suits the dat
     **{"mc_samples": 10, "query_batch_size": 2048, "eval_batch_size": 2048},
 }
 
-def own(task: str, dataset: str, what: str, holds: str, **more: Any) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Two presets for a format: of `what` it is, and what its folder `holds`; `more` options are set by both."""
+
+def own(
+    task: str, dataset: str, what: str, holds: str, called: str = "", **more: Any
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Two presets for a format: of `what` it is, and what its folder `holds`; `more` options are set by both. They are
+    `called` as the dataset, or otherwise.
+    """
+    name = called or dataset
     suit = "Sizes, training and budget suit the data and the device and are told before; what you give stands."
     short = "for two processor cores, meant to end within ten minutes and told before; see docs/your-own-data.md."
     quick = {"mc_samples": 10} | more
     return {
-        dataset: (
-            f"Your own {what}: with {dataset} data_root=/path/to/folder, which holds {holds}. {suit}",
+        name: (
+            f"Your own {what}: with {name} data_root=/path/to/folder, which holds {holds}. {suit}",
             {"dataset": dataset, **dict.fromkeys(SUITABLE[task], SUITED), **more},
         ),
-        f"{dataset}_quick": (
-            f"Your own {what} as in {dataset}, {short}",
+        f"{name}_quick": (
+            f"Your own {what} as in {name}, {short}",
             {"dataset": dataset, **dict.fromkeys(SUITABLE[task], QUICK), **quick},
         ),
     }

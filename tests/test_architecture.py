@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 LADDER = ("data", "models", "heuristics", "experiments", "analysis")
 MOST_LINES, MOST_CHARACTERS = 300, 120
 SCRIPTS = ("segment.py", "classify.py", "detect.py", "pretrain.py")
-OF_SACRED = (*SCRIPTS, "entry.py", "commands.py", "finish.py", "pretraining.py", "tracking")  # below experiments/
+OF_SACRED = (*SCRIPTS, "entry.py", "commands.py", "finish.py", "pretraining.py", "turning.py", "tracking")  # below experiments/
 
 Graph = dict[str, set[str]]  # file -> the files that it imports, as paths below the root
 

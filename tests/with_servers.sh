@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Usage: tests/with_servers.sh FOLDER. Installs a MongoDB server, Omniboard with a browser, and Slurm, and runs the tests that need them.
-# MongoDB and Omniboard go into FOLDER (700 MB); Slurm, Node and Chromium are Debian's packages, installed where they are missing, as root.
-# Pictures of Omniboard go to $ALIQUOT_SCREENSHOTS (screenshots/). A test that is skipped here counts as a failure.
+# Usage: tests/with_servers.sh FOLDER. Installs MongoDB, Omniboard with a browser, Label Studio and Slurm, and runs the tests that need them.
+# MongoDB, Omniboard and Label Studio go into FOLDER (1.7 GB); Slurm, Node and Chromium are Debian's packages, installed where they are
+# missing, as root. Pictures of pages go to $ALIQUOT_SCREENSHOTS (screenshots/). A test that is skipped here counts as a failure.
 set -euo pipefail
 [ $# = 1 ] || { sed -n 2,4p "$0" >&2; exit 2; }
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin
+tests/labelstudio_install.sh "$folder/label-studio" > "$folder/label-studio.path" & # the longest, and needs no root
+installing=$!
+trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 if ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge
@@ -15,14 +18,23 @@ fi
 ALIQUOT_MONGOD=$(tests/mongo_install.sh "$folder/mongo")
 ALIQUOT_OMNIBOARD=$(tests/omniboard_install.sh "$folder/omniboard")
 export ALIQUOT_MONGOD ALIQUOT_OMNIBOARD ALIQUOT_SCREENSHOTS="${ALIQUOT_SCREENSHOTS:-$PWD/screenshots}"
-python -m pytest -m slurm -rs > "$folder/slurm.log" 2>&1 & # most of both is waiting for servers
+
+# All three at once: most of each is waiting for servers, each of its own on a free port.
+python -m pytest -m slurm -rs > "$folder/slurm.log" 2>&1 &
 slurm=$!
+wait "$installing"
+ALIQUOT_LABEL_STUDIO=$(cat "$folder/label-studio.path")
+export ALIQUOT_LABEL_STUDIO
+python -m pytest -m labelstudio -rs > "$folder/labelstudio.log" 2>&1 &
+labelstudio=$!
 failed=0
 python -m pytest -m "mongo or browser" -rs | tee "$folder/tests.log" || failed=1
-wait "$slurm" || failed=1
-cat "$folder/slurm.log"
+for part in slurm labelstudio; do
+  wait "${!part}" || failed=1
+  cat "$folder/$part.log"
+done
 [ $failed = 0 ]
-if grep -qE "^SKIPPED|[0-9]+ skipped" "$folder/tests.log" "$folder/slurm.log"; then
+if grep -qE "^SKIPPED|[0-9]+ skipped" "$folder/tests.log" "$folder/slurm.log" "$folder/labelstudio.log"; then
   echo "A test of a server was skipped, see above" >&2
   exit 1
 fi

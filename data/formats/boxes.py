@@ -5,6 +5,7 @@ refused or clipped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -18,9 +19,11 @@ from data.formats.labelled import TEST_FRACTION
 from data.formats.masks import TURNED
 from data.formats.pictures import AS_USUAL, Options, Source
 from data.formats.seen_boxes import Seen
+from data.formats.unlabelled import Kept
 from data.limits import OneOf
 from data.names import Refused, require_one_of
 from data.notes import CHANGED, note
+from data.sources import source_fingerprint
 from data.store import Images, Record, cached
 from data.threads import ordered_map
 
@@ -40,6 +43,8 @@ class Boxed(NamedTuple):
     size: tuple[int, int] | None = None  # (width, height) that the annotation was made for, where it says so
     relative: bool = False  # corners are fractions of the picture's width and height, not pixels
     patient: str = ""
+    name: str = ""  # of an image in a set of which some have no label, else file names are used
+    labelled: bool = True
 
 
 class Own(NamedTuple):
@@ -113,9 +118,13 @@ def shrunk(
     y.
     """
     small = reading.shrink(image, scale)
-    sides = np.array([image.shape[1], image.shape[0]] * 2, np.float64)
-    new_sides = np.array([small.shape[1], small.shape[0]] * 2, np.float64)
-    return small, np.concatenate([boxes[:, :4] * new_sides / sides, boxes[:, 4:]], axis=1).astype(np.float32)
+    return small, scaled(boxes, image.shape, small.shape)
+
+
+def scaled(boxes: Float[ndarray, "m 5"], before: Sequence[int], after: Sequence[int]) -> Float32[ndarray, "m 5"]:
+    """Boxes of a picture whose (height, width) `before` became those `after`."""
+    sides, new_sides = (np.array([shape[1], shape[0]] * 2, np.float64) for shape in (before, after))
+    return np.concatenate([boxes[:, :4] * new_sides / sides, boxes[:, 4:]], axis=1).astype(np.float32)
 
 
 def boxed_images(
@@ -136,13 +145,15 @@ def boxed_images(
     Images become grey or, if any of them is coloured, all RGB. Names are file names, or paths relative to `root` where
     those repeat. Where no entry is of part 'test', a fixed share of 'train' becomes it: a fifth, or as a user says in
     `own`, by whole patients. `code` are the source files of the loader, `decoding` its options. Missing or Refused
-    names a picture that is missing, broken, or of another size than its annotation says.
+    names a picture that is missing, broken, or of another size than its annotation says. Where entries have names some
+    may be without a label, see data.unlabelled: then no test part is divided off.
     """
     scale, bad_boxes = reading.require_scale(scale), require_policy(bad_boxes)
     said = own or Own()
     options = said.pictures.checked()
     pictures = [entry.file for entry in found]
-    names = labelled.unique_names(pictures, root)
+    opened = bool(found[0].name)
+    names = [entry.name for entry in found] if opened else labelled.unique_names(pictures, root)
 
     def records() -> Iterator[Record]:
         reader, checker, seen = reading.survey(pictures, options), BoxChecker(bad_boxes), Seen(classes)
@@ -150,30 +161,49 @@ def boxed_images(
         known = whose_are(root, found, reader.sources, said) if own else [""] * len(found)
         places = volumes.places_of(reader.sources, names, known)
         whose = volumes.whose(known, places)
-        parts = with_test_part([entry.part for entry in found], [0] * len(found), whose, said.test_fraction)
+        parts = [entry.part for entry in found]
+        parts = parts if opened else with_test_part(parts, [0] * len(found), whose, said.test_fraction)
         patients.note_shared(whose, parts)
         _require_pixels(found, reader.sources)
-        decoded = ordered_map(reader.read, reader.sources)
-        for i, (entry, image, from_file) in enumerate(zip(found, decoded, reader.sources, strict=True)):
-            height, width = image.shape[:2]
-            sides = np.array([width, height] * 2 if entry.relative else [1] * 4)
-            boxes = np.concatenate([entry.boxes[:, :4] * sides, entry.boxes[:, 4:]], axis=1)
-            require_shown(entry, boxes, height, width, from_file, options.exif)
-            source = entry.source if entry.source.stem == entry.file.stem else f"{entry.source}, {entry.file.name}"
-            checked = checker(boxes, height, width, source)
-            small, target = shrunk(image, checked, scale)
-            seen.add(parts[i], target, small.shape[0], small.shape[1], names[i])
-            yield Record(names[i], small, target, 0, parts[i], whose[i], *places[i].resized(image.shape, small.shape))
+        kept = Kept(reader, partial(reading.shrink, scale=scale), scale, cache_root)
+        read = kept.read if opened else kept.decoded
+        decoded = ordered_map(read, reader.sources)
+        for i, (entry, (size, small), from_file) in enumerate(zip(found, decoded, reader.sources, strict=True)):
+            checked = _checked(entry, *size, from_file, checker, options.exif)
+            target = scaled(checked, size, small.shape)
+            if entry.labelled:
+                seen.add(parts[i], target, small.shape[0], small.shape[1], names[i])
+            place = places[i].resized(size, small.shape)
+            record = Record(names[i], small, target, 0, parts[i], whose[i], *place, entry.labelled)
+            yield record._replace(file=entry.file.relative_to(root).as_posix(), size=size) if opened else record
         checker.warn(dataset)
-        seen.tell(dataset)
+        if any(entry.labelled for entry in found):
+            seen.tell(dataset)
 
     tables_there = [file for file in root.iterdir() if file.name.casefold() == patients.TABLE]
-    sources = [*pictures, *dict.fromkeys(entry.source for entry in found), *tables_there]
+    annotated = dict.fromkeys(entry.source for entry in found)
+    if opened:  # pictures without annotation, and annotations that lie elsewhere
+        annotated = dict.fromkeys(file for file in annotated if file.is_relative_to(root) and file not in set(pictures))
+        elsewhere = [entry for entry in found if not entry.source.is_relative_to(root)]
+        named = [(entry.name, entry.labelled) for entry in found]
+        decoding = (*decoding, named, source_fingerprint([entry.source for entry in elsewhere]))
+    sources = [*pictures, *annotated, *tables_there]
     shared = (folders, labelled, patients, seen_boxes, splits, tables, volumes)
     modules = [__file__, *(str(module.__file__) for module in shared), *code]
     told = [(entry.part, entry.patient, entry.relative) for entry in found]
     digest = reading.fingerprint(root, sources, modules, scale, bad_boxes, tuple(classes), told, said, decoding)
     return cached(dataset, digest, "boxes", classes, records, len(found), cache_root)
+
+
+def _checked(
+    entry: Boxed, height: int, width: int, from_file: Source, checker: BoxChecker, exif: str
+) -> Float32[ndarray, "kept 5"]:
+    """The good boxes of an entry, in pixels of the picture."""
+    sides = np.array([width, height] * 2 if entry.relative else [1] * 4)
+    boxes = np.concatenate([entry.boxes[:, :4] * sides, entry.boxes[:, 4:]], axis=1)
+    require_shown(entry, boxes, height, width, from_file, exif)
+    source = entry.source if entry.source.stem == entry.file.stem else f"{entry.source}, {entry.file.name}"
+    return checker(boxes, height, width, source)
 
 
 def with_test_part(

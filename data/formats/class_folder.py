@@ -8,13 +8,26 @@ from pathlib import Path
 from typing import Annotated
 
 from data import files
-from data.formats import class_table, class_tree, classes, columns, endings, folders, patients, tables, words
+from data.formats import (
+    class_table,
+    class_tree,
+    classes,
+    columns,
+    endings,
+    folders,
+    open_classes,
+    patients,
+    tables,
+    words,
+)
 from data.formats.labelled import TEST_FRACTION, Labelled, images_of
 from data.formats.pictures import Bands, Exif, Frames, Levels, Options, Scaling
+from data.formats.unlabelled import NO_LABEL
 from data.limits import Between, OneOf
 from data.names import Refused
 from data.notes import GUESSED, WARNING, note
 from data.store import Images
+from data.unlabelled import Unlabelled
 
 OWN_TREE = """
 benign/a.png ...   malignant/b.jpg ...   (one folder per class; pictures may lie in folders below it)
@@ -24,6 +37,7 @@ or labels.csv with columns file, label and, where known, patient and part; files
 beside them, where useful: patients.csv (columns file, patient), classes.txt (a class per line, or '0: benign')
 """
 MODULES = (class_table, class_tree, classes, columns, endings, folders, patients, tables, words)
+CODE = [__file__, *(str(module.__file__) for module in MODULES)]
 
 
 def own(
@@ -41,6 +55,7 @@ def own(
     window: Levels = None,
     scaling: Scaling = "set",
     bands: Bands = None,
+    unlabelled: Unlabelled | None = None,
 ) -> Images:
     """Your own images under `data_root`: labels.csv if there is one, else one folder per class, with or without parts.
 
@@ -53,11 +68,14 @@ def own(
     says what becomes of labels such as 'Benign' beside 'benign' or '1' beside '1.0': 'refuse', 'merge' or 'keep'.
     `class_names` are the classes in order, or as in data.formats.classes.named. `test_fold` is the number in a column
     of folds that is the test part. What `exif`, `frames`, `window`, `scaling` and `bands` do is said in
-    data.formats.pictures.Options.
+    data.formats.pictures.Options. With `unlabelled` pictures without a label are kept, see data.formats.open_classes.
     """
     options = Options(exif, frames, window, scaling, bands).checked()
     root = files.require_folder(Path(data_root), OWN_TREE)
     table = class_table.find(root)
+    if unlabelled is not None:
+        opened = open_classes.read(root, table, unlabelled, class_names, test_fold)
+        return _opened(root, opened, spellings, class_names, patient_pattern, image_size, options, cache_root)
     found = class_table.read(root, table, missing, test_fold) if table else class_tree.read(root, OWN_TREE, class_names)
     source = table.name if table else f"folder {root.name}"
     counts = Counter(entry.label for entry in found)
@@ -74,10 +92,34 @@ def own(
         for entry, part, patient in zip(found, parts, whose, strict=True)
     ]
     fraction = 0.0 if "test" in parts else float(test_fraction)
-    code = [__file__, *(str(module.__file__) for module in MODULES)]
-    images = images_of("folder", root, listed, names, image_size, None, code, cache_root, False, fraction, options)
+    images = images_of("folder", root, listed, names, image_size, None, CODE, cache_root, False, fraction, options)
     patients.note_shared(images.patients.tolist(), images.parts.tolist())
     return images
+
+
+def _opened(
+    root: Path,
+    opened: open_classes.Open,
+    spellings: str,
+    class_names: Sequence[str],
+    patient_pattern: str,
+    image_size: int | None,
+    options: Options,
+    cache_root: Path | None,
+) -> Images:
+    """Images of which some have no label; the parts are those that the user gives, else all are to learn from."""
+    found, source = opened.entries, f"folder {root.name}"
+    counts = Counter(entry.label for entry in found if entry.label)
+    spelt = classes.one_spelling(counts, source, spellings)
+    labels = list(dict.fromkeys(spelt.values()))
+    open_classes.classes_told(class_names, root, labels, classes.LIST)
+    class_of, names = classes.named(labels, class_names, root, source)
+    number = {"": NO_LABEL} | {label: names.index(class_of[spelt[label]]) for label in counts}
+    whose = _patients(found, root, patient_pattern)
+    listed = [Labelled(e.file, number[e.label], e.part, who) for e, who in zip(found, whose, strict=True)]
+    return images_of(
+        "folder", root, listed, names, image_size, None, CODE, cache_root, options=options, opened=opened.names
+    )
 
 
 def _parts(found: Sequence[class_table.Entry], test_fraction: float, root: Path) -> list[str]:

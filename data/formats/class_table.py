@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.formats.classes import LIST
-from data.formats.folders import PARTS, Finder, part_of, parts_of_places, shown
+from data.formats.folders import PARTS, Finder, Unused, part_of, parts_of_places, pictures_below, shown
 from data.formats.patients import TABLE, as_patients, is_persons_name
 from data.formats.tables import Row, Table, read_table
 from data.formats.words import is_missing
@@ -18,6 +18,7 @@ from data.names import Missing, Refused, suggestion
 from data.notes import GUESSED, LEFT_OUT, note
 
 MISSING = ("refuse", "leave_out", "keep")
+OPEN = "open"  # rows without a label, and pictures in no row, are kept with the label ''
 NAMES = ("labels.csv", "labels.tsv")
 
 
@@ -45,26 +46,29 @@ def read(root: Path, file: Path, missing: str, test_fold: int) -> list[Entry]:
     """The images that a table names, in its order. What `missing` and `test_fold` mean: data.formats.class_folder.own.
 
     Refused with the line for a file that is not there, is outside of the folder or named twice, a label that is
-    missing, a part that is none. Pictures that the table does not name are noted.
+    missing, a part that is none. Pictures that the table does not name are noted, or kept where `missing` is OPEN.
     """
     table = read_table(file, ["file", "label"], ["patient", "part"])
     rows = _labelled(table, missing)
-    pictures = _files(root, table, rows)
-    parts = (
-        _parts(table, rows, test_fold) if "part" in table.columns or test_fold >= 0 else parts_of_places(root, pictures)
-    )
+    pictures, others = _files(root, table, rows, missing)
+    if "part" in table.columns or test_fold >= 0:
+        parts = [*_parts(table, rows, test_fold), *("train" for _ in others)]
+    else:
+        parts = parts_of_places(root, [*pictures, *others])
     whose = [""] * len(rows)
     if "patient" in table.columns:
         cells = [row.cells["patient"] for row in rows]
         whose = as_patients(cells, file.name, is_persons_name(table.columns["patient"]))
-    return [
-        Entry(picture, row.cells["label"], part, patient)
-        for picture, row, part, patient in zip(pictures, rows, parts, whose, strict=True)
-    ]
+    labels = ["" if missing == OPEN and is_missing(row.cells["label"]) else row.cells["label"] for row in rows]
+    without = [""] * len(others)
+    columns = [*pictures, *others], [*labels, *without], parts, [*whose, *without]
+    return [Entry(*each) for each in zip(*columns, strict=True)]
 
 
 def _labelled(table: Table, missing: str) -> list[Row]:
     """The rows that have a label; those that have none are refused, or left out and counted, or kept as a class."""
+    if missing == OPEN:
+        return table.rows
     lacking = [row for row in table.rows if is_missing(row.cells["label"])]
     if missing == "keep":
         lacking = [row for row in lacking if not row.cells["label"]]
@@ -89,7 +93,8 @@ def _labelled(table: Table, missing: str) -> list[Row]:
     return kept
 
 
-def _files(root: Path, table: Table, rows: Sequence[Row]) -> list[Path]:
+def _files(root: Path, table: Table, rows: Sequence[Row], missing: str) -> tuple[list[Path], list[Path]]:
+    """The pictures that the rows name, and where `missing` is OPEN all others."""
     finder, found, lines = Finder(root), [], {}
     for row in rows:
         written = row.cells["file"]
@@ -113,8 +118,12 @@ def _files(root: Path, table: Table, rows: Sequence[Row]) -> list[Path]:
         found.append(picture)
     finder.tell()
     tables = [table.file, *(file for file in root.iterdir() if file.name.casefold() in (TABLE, LIST))]
+    if missing == OPEN:
+        named = set(lines)
+        others = [file for file in pictures_below(root, Unused(root)) if os.path.realpath(file) not in named]
+        return found, others
     finder.unused(found, tables).tell()
-    return found
+    return found, []
 
 
 def _parts(table: Table, rows: Sequence[Row], test_fold: int) -> list[str]:

@@ -11,16 +11,17 @@ from typing import Annotated
 
 import numpy as np
 
-from data.formats import coco_files, coco_table, outlines
+from data.formats import coco_files, coco_table, open_voc, outlines
 from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
 from data.formats.coco_table import Id, Marked, Table
-from data.formats.folders import parts_of_places
+from data.formats.folders import Unused, parts_of_places, pictures_below
 from data.formats.labelled import TEST_FRACTION, TestShare
 from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
 from data.limits import OneOf
 from data.names import Refused, require_one_of
 from data.notes import LEFT_OUT, WARNING, note
 from data.store import Images
+from data.unlabelled import Unlabelled
 
 UNITS = {"pixels": 0.0, "fractions": 1.0, "percent": 100.0}  # what the whole width or height is
 MODULES = [__file__, *(str(module.__file__) for module in (coco_files, coco_table, outlines))]
@@ -39,6 +40,7 @@ def coco(
     window: Levels = None,
     scaling: Scaling = "set",
     bands: Bands = None,
+    unlabelled: Unlabelled | None = None,
 ) -> Images:
     """The images of COCO json files with their boxes: train, val, test, each as listed; classes by category id.
 
@@ -48,7 +50,8 @@ def coco(
     groups and not single objects, are left out with a note. `bad_boxes` is one of data.formats.boxes: 'refuse' names a
     box that is empty, inverted or outside, 'clip' clips or drops. `units` says what the numbers of boxes are: pixels,
     or fractions or percent of the width and height. `exif`, `window`, `scaling` and `bands` are told in
-    data.formats.pictures.Options. Missing or Refused names what is missing or wrong.
+    data.formats.pictures.Options. With `unlabelled` (see there) pictures that no file lists wait for boxes. Missing or
+    Refused names what is missing or wrong.
     """
     require_policy(bad_boxes)
     require_one_of("units", units, UNITS)
@@ -65,9 +68,15 @@ def coco(
         found = [entry._replace(part=part) for entry, part in zip(found, parts, strict=True)]
     if crowds := sum(entry.crowd for table in tables.values() for entry in table.annotations):
         note(LEFT_OUT, f"coco: {crowds} crowd annotations mark groups and not single objects: left out.")
-    pictures.tell([entry.file for entry in found], [table.file for table in tables.values()])
     own = Own(patient_pattern, test_fraction, Options(exif, "one", window, scaling, bands))
     names = list(dict.fromkeys(classes.values()))
+    if unlabelled is not None:
+        listed = {entry.file.resolve() for entry in found}
+        others = [file for file in pictures_below(root, Unused(root)) if file.resolve() not in listed]
+        found = [*found, *(Boxed(file, np.zeros((0, 5)), file) for file in others)]
+        found = open_voc.opened(found, root, names, unlabelled)
+        return boxed_images("coco", root, found, names, scale, bad_boxes, MODULES, (), cache_root, own)
+    pictures.tell([entry.file for entry in found], [table.file for table in tables.values()])
     return boxed_images("coco", root, found, names, scale, bad_boxes, MODULES, (), cache_root, own)
 
 

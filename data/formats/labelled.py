@@ -17,6 +17,7 @@ from data import files, splits
 from data.formats import reading, volumes
 from data.formats.folders import composed, is_junk
 from data.formats.pictures import AS_USUAL
+from data.formats.unlabelled import NO_LABEL, Kept
 from data.formats.volumes import Place
 from data.limits import Between
 from data.names import Missing, Refused, suggestion
@@ -49,15 +50,17 @@ def images_of(
     whole: bool = False,
     test_fraction: float = 0.0,
     options: reading.Options = AS_USUAL,
+    opened: Sequence[str] | None = None,
 ) -> Images:
     """The listed pictures as kind 'class', group = label, in the order given.
 
     `channels` is 1 or 3, or None: RGB where any picture is coloured, else grey. `whole` is that of `resized`. `code`
     are the source files of the loader. Names are file names, or paths relative to `root` where two files have the same
     name, with '#3' for the third picture of a file. With a `test_fraction`, that share of the images of part 'train'
-    becomes 'test', see `held_out`. `options` say how files are read where `channels` is None.
+    becomes 'test', see `held_out`. `options` say how files are read where `channels` is None. `opened` are the names of
+    images of which some have NO_LABEL: the group of all is 0 then, for nothing is known of an image before its label.
     """
-    names = unique_names([entry.file for entry in found], root)
+    names = list(opened) if opened else unique_names([entry.file for entry in found], root)
 
     def prepared(image: ndarray) -> tuple[tuple[int, ...], ndarray]:
         return image.shape, resized(image, image_size, whole)
@@ -70,14 +73,22 @@ def images_of(
         else:
             reader = reading.survey(files, options)
             entries, called, places = _pictures_of(reader.sources, found, names)
-            _note_same(found, names, classes)
-            decoded = ordered_map(lambda source: prepared(reader.read(source)), reader.sources)
+            read = lambda source: prepared(reader.read(source))  # noqa: E731
+            if opened:
+                kept = Kept(reader, lambda image: resized(image, image_size, whole), (image_size, whole), cache_root)
+                read = kept.read
+            else:
+                _note_same(found, names, classes)
+            decoded = ordered_map(read, reader.sources)
         parts = np.array([entry.part for entry in entries], dtype="U8")
         training = [entry for entry in entries if entry.part == "train"]
         held = held_out([entry.label for entry in training], [entry.patient for entry in training], test_fraction)
         parts[np.flatnonzero(parts == "train")[held]] = "test"
         for name, (shape, image), entry, part, place in zip(called, decoded, entries, parts, places, strict=True):
-            record = labelled_record(name, image, entry.label, classes, str(part), entry.patient)
+            record = labelled_record(name, image, max(entry.label, 0), classes, str(part), entry.patient)
+            if opened:
+                where = entry.file.relative_to(root).as_posix()
+                record = record._replace(group=0, labelled=entry.label != NO_LABEL, file=where, size=tuple(shape[:2]))
             yield record._replace(**place.resized(shape, image.shape, cut=not whole)._asdict())
 
     said = [(entry.label, entry.part, entry.patient) for entry in found]

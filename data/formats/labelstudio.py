@@ -46,7 +46,7 @@ def boxes(
     names = _classes(export, tasks, classes)
     found = []
     for task, part in zip(tasks, _parts(root, tasks), strict=True):
-        rows = [[*_around(region, task), float(names.index(region.label))] for region in task.regions]
+        rows = [[*box_around(region, task), float(names.index(region.label))] for region in task.regions]
         around = np.array(rows, np.float64).reshape(-1, 5)
         found.append(Boxed(task.file, around, export, part, task.size, True))
     own = Own(patient_pattern, test_fraction, Options(exif))
@@ -72,12 +72,7 @@ def masks(
     for task, part in zip(tasks, _parts(root, tasks), strict=True):
         if task.regions and task.size is None:
             raise Refused(f"{task.regions[0].where} has no original_width and original_height")
-        size = task.size or (1, 1)
-        shapes = [
-            Shape(names.index(region.label), region.brush or [_in_pixels(region, size)], region.where)
-            for region in task.regions
-        ]
-        found.append(Painted(Boxed(task.file, np.zeros((0, 5)), export, part, task.size), shapes))
+        found.append(Painted(Boxed(task.file, np.zeros((0, 5)), export, part, task.size), shapes(task, names)))
     own = Own(patient_pattern, test_fraction, Options(exif))
     return painted_images("labelstudio", root, found, names, instances, scale, own, MODULES, cache_root)
 
@@ -113,6 +108,25 @@ def choices(
     return images_of("labelstudio", root, found, names, image_size, None, code, cache_root, False, fraction, options)
 
 
+def shapes(task: Task, names: Sequence[str]) -> list[Shape]:
+    """The objects of a picture, to be painted with the index of their class in `names`."""
+    size = task.size or (1, 1)
+    return [Shape(names.index(r.label), r.brush or [_in_pixels(r, size)], r.where) for r in task.regions]
+
+
+def box_around(region: Region, task: Task) -> list[float]:
+    """x1, y1, x2, y2 of the box around an object, in fractions of width and height."""
+    if region.brush and task.size:
+        width, height = task.size
+        rows, columns = np.nonzero(brush.painted(region.brush, height, width, region.where))
+        if not len(rows):
+            raise Refused(f"{region.where} is a brush that painted nothing, expected an object")
+        sides = (columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height)
+        return [float(side) for side in sides]
+    corners = np.array(region.corners) / 100
+    return [*corners.min(0).tolist(), *corners.max(0).tolist()]
+
+
 def _parts(root: Path, tasks: Sequence[Task]) -> list[str]:
     return folders.parts_of_places(root, [task.file for task in tasks])
 
@@ -142,16 +156,3 @@ def _ordered(export: Path, present: Sequence[str], chosen: Sequence[str]) -> lis
     if absent := [name for name in names if name not in present]:
         note(WARNING, f"{export.name}: nothing is labelled {', '.join(map(repr, absent))}.")
     return names
-
-
-def _around(region: Region, task: Task) -> list[float]:
-    """x1, y1, x2, y2 in fractions."""
-    if region.brush and task.size:
-        width, height = task.size
-        rows, columns = np.nonzero(brush.painted(region.brush, height, width, region.where))
-        if not len(rows):
-            raise Refused(f"{region.where} is a brush that painted nothing, expected an object")
-        sides = (columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height)
-        return [float(side) for side in sides]
-    corners = np.array(region.corners) / 100
-    return [*corners.min(0).tolist(), *corners.max(0).tolist()]

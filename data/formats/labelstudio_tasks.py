@@ -72,7 +72,7 @@ def read(data_root: Path) -> tuple[Path, Path, list[Task]]:
         if file in seen:
             raise Refused(f"{where} is of {file}, and so is task {seen[file]}; expected every picture once")
         seen[file] = number
-        tasks.append(_task(file, results, where, others))
+        tasks.append(task_of(file, results, where, others))
     if without:
         note(LEFT_OUT, f"{present[0].name}: {without} of {len(table)} tasks have no annotation and are not used.")
     if others:
@@ -150,7 +150,8 @@ def _picture(finder: Finder, task: dict, where: str) -> Path:
     raise Missing(f"{where} is of {paths[0]!r}, which is not under {finder.root}.{finder.suggestion(name)}")
 
 
-def _task(file: Path, results: list[dict], where: str, others: Counter[str]) -> Task:
+def task_of(file: Path, results: list[dict], where: str, others: Counter[str]) -> Task:
+    """What the results of one annotation say of a picture; those of other kinds are counted in `others`."""
     regions, choices, sizes = [], [], set()
     for number, result in enumerate(results, start=1):
         kind, value, here = str(result.get("type")), result.get("value"), f"{where}, result {number}"

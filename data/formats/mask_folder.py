@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from data.formats import (
     mask_pairs,
     mask_values,
     nifti,
+    open_masks,
     palettes,
     patients,
     pictures,
@@ -26,7 +27,7 @@ from data.formats import (
     words,
 )
 from data.formats.labelled import TestShare
-from data.formats.mask_pairs import Pair
+from data.formats.mask_pairs import Found, Pair
 from data.formats.mask_values import MOST_CLASSES
 from data.formats.masks import IGNORED, Mask, decode_mask, require_equal_size
 from data.formats.pictures import (
@@ -40,25 +41,16 @@ from data.formats.pictures import (
     Scaling,
     Source,
 )
-from data.formats.volumes import Place
+from data.formats.unlabelled import ours
 from data.limits import Between, Numbers
 from data.names import Refused
+from data.sources import source_fingerprint
 from data.store import Images, Record, cached
+from data.unlabelled import MASKS, Unlabelled
 
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
 CLASS_NAMES = "classes.txt"
 MODULES = (splits, columns, folders, mask_pairs, mask_values, palettes, patients, tables, volumes, words)
-
-
-class Found(NamedTuple):
-    """One image and its mask, before they are decoded."""
-
-    file: str  # name of the image's file
-    part: str
-    image: Source
-    mask: Source
-    patient: str = ""
-    place: Place = Place()
 
 
 def mask_folder(
@@ -79,6 +71,7 @@ def mask_folder(
     window: Levels = None,
     scaling: Scaling = "set",
     bands: Bands = None,
+    unlabelled: Unlabelled | None = None,
 ) -> Images:
     """The images under `data_root`/images in natural order with the masks under `data_root`/masks.
 
@@ -93,34 +86,48 @@ def mask_folder(
     `mask_pattern` is told in `mask_pairs._keys`, `patient_pattern` and patients.csv in `patients`; without either,
     DICOM files say their patient, and the slices of a volume are of one. Without subfolders train/ and test/,
     `test_fraction` of the images, by whole patients, is the test part: the same for all runs. `scale` in (0, 1] shrinks
-    images and masks; a class that is lost from every mask by that is not counted where it is the last. Missing or
-    Refused names the file that is wrong.
+    images and masks; a class that is lost from every mask by that is not counted where it is the last. With
+    `unlabelled` (data.unlabelled) images without a mask are kept, and no test part is divided off; the number
+    of classes must be told. Missing or Refused names the file that is wrong.
     """
     scale = reading.require_scale(scale)
     options = Options(exif, frames, window, scaling, bands).checked()
     _require_together(num_classes, instances, values, colours, ignore)
     root = Path(data_root)
-    pairs = mask_pairs.find(root, mask_pattern)
+    pairs = mask_pairs.find(root, mask_pattern, unlabelled is not None)
     names = _class_names(root, class_names)
     n_classes = num_classes or len(values or colours or [])
+    if unlabelled is not None:
+        n_classes = 2 if instances else n_classes or _told(root, names)
+        num_classes = 0 if instances or values or colours else n_classes
+    mine = ours(unlabelled, MASKS, ".png") if unlabelled is not None else {}
     ignored = None if ignore < 0 else ignore
 
     def records() -> Iterator[Record]:
         reader = reading.survey([pair.image for pair in pairs], options)
-        found = _divided(_found(root, pairs, reader), root, patient_pattern, test_fraction)
-        seen = mask_values.look_at((entry.mask.file, _mask(entry.mask, exif)) for entry in found)
-        to_target = mask_values.meaning(seen, num_classes, values or [], colours or [], ignored, instances)
-        for entry in found:
-            image, mask = reader.read(entry.image), _mask(entry.mask, exif)
-            require_equal_size(entry.image.file, image, entry.mask.file, mask.values)
-            target = reading.shrink_mask(to_target(entry.mask.file, mask), scale)
+        entries = _with_patients(_found(root, pairs, reader, unlabelled is not None), root, patient_pattern)
+        found = entries if unlabelled is not None else _divided(entries, root, test_fraction)
+        masks = [entry.mask for entry in found if entry.mask]
+        seen = mask_values.look_at((mask.file, _mask(mask, exif)) for mask in masks)
+        told = num_classes, values or [], colours or [], ignored, instances
+        to_target = mask_values.meaning(seen, *told) if masks or unlabelled is None else None
+        if unlabelled is not None or to_target is None:
+            sought = open_masks.Sought(mine, to_target, n_classes, instances, scale, exif)
+            yield from open_masks.records(found, root, reader, sought, cache_root)
+            return
+        for entry, source in zip(found, masks, strict=True):
+            image, mask = reader.read(entry.image), _mask(source, exif)
+            require_equal_size(entry.image.file, image, source.file, mask.values)
+            target = reading.shrink_mask(to_target(source.file, mask), scale)
             small, name = reading.shrink(image, scale), entry.image.named(entry.file)
             place = entry.place.resized(image.shape, small.shape)
             yield Record(name, small, target, 0, entry.part, entry.patient, *place)
 
     said = [file for file in root.iterdir() if file.name.casefold() == patients.TABLE]
-    sources = [*(file for pair in pairs for file in (pair.image, pair.mask)), *said]
+    sources = [*(file for pair in pairs for file in (pair.image, pair.mask) if file), *said]
     decoding = (num_classes, instances, values, colours, ignore, mask_pattern, patient_pattern, test_fraction, options)
+    if unlabelled is not None:
+        decoding = (*decoding, n_classes, source_fingerprint(mine.values(), *mine))
     digest = reading.fingerprint(root, sources, [__file__, *(str(m.__file__) for m in MODULES)], scale, *decoding)
     kind = "instance_map" if instances else "class_map"
     images = cached("folder", digest, kind, (), records, len(pairs), cache_root)
@@ -149,32 +156,38 @@ def _require_together(
         palettes.codes_of(colours)
 
 
-def _found(root: Path, pairs: Sequence[Pair], reader: Reader) -> list[Found]:
+def _found(root: Path, pairs: Sequence[Pair], reader: Reader, unlabelled: bool) -> list[Found]:
     """Every picture with its mask. Refused where a file holds another number of pictures than its mask."""
-    folder = mask_pairs.folder_of(root, "images")
+    folder = mask_pairs.folder_of(root, "images", unlabelled)
     by_file: dict[Path, list[Source]] = {}
     for source in reader.sources:
         by_file.setdefault(source.file, []).append(source)
     found = []
     for pair in pairs:
-        images, masks = by_file[pair.image], pictures.sources_of(pair.mask, reader.options)
+        images = by_file[pair.image]
+        masks = pictures.sources_of(pair.mask, reader.options) if pair.mask else [None] * len(images)
         if len(images) != len(masks):
             raise Refused(f"mask {pair.mask} holds {len(masks)} pictures, expected {len(images)} like {pair.image}")
-        if images[0].known.format == masks[0].known.format == "NIfTI":
-            _require_one_place(pair)
+        if pair.mask and masks[0] and images[0].known.format == masks[0].known.format == "NIfTI":
+            _require_one_place(pair.image, pair.mask)
         name = pair.image.relative_to(folder).as_posix()
         found += [Found(name, pair.part, *both) for both in zip(images, masks, strict=True)]
     return found
 
 
-def _divided(found: list[Found], root: Path, patient_pattern: str, test_fraction: float) -> list[Found]:
-    """With patients, as the user or the files say, and parts: official, or a fixed share of whole patients for test."""
+def _with_patients(found: list[Found], root: Path, patient_pattern: str) -> list[Found]:
+    """With patients, as the user or the files say, and places."""
     files = [entry.file for entry in found]
     told = patients.patients_of(files, root, patient_pattern)
     told = told if any(told) else [entry.image.known.patient for entry in found]
     places = volumes.places_of([entry.image for entry in found], files, told)
     of = volumes.whose(told, places)
-    found = [e._replace(patient=who, place=place) for e, who, place in zip(found, of, places, strict=True)]
+    return [e._replace(patient=who, place=place) for e, who, place in zip(found, of, places, strict=True)]
+
+
+def _divided(found: list[Found], root: Path, test_fraction: float) -> list[Found]:
+    """With parts: official, or a fixed share of whole patients for test."""
+    of = [entry.patient for entry in found]
     if found[0].part:
         if test_fraction != TEST_FRACTION:
             raise Refused(f"test_fraction={test_fraction:g} has nothing to divide: {root / 'images'} has its own parts")
@@ -201,13 +214,13 @@ def _mask(source: Source, exif: str) -> Mask:
     return decode_mask(source.file, source.frame, exif)
 
 
-def _require_one_place(pair: Pair) -> None:
+def _require_one_place(image_file: Path, mask_file: Path) -> None:
     """Refused where a volume and its mask do not lie alike in the body: one would be mirrored, turned or moved."""
-    image, mask = nifti.affine(pair.image), nifti.affine(pair.mask)
+    image, mask = nifti.affine(image_file), nifti.affine(mask_file)
     side = np.abs(image[:3, :3]).max()
     if np.abs(image - mask).max() > 0.1 * side:
         raise Refused(
-            f"mask {pair.mask} lies otherwise in the body than {pair.image} (their affines differ): "
+            f"mask {mask_file} lies otherwise in the body than {image_file} (their affines differ): "
             "bring it to the grid of the image"
         )
 
@@ -228,6 +241,16 @@ def _class_names(root: Path, chosen: Sequence[str]) -> list[str]:
     if len(set(names)) < len(names) or not all(names):
         raise Refused(f"{source} has the names {', '.join(names)}, expected each class once")
     return names
+
+
+def _told(root: Path, names: Sequence[str]) -> int:
+    """How many classes the user names, with the background. Refused where nothing says it."""
+    if not names:
+        raise Refused(
+            f"the masks of {root} are not all there, so that they cannot tell the classes: say classes=gland, say, or "
+            "classes=gland,vessel (1, 2, ... in masks; the background is 0), or write a class a line in classes.txt"
+        )
+    return len(names) + (names[0].casefold() != "background")
 
 
 def _named(names: list[str], n_classes: int, numbered: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from data import files
 from data.formats import endings, folders
+from data.formats.pictures import Source
+from data.formats.volumes import Place
 from data.names import Missing, Refused, suggestion
+from data.notes import LEFT_OUT, note
 
 TOLD = ("patients.csv", "classes.txt")  # files beside the folders that are read elsewhere
 TREE = """
@@ -29,32 +32,45 @@ class Pair(NamedTuple):
 
     part: str
     image: Path
-    mask: Path
+    mask: Path | None  # None where it has none yet
 
 
-def find(root: Path, mask_pattern: str = "") -> list[Pair]:
+class Found(NamedTuple):
+    """One image and its mask, before they are decoded."""
+
+    file: str  # name of the image's file, below the folder of images
+    part: str
+    image: Source
+    mask: Source | None  # None where it has none yet
+    patient: str = ""
+    place: Place = Place()
+
+
+def find(root: Path, mask_pattern: str = "", unlabelled: bool = False) -> list[Pair]:
     """The pairs under `root`/images and `root`/masks in natural order, by official parts where there are any.
 
-    Refused or Missing names a file without partner, or a folder that is no part.
+    With `unlabelled` an image need not have a mask, and images may lie in `root` itself. Refused or Missing names a
+    file without partner, or a folder that is no part.
     """
-    images, masks = (folder_of(root, name) for name in ("images", "masks"))
-    parts = _parts(images)
+    images, masks = (folder_of(root, name, unlabelled) for name in ("images", "masks"))
+    parts = _parts(images) if images != root else {}
     if not parts:
         _require_all_read(root, [images, masks])
-        return [Pair("", *pair) for pair in _pairs(images, masks, mask_pattern)]
+        return [Pair("", *pair) for pair in _pairs(images, masks, mask_pattern, unlabelled)]
     loose = endings.picture_files(images)
     if loose:
         listed = ", ".join(folder.name for folder in parts.values())
         raise Refused(f"{loose[0]} lies beside subfolders, expected it in one of {listed}")
-    parts_of_masks = _parts(masks)
+    parts_of_masks = _parts(masks) if masks.exists() else {}
     _require_all_read(root, [images, masks, *parts.values(), *parts_of_masks.values()])
     found = []
     for part in folders.PARTS:
-        if part in parts or part != "val":
+        if part in parts or (part != "val" and not unlabelled):
             of_images = parts.get(part, images / part)
-            for folder in (of_images, parts_of_masks.get(part, masks / of_images.name)):
+            of_masks = parts_of_masks.get(part, masks / of_images.name)
+            for folder in (of_images, *(() if unlabelled else (of_masks,))):
                 files.require_folder(folder, TREE)
-            found += [Pair(part, *pair) for pair in _pairs(of_images, parts_of_masks[part], mask_pattern)]
+            found += [Pair(part, *pair) for pair in _pairs(of_images, of_masks, mask_pattern, unlabelled)]
     return found
 
 
@@ -80,12 +96,17 @@ def _require_all_read(root: Path, read: Sequence[Path]) -> None:
     unused.tell()
 
 
-def folder_of(root: Path, name: str) -> Path:
-    """The folder images or masks, in any case. Missing names the folders that there are in its place."""
+def folder_of(root: Path, name: str, unlabelled: bool = False) -> Path:
+    """The folder images or masks, in any case. Missing names the folders that there are in its place.
+
+    With `unlabelled` images may lie in `root`, and masks need not be there yet.
+    """
     present = folders.subfolders(files.require_folder(root, TREE))
     found = [folder for folder in present if folder.name.casefold() == name]
     if len(found) > 1:
         raise Refused(f"{found[0]} and {found[1].name} could both be {name}; rename one of them")
+    if not found and unlabelled:
+        return root if name == "images" else root / name
     if not found:
         others = ", ".join(folder.name for folder in present[:8]) or "no folders"
         raise Missing(f"{root} has no folder {name}, only {others}; expected this tree:\n{TREE.strip()}")
@@ -101,24 +122,28 @@ def _parts(folder: Path) -> dict[str, Path]:
     return folders.part_folders(folder)
 
 
-def _pairs(image_folder: Path, mask_folder: Path, mask_pattern: str) -> list[tuple[Path, Path]]:
+def _pairs(
+    image_folder: Path, mask_folder: Path, mask_pattern: str, unlabelled: bool
+) -> list[tuple[Path, Path | None]]:
     """Images with their masks, in natural order."""
     key_of_image, key_of_mask = _keys(mask_pattern)
     images = _by_key(image_folder, key_of_image)
     if not images:
         raise Missing(f"{image_folder} holds no picture that can be read; expected this tree:\n{TREE.strip()}")
-    masks = _by_key(mask_folder, key_of_mask)
+    masks = _by_key(mask_folder, key_of_mask) if mask_folder.exists() or not unlabelled else {}
     for key, image in images.items():
-        if key not in masks:
+        if key not in masks and not unlabelled:
             expected = f"one with {key!r} in its name" if mask_pattern else f"a file {key}.png, or with another ending,"
             raise Missing(
                 f"{image} has no mask: expected {expected} in {mask_folder}.{suggestion(key, masks)}"
                 f"{_other_names(images, masks) if not mask_pattern else ''}"
             )
     for key, mask in masks.items():
-        if key not in images:
+        if key not in images and unlabelled:
+            note(LEFT_OUT, f"{mask.name} is the mask of no image: it is not used.")
+        elif key not in images:
             raise Missing(f"{mask} has no image: expected a picture with the stem {key} in {image_folder}")
-    return [(image, masks[key]) for key, image in images.items()]
+    return [(image, masks.get(key)) for key, image in images.items()]
 
 
 def _keys(mask_pattern: str) -> tuple[Callable[[str], str], Callable[[str], str]]:

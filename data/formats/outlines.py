@@ -13,7 +13,7 @@ from data.formats.coco_table import finite_numbers
 from data.names import Refused
 
 
-def polygons_of(outline: Any) -> list[Float[ndarray, "points 2"]] | None:
+def polygons_of(outline: Any) -> list[Float[ndarray, "_ 2"]] | None:
     """The polygons of a COCO segmentation as corners (x, y) in pixels; None where it is none of polygons."""
     if not isinstance(outline, list) or not outline:
         return None
@@ -45,7 +45,7 @@ def around(outline: Any, size: tuple[int, int] | None) -> list[float] | None:
     return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
 
 
-def filled(polygons: list[Float[ndarray, "points 2"]], height: int, width: int) -> Bool[ndarray, "h w"]:
+def filled(polygons: list[Float[ndarray, "_ 2"]], height: int, width: int) -> Bool[ndarray, "h w"]:
     """The pixels whose centres lie in any of the polygons; corners are edges of pixels counted from 0."""
     mask = np.zeros((height, width), bool)
     for points in polygons:

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-
 from data import files
-from data.formats import reading, voc_lists, voc_xml
+from data.formats import open_voc, reading, voc_lists, voc_xml
 from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
 from data.formats.classes import LIST, note_alike
 from data.formats.folders import Unused
@@ -22,9 +20,10 @@ from data.formats.pictures import Bands, Exif, Levels, Options, Scaling
 from data.formats.tables import read_text
 from data.formats.voc_xml import CORNERS, Annotation
 from data.limits import OneOf
-from data.names import Missing, Refused, require_one_of, suggestion
+from data.names import Missing, Refused, require_one_of
 from data.notes import LEFT_OUT, WARNING, note
 from data.store import Images
+from data.unlabelled import Unlabelled
 
 VOC_TREE = """
 voc/   (or the data root itself)
@@ -33,7 +32,7 @@ voc/   (or the data root itself)
     ImageSets/Main/train.txt   val.txt   test.txt   (optional: one stem per line; trainval.txt in place of train.txt)
 """
 PLACES = {"JPEGImages": ("jpegimages", "images"), "Annotations": ("annotations", "xmls", "xml")}
-MODULES = [__file__, voc_lists.__file__, voc_xml.__file__]
+MODULES = [__file__, open_voc.__file__, voc_lists.__file__, voc_xml.__file__]
 
 
 def voc(
@@ -49,6 +48,7 @@ def voc(
     window: Levels = None,
     scaling: Scaling = "set",
     bands: Bands = None,
+    unlabelled: Unlabelled | None = None,
 ) -> Images:
     """The images of a VOC folder with their boxes, in the order train, val, test and as listed, or else by name.
 
@@ -59,10 +59,15 @@ def voc(
     inverted or outside, 'clip' clips or drops it. Objects marked as difficult are kept. Images that no list names are
     left out with a note. Without test.txt a fixed `test_fraction` of the training part is 'test', by whole patients
     where patients.csv or `patient_pattern` tell them. `exif`, `window`, `scaling` and `bands` are told in
-    data.formats.pictures.Options. Missing or Refused names what is missing or wrong.
+    data.formats.pictures.Options. With `unlabelled` images without annotation are kept, see data.formats.open_voc;
+    one without objects says that there is nothing. Missing or Refused names what is missing or wrong.
     """
-    root = find_root(data_root, ["voc"], ["Annotations", "JPEGImages", "annotations"], VOC_TREE)
     own = Own(patient_pattern, test_fraction, Options(exif, "one", window, scaling, bands))
+    if unlabelled is not None:
+        require_policy(bad_boxes)
+        found, named = open_voc.read(Path(data_root), unlabelled, classes, corners)
+        return boxed_images("voc", Path(data_root), found, named, scale, bad_boxes, MODULES, (), cache_root, own)
+    root = find_root(data_root, ["voc"], ["Annotations", "JPEGImages", "annotations"], VOC_TREE)
     return read_voc("voc", root, VOC_TREE, scale, bad_boxes, classes, corners, cache_root, own)
 
 
@@ -101,7 +106,7 @@ def read_voc(
     if corners == "pixels" and bad_boxes == "refuse":
         voc_xml.require_counted_from_one(annotations)
     found = [
-        Boxed(pictures[stem], _boxes(annotation, named, corners), annotation.file, part, annotation.size)
+        Boxed(pictures[stem], open_voc.boxes_of(annotation, named, corners), annotation.file, part, annotation.size)
         for (stem, part), annotation in zip(parts.items(), annotations, strict=True)
     ]
     return boxed_images(dataset, root, found, named, scale, bad_boxes, MODULES, (corners,), cache_root, own)
@@ -139,15 +144,3 @@ def _classes(root: Path, chosen: Sequence[str], annotations: Sequence[Annotation
     if chosen or not (root / LIST).is_file():
         return list(map(str, chosen)) or present
     return [line.strip() for line in read_text(root / LIST).splitlines() if line.strip()]
-
-
-def _boxes(annotation: Annotation, classes: Sequence[str], corners: str) -> np.ndarray:
-    """(M, 5): edges counted from 0, and the class index."""
-    for name in annotation.names:
-        if name not in classes:
-            raise Refused(
-                f"{annotation.file} has an object {name!r}, "
-                f"which is none of {', '.join(classes)}.{suggestion(name, classes)}"
-            )
-    edges = np.array(annotation.corners, np.float64).reshape(-1, 4) - CORNERS[corners]
-    return np.column_stack([edges, [float(classes.index(name)) for name in annotation.names]])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data import files
-from data.formats import folders, yolo_yaml
+from data.formats import folders, open_voc, yolo_yaml
 from data.formats.boxes import BadBoxes, Boxed, Own, boxed_images, require_policy
 from data.formats.classes import note_alike
 from data.formats.endings import ending_of
@@ -25,6 +25,7 @@ from data.formats.tables import read_text
 from data.names import Missing, Refused
 from data.notes import GUESSED, LEFT_OUT, note
 from data.store import Images
+from data.unlabelled import Unlabelled
 
 TREE = """
 images/a.jpg ...   labels/a.txt ...   (in both, where you have parts, train/ val/ test/ below)
@@ -67,6 +68,7 @@ def yolo(
     window: Levels = None,
     scaling: Scaling = "set",
     bands: Bands = None,
+    unlabelled: Unlabelled | None = None,
 ) -> Images:
     """The pictures below `data_root` with the boxes of their texts, in the order train, val, test and by name.
 
@@ -75,11 +77,11 @@ def yolo(
     a test part, a fixed `test_fraction` of the training part is 'test', by whole patients where patients.csv or
     `patient_pattern` tell them. `classes` are the names of 0, 1, ...; left empty those of data.yaml, classes.txt or
     obj.names. Boxes that reach a little outside (rounding) are clipped; `bad_boxes` says what becomes of others.
-    `exif`, `window`, `scaling` and `bands` are told in data.formats.pictures.Options. Missing or Refused names the line
-    that is wrong.
+    `exif`, `window`, `scaling` and `bands` are told in data.formats.pictures.Options. With `unlabelled` (see there) a
+    picture without text waits for one. Missing or Refused names the line that is wrong.
     """
     require_policy(bad_boxes)
-    root, names, texts = read(data_root, classes)
+    root, names, texts = read(data_root, classes, unlabelled is not None)
     if polygons := sum(bool(line.polygon) for *_, lines in texts for line in lines):
         total = sum(len(lines) for *_, lines in texts)
         note(GUESSED, f"yolo: {polygons} of {total} objects are polygons: their boxes are used.")
@@ -87,11 +89,12 @@ def yolo(
     for picture, part, text, lines in texts:
         boxes = np.array([[*line.box, line.label] for line in lines], np.float64).reshape(-1, 5)
         found.append(Boxed(picture, boxes, text or picture, part, None, True))
+    found = open_voc.opened(found, root, names, unlabelled) if unlabelled is not None else found
     own = Own(patient_pattern, test_fraction, Options(exif, "one", window, scaling, bands))
     return boxed_images("yolo", root, found, names, scale, bad_boxes, MODULES, (), cache_root, own)
 
 
-def read(data_root: Path, classes: Sequence[str]) -> Texts:
+def read(data_root: Path, classes: Sequence[str], unlabelled: bool = False) -> Texts:
     """The pictures of a folder with what their texts say. Missing or Refused names the line that is wrong."""
     root = files.require_folder(Path(data_root), TREE)
     pictures = folders.pictures_below(root, Unused(root))
@@ -104,11 +107,11 @@ def read(data_root: Path, classes: Sequence[str]) -> Texts:
     of_text = {text: picture for picture, text in text_of.items()}
     if same := next((p for p, text in text_of.items() if text and of_text[text] != p), None):
         raise Refused(f"{same} and {of_text[text_of[same]].name} have one text, expected one picture for each")
-    if not any(text_of.values()):
+    if not any(text_of.values()) and not unlabelled:
         many = f"any of its {len(pictures)} pictures"
         raise Missing(f"{root} has no text for {many}; expected this tree:\n{TREE.strip()}")
     _require_used(root, texts, {text for text in text_of.values() if text}, pictures)
-    if without := sum(text is None for text in text_of.values()):
+    if not unlabelled and (without := sum(text is None for text in text_of.values())):
         note(GUESSED, f"yolo: {without} of {len(pictures)} pictures have no text, and so no objects.")
     rows = {text: _rows(text) for text in text_of.values() if text}
     names = _names(root, classes, config, rows)
@@ -242,7 +245,7 @@ def _names(
     if not names:
         largest = max((line.label for lines in rows.values() for line in lines), default=-1)
         if largest < 0:
-            raise Refused(f"no text in {root} has an object, expected at least one")
+            raise Refused(f"no text in {root} has an object and nothing names the classes: write classes.txt")
         if largest > 10_000:
             raise Refused(f"{root} has an object of class {largest}, and nothing names the classes")
         names = [str(number) for number in range(largest + 1)]

@@ -67,12 +67,12 @@ class StopSet:
         for positions, batch in stream:
             if self.wanted == "detections":
                 kind, made = BOXES, [_boxes(image) for image in batch["detections"]]
-                doubt[positions] = [_doubt(image["probs"]) for image in batch["detections"]]
+                doubt[positions] = [doubt_of_boxes(image["probs"]) for image in batch["detections"]]
             else:
                 probs = batch["probs"]
                 kind, made = (MAPS if probs.ndim > 2 else CLASSES), list(_labels(probs))
                 entropy = entropy_of(probs).reshape(len(probs), -1).mean(1).cpu().double().numpy()
-                doubt[positions] = entropy / _most(probs)
+                doubt[positions] = entropy / most_doubt(probs)
             for position, prediction in zip(positions, made, strict=True):
                 found[position] = prediction
         whole = np.array(found, dtype=np.int64) if kind == CLASSES else found
@@ -93,11 +93,11 @@ def _boxes(image: dict[str, Tensor]) -> Float[ndarray, "m 5"]:
     return np.concatenate([boxes, labels[:, None]], axis=1)
 
 
-def _doubt(probs: Float[Tensor, "m classes"]) -> float:
+def doubt_of_boxes(probs: Float[Tensor, "m classes"]) -> float:
     """The largest entropy of a box, in 0..1; 0 without one."""
-    return float(entropy_of(probs.float()).max()) / _most(probs) if len(probs) else 0.0
+    return float(entropy_of(probs.float()).max()) / most_doubt(probs) if len(probs) else 0.0
 
 
-def _most(probs: Float[Tensor, "b c *s"]) -> float:
+def most_doubt(probs: Float[Tensor, "b c *s"]) -> float:
     """The largest entropy over so many classes, ln C; of a single class, where it is always 0, 1."""
     return log(probs.shape[1]) or 1.0

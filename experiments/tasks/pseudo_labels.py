@@ -74,7 +74,8 @@ def quality(pseudo: Mapping[int, Float[Tensor, "_ 5"]], train: Images) -> dict[s
     `pseudo_precision` and `pseudo_recall` count a box right with the class and an IoU of at least 0.5; NaN where
     nothing can be counted.
     """
-    ours = {i: boxes.cpu().numpy() for i, boxes in pseudo.items()}
+    known = train.labelled  # of a person's own images those of the pool have no label to compare with
+    ours = {i: boxes.cpu().numpy() for i, boxes in pseudo.items() if known[i]}
     found = [Detections(b[:, :4], np.ones(len(b), dtype=np.float32), b[:, 4].astype(np.int64)) for b in ours.values()]
     truth = [train.target(i).numpy() for i in ours]
     lesions = [Lesions(t[:, :4], t[:, 4].astype(np.int64)) for t in truth]

@@ -92,11 +92,11 @@ def data_digest(*parts: Images | None) -> str:
 
 
 class Checkpoint:
-    """The folder of one run's state, `<runs>/resume/<key>/`."""
+    """The folder of one run's state, `<runs>/resume/<key>/`, or another one."""
 
-    def __init__(self, runs: Path, key: str):
+    def __init__(self, runs: Path, key: str, folder: Path | None = None):
         self.runs = runs
-        self.folder = runs / "resume" / key
+        self.folder = folder or runs / "resume" / key
         self.state_file = self.folder / "state.json"
         self.training_file = self.folder / "training.pt"
         self.outputs = self.folder / "outputs"

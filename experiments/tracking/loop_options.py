@@ -6,6 +6,8 @@ from importlib import import_module
 
 from data.limits import Between, OneOf
 from experiments.tracking.declare import CHOICE, NOTHING, Option
+from experiments.tracking.label_studio_options import LABEL_STUDIO
+from experiments.tracking.round_options import ROUND
 
 MOST = 10**9  # of anything that is counted
 
@@ -157,4 +159,7 @@ LOOP: dict[str, Option] = {
         OneOf(("test", "val", "train")),
         NOTHING,
     ),
+    # rounds with a person
+    **ROUND,
+    **LABEL_STUDIO,
 }

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.analysis.conftest import save_picture
+from tests.browser import save_picture
 from tests.experiments.runs import ROOT, command_line
 from tests.mongo_server import mongo, mongo_server  # noqa: F401
 

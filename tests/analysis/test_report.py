@@ -12,9 +12,9 @@ import pytest
 
 from analysis import caveats, page
 from analysis.provenance import command_line, documents, environments
-from tests.analysis.conftest import save_picture
 from tests.analysis.pages import Page
 from tests.analysis.stored_runs import store
+from tests.browser import save_picture
 
 HOSTILE = "<script>alert('$x_1')</script>&\"quoted\""
 

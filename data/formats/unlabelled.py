@@ -1,0 +1,79 @@
+"""What readers share that keep images without a label, see `data.unlabelled`: labels of ours, pictures that are kept.
+
+Decoded pictures are kept in the cache, each in a file of its own: a label that comes in later decodes none again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from data.files import folder_from
+from data.formats.endings import ending_of
+from data.formats.folders import walk
+from data.formats.pictures import Reader, Source
+from data.notes import WARNING, note
+from data.unlabelled import Unlabelled
+
+NO_LABEL = -1  # in the place of the number of a class
+LARGEST = 2**20  # bytes of a decoded picture above which it is not kept
+
+
+def ours(given: Unlabelled, name: str, ending: str) -> dict[str, Path]:
+    """Image, as its path below the folder of images without ending -> our file of it."""
+    folder = given.inner(name)
+    files = sorted(walk(folder)) if folder else []
+    return {stem(file.relative_to(folder)): file for file in files if file.suffix == ending and folder}
+
+
+def stem(path: Path) -> str:
+    """A relative path with slashes and without its ending."""
+    whole = path.as_posix()
+    return whole[: len(whole) - len(ending_of(path))]
+
+
+def note_both(differing: Mapping[str, str]) -> None:
+    """Say which images have two labels that differ: image -> what they are; '' where that is not said."""
+    if differing:
+        name, both = next(iter(differing.items()))
+        many = f"{len(differing)} images are labelled otherwise in your own folder than in ours"
+        note(WARNING, f"{many}, the first {name}{f' ({both})' if both else ''}: your own labels count.")
+
+
+class Kept:
+    """Pictures as a reader decodes them and `shrink` makes them smaller, from the cache where they were read before."""
+
+    def __init__(self, reader: Reader, shrink: Callable[[ndarray], ndarray], how: object, cache_root: Path | None):
+        self.reader, self.shrink = reader, shrink
+        self.how = (how, reader.channels, reader.window, reader.options)
+        self.folder = (cache_root or folder_from("ALIQUOT_CACHE", "data/cache")) / "pictures"
+
+    def read(self, source: Source) -> tuple[tuple[int, int], UInt8[ndarray, "h w channels"]]:
+        """(Height, width) as decoded, and the smaller picture."""
+        state = source.file.stat()
+        said = (os.path.abspath(source.file), state.st_size, state.st_mtime_ns, source.frame, self.how)
+        digest = hashlib.sha256(repr(said).encode()).hexdigest()[:24]
+        file = self.folder / digest[:2] / f"{digest}.npz"
+        with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(file) as found:
+            return tuple(found["size"].tolist()), found["image"]
+        size, image = self.decoded(source)
+        if image.nbytes <= LARGEST:
+            with suppress(OSError):  # only time is lost
+                file.parent.mkdir(parents=True, exist_ok=True)
+                temporary = file.with_name(f".{file.name}.{os.getpid()}.npz")
+                np.savez(temporary, size=size, image=image)
+                os.replace(temporary, file)
+        return size, image
+
+    def decoded(self, source: Source) -> tuple[tuple[int, int], UInt8[ndarray, "h w channels"]]:
+        """As `read`, from the picture's own file."""
+        image = self.reader.read(source)
+        return (image.shape[0], image.shape[1]), self.shrink(image)

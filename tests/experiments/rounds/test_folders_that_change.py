@@ -1,0 +1,204 @@
+"""What a person does between two calls: nothing, half of it, something else; images come and go, labels change."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.loading import load
+from data.names import Missing, Refused
+from data.unlabelled import Unlabelled
+from experiments.rounds import division
+from tests.data.pictures import save
+from tests.experiments.rounds.annotator import Annotator
+
+TASKS = ("classify", "segment", "detect")
+
+
+@pytest.fixture
+def person(tmp_path):
+    """A person with classes to tell, the cheapest of the tasks."""
+    return Annotator("classify", tmp_path / "own", n=12)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def files_of(root):
+    return {file: file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
+
+
+def test_a_list_waits_until_it_is_labelled_and_shows_itself_again(person, out, capsys):
+    before = files_of(person.root)
+    assert person.suggest(out=str(out)) is None
+    first = capsys.readouterr().out
+    assert "To label now, 5 images (3 to start with, 2 at random, to measure with)" in first
+    names = person.answer(out, 0, most=2)
+    state = (out / "state.json").read_text()
+    assert person.suggest(out=str(out)) is None
+    second = capsys.readouterr().out
+    assert f"3 of 5 images are not labelled yet: {', '.join(names[2:])}; accept=some goes on" in second
+    assert "12 images: 0 of 10 to learn from are labelled, 0 of 2 to measure with." in first
+    assert first.splitlines()[-7:] == second.splitlines()[-7:] and (out / "state.json").read_text() == state
+    assert {file: content for file, content in files_of(person.root).items() if file in before} == before
+    assert set(files_of(person.root)) - set(before) == {person.root / "labels.csv"}
+
+
+def test_some_labels_are_enough_where_a_person_says_so(person, out, capsys):
+    person.suggest(out=str(out))
+    names = person.answer(out, 0, most=2)
+    run = person.suggest(out=str(out), accept="some")
+    assert run.info["round"] == 1
+    said = capsys.readouterr().out
+    assert "No test image is labelled" in said
+    state = person.state(out)
+    assert set(state["labels"]) == set(names[:2]) and "accuracy" not in state["curve"][0]
+    assert [each["part"] for each in state["asked"]] == ["query", "query", "test", "test"]
+    person.answer(out, 1)
+    person.suggest(out=str(out))
+    assert all("accuracy" in row for row in person.state(out)["curve"]), "the first model is measured when it can be"
+
+
+def test_images_that_come_and_go_and_labels_that_change_are_named(person, out, capsys):
+    person.suggest(out=str(out))
+    person.answer(out, 0)
+    person.suggest(out=str(out))
+    state, asked = person.state(out), [row["file"] for row in person.rows(out, 1)]
+    capsys.readouterr()
+    learnt, gone = (
+        next(iter(state["labels"])),
+        next(n for n in state["order"] if n not in state["labels"] and n not in asked),
+    )
+    table = person.root / "labels.csv"
+    wrong = {"a": "b", "b": "c", "c": "a"}
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("".join(f"{name},{wrong[c] if name == learnt else c}\n" for name, c in rows))
+    (person.images / gone).unlink()
+    save(person.images / "aa-new.png", values=person.picture(3))
+    person.answer(out, 1)
+    assert person.suggest(out=str(out)).info["round"] == 2
+    said = capsys.readouterr().out
+    assert f"1 image of before is no longer there: {gone}." in said
+    assert "1 image is new: aa-new.png." in said
+    assert f"1 label is another than before: {learnt}." in said
+    assert person.state(out)["order"][-1] == "aa-new.png"
+
+
+def test_an_image_that_is_asked_for_and_taken_away_is_not_waited_for(person, out):
+    person.suggest(out=str(out))
+    names = [row["file"] for row in person.rows(out, 0)]
+    for name in names[1:]:
+        person.label(name)
+    (person.images / names[0]).unlink()
+    assert person.suggest(out=str(out)).info["round"] == 1
+
+
+def test_all_labelled_trains_once_and_then_says_that_nothing_is_new(person, out, capsys):
+    for name in person.names:
+        person.label(name)
+    assert person.suggest(out=str(out)).info["round"] == 1
+    assert "All images are labelled: there is nothing to ask for." in capsys.readouterr().out
+    assert person.suggest(out=str(out)) is None
+    assert "No label has come in or changed since the last round" in capsys.readouterr().out
+
+
+def test_test_images_are_set_aside_by_whole_patients_labelled_or_not(person):
+    (person.root / "patients.csv").write_text(
+        "file,patient\n" + "".join(f"{n},p{i // 3}\n" for i, n in enumerate(person.names))
+    )
+    person.label(person.names[0])
+    images = load(
+        "classify", "folder", person.root, image_size=16, unlabelled=Unlabelled(), class_names=["a", "b", "c"]
+    )
+    drawn = {}
+    for seed in range(40):
+        state = division.begin(images, 3, np.random.default_rng(seed))
+        whose = {name: int(name[2:4]) // 3 for name in person.names}
+        assert {whose[n] for n in state.test}.isdisjoint(whose[n] for n in state.order)
+        assert sorted([*state.test, *state.order]) == person.names and len(state.test) == 3
+        drawn[whose[state.test[0]]] = True
+    assert set(drawn) == {0, 1, 2, 3}
+
+
+def test_more_than_there_is_takes_the_rest(person, out):
+    person.suggest(out=str(out))
+    person.answer(out, 0)
+    person.suggest(out=str(out), n_query=1000)
+    assert len(person.rows(out, 1)) == 12 - 5
+
+
+def test_labels_of_ours_count_and_those_of_the_user_before_them(person, out, capsys):
+    person.suggest(out=str(out))
+    names = [row["file"] for row in person.rows(out, 0)]
+    (out / "labels").mkdir()
+    (out / "labels" / "labels.csv").write_text("file,label\n" + "".join(f"{name},a\n" for name in names))
+    person.label(names[0])
+    run = person.suggest(out=str(out))
+    assert run.info["round"] == 1 and len(person.state(out)["labels"]) == 3
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predictions_are_in_the_pixels_of_the_users_files(task, tmp_path):
+    person, out = Annotator(task, tmp_path / "own", n=8), tmp_path / "out"
+    size = {} if task == "classify" else {"scale": 0.5}
+    with pytest.raises(Missing, match="has no model yet"):
+        person.suggest("predict", out=str(out), **size)
+    for name in person.names[:6]:
+        person.label(name)
+    person.suggest(out=str(out), n_test=2, **size)
+    person.suggest("predict", out=str(out), **size)
+    assert (out / "predictions" / "predictions.csv").read_text().count("\n") == 9
+    if task == "segment":
+        assert {Image.open(file).size for file in (out / "predictions" / "masks").glob("*.png")} == {(32, 32)}
+    other = tmp_path / "other"
+    save(other / "x.png", values=np.tile(person.picture(1), (2, 3, 1)))
+    person.suggest("predict", out=str(out), images=str(other), **size)
+    assert (out / "predictions_other" / "predictions.csv").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"data_root": "/nowhere"}, "does not exist"),
+        ({"dataset": "phantom", "dataset_options": {}}, "is for images of your own"),
+        ({"dataset_options": {}}, "does not tell the classes yet: say classes="),
+        ({"initial": "stratified"}, "wants to know the classes"),
+        ({"n_test": 12}, "leaves none to learn from"),
+        ({"heuristic": "entropi"}, "Did you mean 'entropy'"),
+        ({"n_val": 3}, "has no labelled part val"),
+        ({"export": "csv,previw"}, "Did you mean 'preview'"),
+        ({"classes": "a,b"}, "both name the classes"),
+    ],
+)
+def test_mistakes_are_one_sentence(options, sentence, person, out):
+    for name in person.names[:4] if "n_val" in options else ():
+        person.label(name)
+    with pytest.raises(Refused, match=sentence):
+        person.suggest(out=str(out), **options)
+
+
+def test_nothing_is_written_among_the_users_images(person, tmp_path):
+    for place in (person.root, person.root / "rounds"):
+        with pytest.raises(Refused, match="where nothing is ever written"):
+            person.suggest(out=str(place))
+    (tmp_path / "link").symlink_to(person.root)
+    with pytest.raises(Refused, match="where nothing is ever written"):
+        person.suggest(out=str(tmp_path / "link" / "inner"))
+
+
+def test_an_empty_folder_is_said_to_be_one(tmp_path, out):
+    (tmp_path / "empty").mkdir()
+    for task in TASKS:
+        with pytest.raises(Refused, match="holds no picture that can be read"):
+            Annotator(task, tmp_path / "empty", n=0).suggest(out=str(out))
+
+
+def test_names_of_files_may_be_anything(tmp_path, out):
+    person = Annotator("classify", tmp_path / "own", n=6)
+    for i, name in enumerate(("<b>&amp;.png", "ä ö.png", "=1+1.png", "a b'c.png")):
+        save(person.images / name, values=person.picture(i))
+    person.suggest(out=str(out), n_initial=6)
+    assert {each["name"] for each in person.state(out)["asked"]} <= set(os.listdir(person.images))

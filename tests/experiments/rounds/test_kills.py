@@ -1,0 +1,83 @@
+"""A process that is killed while it makes a round: the same command makes the same list, and nothing twice."""
+
+import json
+import shutil
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from experiments import suggesting
+from tests.experiments.moments import Killed, stop_at
+from tests.experiments.rounds.annotator import Annotator
+
+SOME = (1, 4, 7, 10, 13)  # moments of the default suite
+WATCHED = ((suggesting, "train"), (suggesting, "measure"), (suggesting, "ask"), (suggesting, "save_weights"))
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """A person who answered the first list, the folder of that study, and what an unbroken round makes of it."""
+    person, out = Annotator("classify", tmp_path / "own", n=10), tmp_path / "out"
+    person.suggest(out=str(out), export="csv")
+    person.answer(out, 0)
+    shutil.copytree(out, tmp_path / "before")
+    person.suggest(out=str(out), export="csv")
+    return person, out, tmp_path / "before", made(person, out)
+
+
+def made(person, out):
+    state = person.state(out)
+    rows = [{k: v for k, v in row.items() if not k.endswith(("_seconds", "_share"))} for row in state["curve"]]
+    kept = {name: state[name] for name in ("round", "asked", "picks", "labels", "stop", "recorded")}
+    return json.dumps([kept, rows, person.rows(out, 1)])
+
+
+def killed_at(moment, prepared, monkeypatch):
+    """Whether a round was killed at a moment; the next call must end with what an unbroken round makes."""
+    person, out, before, whole = prepared
+    shutil.rmtree(out)
+    shutil.copytree(before, out)
+    with monkeypatch.context() as patch:
+        passed = stop_at(patch, moment, *WATCHED)
+        with suppress(Killed):
+            person.suggest(out=str(out), export="csv")
+    person.suggest(out=str(out), export="csv")
+    assert made(person, out) == whole, f"killed at {passed[-1]}"
+    assert sorted(each.name for each in out.glob("*round*")) == ["round_000", "round_001"]
+    return len(passed) >= moment
+
+
+@pytest.mark.parametrize("moment", SOME)
+def test_a_round_that_is_killed_is_made_again(moment, prepared, monkeypatch):
+    assert killed_at(moment, prepared, monkeypatch)
+
+
+@pytest.mark.processes
+def test_a_round_that_is_killed_at_any_moment_is_made_again(prepared, monkeypatch):
+    moment = next(m for m in range(1, 1000) if not killed_at(m, prepared, monkeypatch))
+    assert moment > max(SOME)
+
+
+def test_an_unfinished_training_of_other_labels_is_dropped(prepared, monkeypatch):
+    person, out, before, _ = prepared
+    shutil.rmtree(out)
+    shutil.copytree(before, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(suggesting, "measure", _killed)
+        with pytest.raises(Killed):
+            person.suggest(out=str(out), save_every=0.0)
+    assert (out / "training.pt").is_file()
+    table = person.root / "labels.csv"
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("".join(f"{name},{'a' if c in 'bc' else c}\n" for name, c in rows))
+    person.suggest(out=str(out))
+    resumed = person.state(out)["curve"][0]["train_loss"]
+    again = out.with_name("again")
+    shutil.copytree(before, again)
+    person.suggest(out=str(again))
+    assert np.isclose(resumed, person.state(again)["curve"][0]["train_loss"], rtol=0, atol=0)
+
+
+def _killed(*args):
+    raise Killed
