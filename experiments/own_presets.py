@@ -13,6 +13,7 @@ HEAD = {  # with `folder`: a head on frozen features, whose budget suits the dat
     **{"mc_samples": 10, "query_batch_size": 2048, "eval_batch_size": 2048},
 }
 
+
 def own(task: str, dataset: str, what: str, holds: str, **more: Any) -> dict[str, tuple[str, dict[str, Any]]]:
     """Two presets for a format: of `what` it is, and what its folder `holds`; `more` options are set by both."""
     suit = "Sizes, training and budget suit the data and the device and are told before; what you give stands."

@@ -17,8 +17,18 @@ from data.store import Images
 from experiments.learning.randomness import generator
 from experiments.learning.recipe import Recipe
 
-Batch = tuple[Any, Any]
 ON_DEVICE = 1  # index, within "augment" and a step, of what is drawn on the device; what is drawn before has none
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A batch of labelled images, and what joins it."""
+
+    labelled: tuple[Any, Any]
+    unlabelled: Any
+
+
+Batch = tuple[Any, Any] | Mixed
 
 
 class WithoutTargets(Dataset):
@@ -72,14 +82,6 @@ class Companion:
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """A batch of labelled images, and what joins it."""
-
-    labelled: Batch
-    unlabelled: Any
-
-
-@dataclass(frozen=True)
 class TrainingBatches:
     """Batch `step` of a training, a pure function of (seed, cycle, step): a resumed training sees the same batches.
 
@@ -88,8 +90,8 @@ class TrainingBatches:
     """
 
     draw: Callable[[int, np.random.Generator], Any]  # one example of the image with this dataset index
-    collate: Callable[[list], Batch]  # a batch of several
-    prepare: Callable[[Any, np.random.Generator], Batch]  # moves it to the device and augments it there
+    collate: Callable[[list], tuple[Any, Any]]  # a batch of several
+    prepare: Callable[[Any, np.random.Generator], Any]  # moves it to the device and augments it there
     indices: Int[ndarray, " l"]
     recipe: Recipe
     seed: int
@@ -101,7 +103,7 @@ class TrainingBatches:
     def __len__(self) -> int:
         return self.recipe.steps
 
-    def __getitem__(self, step: int) -> Batch | Mixed:
+    def __getitem__(self, step: int) -> Batch:
         """The batch of a step before `prepare`."""
         rng = generator(self.seed, self.cycle, "augment", step)
         labelled = self.collate([self.draw(int(i), rng) for i in self.members(step)])
@@ -109,7 +111,7 @@ class TrainingBatches:
             return labelled
         return Mixed(labelled, self.companion.beside(self.recipe.batch_size, rng))
 
-    def ready(self, step: int, batch: Batch | Mixed) -> Batch | Mixed:
+    def ready(self, step: int, batch: Batch) -> Batch:
         """The batch of a step, on the device and augmented."""
         rng = generator(self.seed, self.cycle, "augment", step, ON_DEVICE)
         if self.companion is None or self.companion.prepare is None or not isinstance(batch, Mixed):

@@ -46,7 +46,7 @@ def with_unlabelled(task: Task, options: Values, train: Images) -> Task:
         network = task.make_model()
         return Twins(network, task.make_model()) if arm == "cps" else MeanTeacher(network)
 
-    def loss(model: nn.Module, batch: Batch | Mixed) -> Float[Tensor, ""]:
+    def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         mixed = batch if isinstance(batch, Mixed) else Mixed(batch, None)
         total = torch.stack([task.loss(network, mixed.labelled) for network in learners_of(model)]).sum()
         if mixed.unlabelled is None:
