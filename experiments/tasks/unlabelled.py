@@ -102,6 +102,8 @@ def reported(
 ) -> dict[str, float]:
     """How right what the trained model says of the pool is, on at most REPORTED images; columns of the cycle's row."""
     pool = np.setdiff1d(np.arange(len(train)), labelled)
+    if not len(pool):
+        return {}
     rng, images = generator(options["seed"], cycle, "unlabelled"), WithoutTargets(train)
     shown = np.sort(rng.permutation(pool)[:REPORTED])
 
@@ -117,8 +119,6 @@ def reported(
         return of_maps(maps, train)
     least = options["pseudo_threshold"] if options["unlabelled"] == "fixmatch" else 0.0
     found = [(rows, classes.numpy(), (confidence >= least).numpy()) for rows, classes, confidence in said()]
-    if not found:
-        return {}
     rows, classes, certain = (np.concatenate(part) for part in zip(*found, strict=True))
     return of_classes(rows, classes, certain, train)
 
