@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 from data.catalogue import OWN
 from data.names import Refused, Unreachable
 from experiments.tracking.database import open_database, plain
+from experiments.tracking.formerly import by_todays_options
 from experiments.tracking.options import RENAMED
 from experiments.tracking.records import BROKEN, PATIENCE, is_mongo, reason_of, run_folders, status_of, time_of
 
@@ -193,7 +194,7 @@ def answering() -> Iterator[None]:
 
 def _by_todays_names(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a run, those of earlier versions by the names that they have now."""
-    options = {name: value for name, value in config.items() if name not in RENAMED}
+    options = {name: value for name, value in by_todays_options(config).items() if name not in RENAMED}
     for name in config.keys() & RENAMED.keys():
         whole, _, entry = RENAMED[name].partition(".")
         options[whole] = {**options.get(whole, {}), entry: config[name]} if entry else config[name]

@@ -101,7 +101,7 @@ def _some(ids: Sequence[int]) -> str:
 
 
 def split_by(frame: pd.DataFrame, options: Sequence[str]) -> pd.DataFrame:
-    """The frame with strategies divided by the values of options: `box_entropy, pseudo_labels` beside `box_entropy`.
+    """The frame with strategies divided by the values of options: `bald, channels_last` beside `bald`.
 
     ValueError for an unknown option.
     """

@@ -22,6 +22,7 @@ from experiments.learning.labels import Labels
 from experiments.learning.querying import QueryOptions, Selection, query
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.stop_set import StopSet
+from experiments.learning.teacher import network_of
 from experiments.learning.training import fit
 from experiments.learning.weights import load_weights, save_weights
 from experiments.tasks.task import MakeBatches, Task
@@ -103,7 +104,8 @@ def train(
     validate = (lambda m: evaluate(m, val, cycle)[study.metric]) if val else None
     save_to, before_step = study.checkpoint.training_file, study.task.before_step
     trained = fit(model, study.task.loss, batches, before_step=before_step, validate=validate, save_to=save_to)
-    return model, {**batches.report, **trained}
+    told = study.task.report(model, labelled, cycle) if study.task.report else {}
+    return model, {**batches.report, **trained, **told}
 
 
 def measure(study: Study, cycle: int, labelled: Int[ndarray, " l"], model: nn.Module) -> Row:
@@ -142,7 +144,7 @@ def ask(
 def evidence_of(task: Task, model: nn.Module, options: QueryOptions, seed: int, cycle: int) -> ModelEvidence:
     """The evidence of the model of a cycle."""
     sizes = options.mc_samples, options.query_batch_size, options.memory_limit
-    return ModelEvidence(task.evidence, model, *sizes, seed, cycle, task.look, options.embeddings)
+    return ModelEvidence(task.evidence, network_of(model), *sizes, seed, cycle, task.look, options.embeddings)
 
 
 def _model_of(study: Study, cycle: int) -> nn.Module | None:

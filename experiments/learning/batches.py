@@ -17,8 +17,18 @@ from data.store import Images
 from experiments.learning.randomness import generator
 from experiments.learning.recipe import Recipe
 
-Batch = tuple[Any, Any]
 ON_DEVICE = 1  # index, within "augment" and a step, of what is drawn on the device; what is drawn before has none
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A batch of labelled images, and what joins it."""
+
+    labelled: tuple[Any, Any]
+    unlabelled: Any
+
+
+Batch = tuple[Any, Any] | Mixed
 
 
 class WithoutTargets(Dataset):
@@ -57,21 +67,38 @@ def equal_size_batches(shapes: Int[ndarray, "n 2"], batch_size: int) -> Iterator
 
 
 @dataclass(frozen=True)
+class Companion:
+    """Unlabelled images that join each step, `ratio` for each labelled one, drawn from `indices` with replacement."""
+
+    draw: Callable[[int, np.random.Generator], Any]  # one example of the image with this dataset index
+    # moves the examples to the device and makes views of them; None where those of the labelled images see both
+    prepare: Callable[[list, np.random.Generator], Any] | None
+    indices: Int[ndarray, " n"]
+    ratio: int
+
+    def beside(self, n_labelled: int, rng: np.random.Generator) -> list:
+        """The examples that join a step with this many labelled images."""
+        return [self.draw(int(rng.choice(self.indices)), rng) for _ in range(n_labelled * self.ratio)]
+
+
+@dataclass(frozen=True)
 class TrainingBatches:
     """Batch `step` of a training, a pure function of (seed, cycle, step): a resumed training sees the same batches.
 
-    Every epoch is one shuffled pass over `indices`; a batch may span two epochs, so that none is ever cut short.
+    Every epoch is one shuffled pass over `indices`; a batch may span two epochs, so that none is ever cut short. A
+    companion changes nothing of the labelled part: it draws from the step's generator after it.
     """
 
     draw: Callable[[int, np.random.Generator], Any]  # one example of the image with this dataset index
-    collate: Callable[[list], Batch]  # a batch of several
-    prepare: Callable[[Batch, np.random.Generator], Batch]  # moves it to the device and augments it there
+    collate: Callable[[list], tuple[Any, Any]]  # a batch of several
+    prepare: Callable[[Any, np.random.Generator], Any]  # moves it to the device and augments it there
     indices: Int[ndarray, " l"]
     recipe: Recipe
     seed: int
     cycle: int
     names: Sequence[str]  # of all images, for messages
     report: Mapping[str, float] = field(default_factory=dict)  # joins the row of the cycle
+    companion: Companion | None = None
 
     def __len__(self) -> int:
         return self.recipe.steps
@@ -79,11 +106,17 @@ class TrainingBatches:
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step before `prepare`."""
         rng = generator(self.seed, self.cycle, "augment", step)
-        return self.collate([self.draw(int(i), rng) for i in self.members(step)])
+        labelled = self.collate([self.draw(int(i), rng) for i in self.members(step)])
+        if self.companion is None:
+            return labelled
+        return Mixed(labelled, self.companion.beside(self.recipe.batch_size, rng))
 
     def ready(self, step: int, batch: Batch) -> Batch:
         """The batch of a step, on the device and augmented."""
-        return self.prepare(batch, generator(self.seed, self.cycle, "augment", step, ON_DEVICE))
+        rng = generator(self.seed, self.cycle, "augment", step, ON_DEVICE)
+        if self.companion is None or self.companion.prepare is None or not isinstance(batch, Mixed):
+            return self.prepare(batch, rng)
+        return Mixed(self.prepare(batch.labelled, rng), self.companion.prepare(batch.unlabelled, rng))
 
     def members(self, step: int) -> Int[ndarray, " b"]:
         """Dataset indices of the batch."""

@@ -61,8 +61,10 @@ OF_RUNS = {  # columns that every curve has beside its metrics
     "stop_uncertainty": Measure(0, "", "mean entropy on the stop set, as a share of its maximum"),
     "stop_seconds": Measure(-1, "s", "time of the predictions on the stop set"),
     "pseudo_boxes": Measure(0, "boxes", "pseudo-labels that joined training"),
-    "pseudo_precision": Measure(1, "", "share of pseudo-labels that are right"),
-    "pseudo_recall": Measure(1, "", "share of hidden boxes that have a pseudo-label"),
+    "pseudo_precision": Measure(1, "", "share of pseudo-labels that are right; of pixels the mean over the classes"),
+    "pseudo_recall": Measure(
+        1, "", "share of hidden labels that have a right pseudo-label; of pixels the mean over the classes"
+    ),
 }
 TABLE = {**SEGMENTATION, **CLASSIFICATION, **DETECTION, **OF_RUNS}
 

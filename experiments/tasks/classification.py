@@ -32,6 +32,7 @@ from experiments.pictures.class_picks import MAX_THUMBNAILS, Thumbnail, save_gal
 from experiments.tasks.head import fit_of, make_head
 from experiments.tasks.logits import LogitEvidence
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
+from experiments.tasks.unlabelled import BY_STEPS, companion_of, with_unlabelled
 from experiments.tasks.weights import require_weights
 from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import title_of
@@ -58,6 +59,7 @@ def check(options: Values) -> None:
         size = options["image_size"] or None
         make_classifier(options["model"], 2, 3, options["dropout"], image_size=size)
     require_weights(options["weights"], "model", options["model"])
+    _check_unlabelled(options)
 
 
 def load(options: Values) -> Images:
@@ -123,9 +125,11 @@ def make_task(options: Values, images: Images) -> Task:
         metrics = trivial_metrics(targets, len(test.classes))
         return {f"{prefix}{name}": (value, words) for prefix in wanted for name, value in metrics.items()}
 
-    proxy = make_task({**options, "train": "head", "proxy": "none"}, images) if options["proxy"] == "head" else None
+    of_proxy = {**options, "train": "head", "proxy": "none", "unlabelled": "none"}
+    proxy = make_task(of_proxy, images) if options["proxy"] == "head" else None
     fit = fit_of(options, images, partial(_weights_of, options, images)) if head else None
-    return Task(make_model, loss, evidence, evaluate, trivial, look=look, fit=fit, proxy=proxy)
+    task = Task(make_model, loss, evidence, evaluate, trivial, look=look, fit=fit, proxy=proxy)
+    return with_unlabelled(task, options, images)
 
 
 def make_batches(options: Values, train: Images) -> MakeBatches:
@@ -134,6 +138,9 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
 
     def draw(i: int, rng: np.random.Generator) -> tuple[ndarray, int]:
         return train.raw(i), int(train.target(i))
+
+    def draw_unlabelled(i: int, rng: np.random.Generator) -> ndarray:
+        return train.raw(i)
 
     def collate(examples: list) -> tuple[Tensor, Tensor]:
         raw, classes = zip(*examples, strict=True)
@@ -147,8 +154,9 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
             raw, classes = (part.to(device, non_blocking=True) for part in batch)
             return augment(raw.permute(0, 3, 1, 2).float() / 255, rng)[0], (classes, weights)
 
-        recipe = Recipe.of(options, len(labelled))
-        return TrainingBatches(draw, collate, prepare, labelled, recipe, options["seed"], cycle, train.names)
+        recipe, seed = Recipe.of(options, len(labelled)), options["seed"]
+        companion = companion_of(options, train, labelled, draw_unlabelled, augment)
+        return TrainingBatches(draw, collate, prepare, labelled, recipe, seed, cycle, train.names, companion=companion)
 
     return of_cycle
 
@@ -163,6 +171,18 @@ def class_weights_of(train: Images, labelled: Int[ndarray, " l"]) -> Float[Tenso
     counts = np.bincount([int(train.target(int(i))) for i in labelled], minlength=len(train.classes))
     weights = np.where(counts, len(labelled) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0)
     return torch.from_numpy(weights).float()
+
+
+def _check_unlabelled(options: Values) -> None:
+    """Refuse a way of learning without labels that does not fit what learns."""
+    way, head = options["unlabelled"], options["train"] == "head"
+    if way == "label_spreading" and not head:
+        raise Refused("unlabelled=label_spreading spreads labels over frozen features: set train=head, or use fixmatch")
+    if way == "label_spreading" and options["head_hidden"]:
+        raise Refused(f"unlabelled=label_spreading fits a linear head: head_hidden={options['head_hidden']} must be 0")
+    if way in BY_STEPS and head:
+        steps = "joins the steps of a network, and train=head has none: use unlabelled=label_spreading"
+        raise Refused(f"unlabelled={way} {steps}")
 
 
 def draw_picks(options: Values, task: Task, train: Images) -> Watch:

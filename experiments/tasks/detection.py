@@ -17,18 +17,20 @@ from data.files import folder_of
 from data.loading import load as load_images
 from data.names import Refused
 from data.store import Images
-from experiments.learning.batches import TrainingBatches, WithoutTargets, equal_size_batches, pictures
+from experiments.learning.batches import Companion, Mixed, TrainingBatches, WithoutTargets, equal_size_batches, pictures
 from experiments.learning.devices import device_of, layout_of, precision_of
 from experiments.learning.querying import Selection
 from experiments.learning.recipe import Recipe, autocast
 from experiments.learning.teacher import MeanTeacher, network_of
 from experiments.measures.detection import DetectionScores, trivial_detections
 from experiments.measures.froc import check_conventions, sensitivity_at
+from experiments.measures.pseudo import of_boxes
 from experiments.measures.table import DETECTION, FPS, by_class, require_metric
 from experiments.pictures.box_picks import MAX_PICTURES, PickedPicture, save_box_gallery
 from experiments.pictures.froc import save_froc
-from experiments.tasks.pseudo_labels import find, pseudo_labels, quality, thresholds_of
+from experiments.tasks.pseudo_labels import find, pseudo_labels, thresholds_of
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
+from experiments.tasks.unlabelled import pool_of
 from experiments.tasks.weights import require_encoder_of
 from experiments.tracking.checkpoints import State
 from experiments.tracking.deliver import save_array, title_of
@@ -58,11 +60,8 @@ def check(options: Values) -> None:
     if options["balance"] != "none":
         boxes = "needs one predicted class per image, and a detector finds many boxes; use balance=none"
         raise Refused(f"balance={options['balance']} {boxes}")
-    if options["teacher"] == "ema" and not options["pseudo_labels"]:
-        idle = "labels the pool, but pseudo_labels=False: set pseudo_labels=True, or leave teacher=previous"
-        raise Refused(f"teacher=ema {idle}")
-    if options["teacher"] == "ema" and options["pseudo_adaptive"]:
-        once = "is for labels made once a cycle: use teacher=previous, or pseudo_adaptive=False"
+    if options["unlabelled"] == "mean_teacher" and options["pseudo_adaptive"]:
+        once = "is for labels made once a cycle: use unlabelled=pseudo_labels, or pseudo_adaptive=False"
         raise Refused(f"pseudo_adaptive=True {once}")
     for name, value in options["pseudo_thresholds"].items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -85,7 +84,7 @@ def make_task(options: Values, images: Images) -> Task:
     """Detection as a record of functions."""
     device, precision, layout = device_of(options["device"]), precision_of(options), layout_of(options)
     thresholds = thresholds_of(images.classes, options["pseudo_threshold"], options["pseudo_thresholds"])
-    ema, rules = options["teacher"] == "ema", {name: options[name] for name in RULES}
+    ema, rules = options["unlabelled"] == "mean_teacher", {name: options[name] for name in RULES}
 
     def make_model() -> nn.Module:
         network = _network(options, len(images.classes), images.channels)
@@ -95,13 +94,13 @@ def make_task(options: Values, images: Images) -> Task:
     def loss(model: nn.Module, batch: Any) -> Tensor:
         views, (targets, plain) = batch
         if not isinstance(model, MeanTeacher):
-            weights = torch.tensor([1.0 if picture is None else options["pseudo_weight"] for picture in plain])
+            shared = options["pseudo_weight"] / options["mu"]
+            weights = torch.tensor([1.0 if picture is None else shared for picture in plain])
             return losses(model, views, targets, weights) * len(targets) / sum(picture is None for picture in plain)
         labelled = [i for i, picture in enumerate(plain) if picture is None]
         total = losses(model.student, [views[i] for i in labelled], [targets[i] for i in labelled])
         others = [i for i, picture in enumerate(plain) if picture is not None]
         if others and int(model.steps) > options["burn_in"]:
-            model.teacher.eval()
             with torch.no_grad():
                 found = detect(model.teacher, [plain[i] for i in others])
             ours = [pseudo_labels(boxes, thresholds) for boxes in found]
@@ -141,46 +140,52 @@ def make_task(options: Values, images: Images) -> Task:
 
 
 def make_batches(options: Values, train: Images) -> MakeBatches:
-    """How labelled images become training batches; with pseudo-labels each brings an unlabelled image along."""
+    """How labelled images become training batches, and how unlabelled ones join them."""
     device, augment = device_of(options["device"]), AUGMENTATIONS[options["augment"]]
-    ema = options["teacher"] == "ema"
+    arm, images = options["unlabelled"], WithoutTargets(train)
+    ema = arm == "mean_teacher"
     for name in options["pseudo_thresholds"]:
         if name not in train.classes:
             known = f"{train.dataset!r} has no class {name!r}, but {', '.join(train.classes)}"
             raise Refused(f"pseudo_thresholds.{name}: {known}")
 
+    def draw(i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, bool]:
+        return torch.from_numpy(np.array(train.raw(i))), train.target(i), False
+
     def collate(examples: list) -> tuple[list, None]:
-        return [part for example in examples for part in example], None
+        return examples, None
 
     def prepare(batch: Any, rng: np.random.Generator) -> Any:
+        """Each labelled image is followed by what joins it: all of them draw from one generator in this order."""
+        labelled, others = (batch.labelled[0], batch.unlabelled) if isinstance(batch, Mixed) else (batch[0], [])
+        each = len(others) // len(labelled)
         views, targets, plain = [], [], []
-        for raw, target, unlabelled in batch[0]:
-            picture = raw.to(device).permute(2, 0, 1).float() / 255
-            picture, target = augment(picture, target.to(device), rng)
-            plain.append(picture if unlabelled else None)  # what a teacher labels
-            views.append(appearance(picture, rng) if unlabelled and ema else picture)
-            targets.append(target)
+        for place, first in enumerate(labelled):
+            for raw, target, unlabelled in (first, *others[place * each : (place + 1) * each]):
+                picture = raw.to(device).permute(2, 0, 1).float() / 255
+                picture, target = augment(picture, target.to(device), rng)
+                plain.append(picture if unlabelled else None)  # what a teacher labels
+                views.append(appearance(picture, rng) if unlabelled and ema else picture)
+                targets.append(target)
         return views, (targets, plain)
 
     def of_cycle(labelled: Int[ndarray, " l"], cycle: int, previous: nn.Module | None) -> TrainingBatches:
-        pool = np.setdiff1d(np.arange(len(train)), labelled)
+        pool = pool_of(options, train, labelled) if arm != "none" else labelled[:0]
         pseudo, report = {}, {}
-        if options["pseudo_labels"] and len(pool) and previous is not None:
+        if len(pool) and previous is not None:
             pseudo = _labelled_by(previous, options, train, pool, labelled)
-            report = quality(pseudo, train)
-        joining = np.array([i for i, boxes in pseudo.items() if len(boxes)], dtype=np.int64)
-        joining = pool if ema and options["pseudo_labels"] else joining
+            report = of_boxes(pseudo, train)
+        joining = pool if ema else np.array([i for i, boxes in pseudo.items() if len(boxes)], dtype=np.int64)
 
-        def draw(i: int, rng: np.random.Generator) -> list:
-            example = (torch.from_numpy(np.array(train.raw(i))), train.target(i), False)
-            if not len(joining):
-                return [example]
-            other = int(rng.choice(joining))
-            boxes = torch.zeros(0, 5) if ema else pseudo[other]
-            return [example, (torch.from_numpy(np.array(train.raw(other))), boxes, True)]
+        def draw_unlabelled(i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, bool]:
+            boxes = torch.zeros(0, 5) if ema else pseudo[i]
+            return torch.from_numpy(np.array(images.raw(i))), boxes, True
 
-        recipe = Recipe.of(options, len(labelled))
-        return TrainingBatches(draw, collate, prepare, labelled, recipe, options["seed"], cycle, train.names, report)
+        companion = Companion(draw_unlabelled, None, joining, options["mu"]) if len(joining) else None
+        recipe, names = Recipe.of(options, len(labelled)), train.names
+        return TrainingBatches(
+            draw, collate, prepare, labelled, recipe, options["seed"], cycle, names, report, companion
+        )
 
     return of_cycle
 

@@ -18,6 +18,7 @@ from experiments.learning import logistic
 from experiments.learning.devices import device_of
 from experiments.learning.features import Features, features_of
 from experiments.learning.randomness import generator, torch_seeded
+from experiments.tasks.spread_labels import Joining, joining_of
 from models.heads import Head
 
 Values = Mapping[str, Any]
@@ -41,6 +42,8 @@ def fit_of(options: Values, train: Images, weights_of: Callable[[Int[ndarray, " 
     def statistics() -> tuple[Tensor, Tensor]:
         return features_of(train).statistics(train.rows)
 
+    join = joining_of(options, train, statistics)
+
     def fit(model: nn.Module, labelled: Int[ndarray, " l"], cycle: int) -> dict[str, float]:
         started, head = time.perf_counter(), _head(model)
         for buffer, value in zip((head.mean, head.std), statistics(), strict=True):
@@ -51,10 +54,13 @@ def fit_of(options: Values, train: Images, weights_of: Callable[[Int[ndarray, " 
         targets = smoothed(classes, len(train.classes), options["label_smoothing"])
         x = views_of(features_of(train), train.rows[labelled])
         x = (x - statistics()[0]) / statistics()[1]
-        found = _fit_hidden if options["head_hidden"] else _fit_linear
-        told = found(head, x, classes, targets, weights, options, cycle)
+        report, joining = join(labelled, classes, weights, cycle)
+        if options["head_hidden"]:
+            found = _fit_hidden(head, x, classes, targets, weights, options, cycle)
+        else:
+            found = _fit_linear(head, x, classes, targets, weights, options, cycle, joining)
         model.eval()
-        return {**told, "train_seconds": time.perf_counter() - started}
+        return {**found, **report, "train_seconds": time.perf_counter() - started}
 
     return fit
 
@@ -83,8 +89,11 @@ def _fit_linear(
     weights: Float[ndarray, " l"],
     options: Values,
     cycle: int,
+    joining: Joining | None = None,
 ) -> dict[str, float]:
-    """The exact solution. A class without a label gets a probability of at most 1 / (L + 1), less where the others are
+    """The exact solution. `joining` are examples with pseudo-labels and weights beside them, which choose no strength.
+
+    A class without a label gets a probability of at most 1 / (L + 1), less where the others are
     certain.
 
     So with labels of one class alone all images of the pool look the same to a score, and are chosen at random.
@@ -99,6 +108,10 @@ def _fit_linear(
         if not l2:
             folds = logistic.folds_of(classes, generator(options["seed"], cycle, "order"))
             l2 = logistic.strength(examples, repeated, shares, np.tile(folds, views))
+        if joining is not None:
+            examples = np.concatenate([examples, joining[0].double().numpy()])
+            repeated = np.concatenate([repeated, np.eye(len(seen))[joining[1]][:, seen]])
+            shares = np.concatenate([shares, joining[2]])
         found = logistic.fit(examples, repeated, shares, l2)
         weight[torch.from_numpy(seen)] = torch.from_numpy(found.weight).float()
         bias[torch.from_numpy(seen)] = torch.from_numpy(found.bias).float()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from experiments.learning.devices import device_of, layout_of, precision_of
 from experiments.learning.recipe import autocast
+from experiments.learning.teacher import network_of
 from heuristics.core.evidence import from_logits
 
 
@@ -35,4 +36,4 @@ class LogitEvidence:
     ) -> dict[str, Any]:
         batch = batch.contiguous(memory_format=self.layout)
         with autocast(self.device, self.precision):
-            return from_logits(model, batch, wanted, mc_samples, masks_seed, dtype)
+            return from_logits(network_of(model), batch, wanted, mc_samples, masks_seed, dtype)

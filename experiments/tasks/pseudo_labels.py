@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from data.store import Images
 from experiments.learning.batches import WithoutTargets, equal_size_batches, pictures
-from experiments.measures.froc import Detections, Lesions, match
 from models.detecting import detect
 
 Found = dict[str, Tensor]  # boxes, scores, labels of one image
@@ -66,20 +63,3 @@ def pseudo_labels(found: Found, thresholds: Float[Tensor, " c"]) -> Float[Tensor
     """All boxes of one image whose score reaches the threshold of their class, as a target (M, 5)."""
     sure = found["scores"] >= thresholds.to(found["scores"].device)[found["labels"]]
     return torch.cat([found["boxes"][sure], found["labels"][sure, None].to(found["boxes"].dtype)], 1)
-
-
-def quality(pseudo: Mapping[int, Float[Tensor, "_ 5"]], train: Images) -> dict[str, float]:
-    """How right the pseudo-labels are, for reporting alone: nothing of the hidden boxes is fed back.
-
-    `pseudo_precision` and `pseudo_recall` count a box right with the class and an IoU of at least 0.5; NaN where
-    nothing can be counted.
-    """
-    known = train.labelled  # of a person's own images those of the pool have no label to compare with
-    ours = {i: boxes.cpu().numpy() for i, boxes in pseudo.items() if known[i]}
-    found = [Detections(b[:, :4], np.ones(len(b), dtype=np.float32), b[:, 4].astype(np.int64)) for b in ours.values()]
-    truth = [train.target(i).numpy() for i in ours]
-    lesions = [Lesions(t[:, :4], t[:, 4].astype(np.int64)) for t in truth]
-    n_found, n_true = sum(len(f.scores) for f in found), sum(len(t) for t in truth)
-    hits = np.isfinite(match(found, lesions).found_at).sum() if n_found and n_true else 0
-    precision, recall = (float(hits / n) if n else float("nan") for n in (n_found, n_true))
-    return {"pseudo_boxes": float(n_found), "pseudo_precision": precision, "pseudo_recall": recall}

@@ -30,6 +30,7 @@ from experiments.measures.table import require_metric
 from experiments.pictures.mask_picks import MAX_ROWS, PickedImage, save_picks
 from experiments.tasks.logits import LogitEvidence
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
+from experiments.tasks.unlabelled import companion_of, with_unlabelled
 from experiments.tasks.weights import require_weights
 from experiments.tracking.deliver import title_of
 from experiments.tracking.weights_option import weights_of
@@ -112,7 +113,7 @@ def make_task(options: Values, images: Images) -> Task:
         found = trivial_scores(truths, test.classes, options["min_object"])
         return {f"{prefix}{name}": value for prefix in wanted for name, value in found.items()}
 
-    return Task(make_model, loss, evidence, evaluate, trivial)
+    return with_unlabelled(Task(make_model, loss, evidence, evaluate, trivial), options, images)
 
 
 def make_batches(options: Values, train: Images) -> MakeBatches:
@@ -121,6 +122,9 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
 
     def draw(i: int, rng: np.random.Generator) -> tuple[ndarray, ndarray | None]:
         return crop_example(train.raw(i), train.target(i).numpy(), options["crop"], rng)
+
+    def draw_unlabelled(i: int, rng: np.random.Generator) -> ndarray:
+        return crop_example(train.raw(i), None, options["crop"], rng)[0]
 
     def collate(examples: list) -> tuple[Tensor, Tensor]:
         crops, masks = zip(*examples, strict=True)
@@ -131,8 +135,9 @@ def make_batches(options: Values, train: Images) -> MakeBatches:
         return augment(crops.permute(0, 3, 1, 2).float() / 255, rng, masks.long())
 
     def of_cycle(labelled: Int[ndarray, " l"], cycle: int, previous: nn.Module | None) -> TrainingBatches:
-        recipe = Recipe.of(options, len(labelled))
-        return TrainingBatches(draw, collate, prepare, labelled, recipe, options["seed"], cycle, train.names)
+        recipe, seed = Recipe.of(options, len(labelled)), options["seed"]
+        companion = companion_of(options, train, labelled, draw_unlabelled, augment)
+        return TrainingBatches(draw, collate, prepare, labelled, recipe, seed, cycle, train.names, companion=companion)
 
     return of_cycle
 

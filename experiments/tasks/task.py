@@ -41,6 +41,8 @@ class Task:
     # model, labelled indices, cycle: trains without steps, in place of loss and batches -> numbers for the row
     fit: Callable[[nn.Module, Int[ndarray, " l"], int], dict[str, float]] | None = None
     proxy: Task | None = None  # what chooses in place of what learns
+    # trained model, labelled indices, cycle: how right its pseudo-labels are -> numbers for the row
+    report: Callable[[nn.Module, Int[ndarray, " l"], int], dict[str, float]] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from sacred.config.config_summary import ConfigSummary
 from data.files import under_root
 from data.limits import Limit, check_value
 from data.names import Missing, Refused, suggestion
+from experiments.tracking.formerly import INSTEAD, by_todays_options
 
 RESULT = "result"  # another value, another result
 CHOICE = "choice"  # what is labelled next: training once on everything does not depend on it
@@ -138,6 +139,8 @@ def _set(options: Options, values: Values, name: str, value: Any, merge: bool) -
     whole, dot, entry = name.partition(".")
     if whole in (new := renamed(options)):
         raise Refused(f"option {whole!r} has another name now: {new[whole]}={value}")
+    if whole not in options and whole in INSTEAD and "unlabelled" in options:
+        raise Refused(f"option {whole!r} is another one now: use {INSTEAD[whole]}")
     if whole not in options:
         raise Refused(f"unknown option {whole!r}.{suggestion(whole, options)} All options: print_config")
     if name == "dataset" and value != values[name]:
@@ -170,7 +173,8 @@ def renamed(options: Options) -> dict[str, str]:
 
 def by_new_names(options: Options, found: Mapping[str, Any]) -> Values:
     """What a file sets, where options of earlier versions count only for the dataset that they were for."""
-    values = {name: value for name, value in found.items() if name not in renamed(options)}
+    todays = by_todays_options(found)
+    values = {name: value for name, value in todays.items() if name not in renamed(options)}
     dataset = found.get("dataset", options["dataset"].default)
     for name, option in options.items():
         taken = {entry: found[old] for old, (of, entry) in option.formerly.items() if old in found and of == dataset}

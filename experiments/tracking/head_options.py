@@ -7,6 +7,7 @@ from typing import Any
 
 from data.limits import Between, OneOf
 from experiments.tracking.declare import CHOICE, Option
+from experiments.tracking.unlabelled_options import unused
 
 FROZEN: dict[str, Option] = {  # of all scripts
     "features": Option(
@@ -47,7 +48,8 @@ HEAD: dict[str, Option] = {  # of classification
     ),
 }
 NEUTRAL = {  # as if there were no such option
-    **{"train": "network", "proxy": "none", "embeddings": "model", "n_stop": 0, "features_digest": ""}
+    **{"train": "network", "proxy": "none", "embeddings": "model", "n_stop": 0, "features_digest": ""},
+    **{"unlabelled": "none"},
 }
 OF_TRAINING = frozenset(
     {"steps", "epochs", "repeats", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"}
@@ -67,7 +69,7 @@ def shown_features(options: Mapping[str, Any]) -> bool:
 
 def idle(options: Mapping[str, Any]) -> frozenset[str]:
     """The options that change nothing beside the others: they do not name a run. Older runs may lack some."""
-    found = {name for name, neutral in NEUTRAL.items() if options.get(name) == neutral}
+    found = {name for name, neutral in NEUTRAL.items() if options.get(name) == neutral} | unused(options)
     if not shown_features(options) and options.get("initial", "random") in ("random", "stratified"):
         found |= {"features", "features_digest", "features_size"}
     if not by_head(options):

@@ -10,6 +10,7 @@ from data.limits import Between, Numbers, OneOf
 from experiments.tracking.declare import CHOICE, NOTHING, Option, names_that_decide, renamed, suitable, with_defaults
 from experiments.tracking.head_options import FROZEN, HEAD
 from experiments.tracking.loop_options import LOOP, MOST, in_table
+from experiments.tracking.unlabelled_options import unlabelled
 
 _OF_METRICS = "main metric: result, table, validation"
 _EVAL = {
@@ -28,6 +29,7 @@ SEGMENT: dict[str, Option] = {
     **LOOP,
     **_EVAL,
     **FROZEN,
+    **unlabelled("segment", "ramp_up"),
     "dataset": Option(
         "phantom",
         "phantom (built in) | glas | dsb2018 | folder (your own: images/ and masks/ below data_root)",
@@ -75,6 +77,7 @@ CLASSIFY: dict[str, Option] = {
     **with_defaults(_EVAL, eval_batch_size=256),
     **FROZEN,
     **HEAD,
+    **with_defaults(unlabelled("classify", "pseudo_threshold", "ramp_up"), mu=7, ramp_up=200),
     "dataset": Option(
         "phantom",
         "phantom, digits (built in) | nct | isic2020 | pathmnist | ... | folder (your own), see print_named_configs",
@@ -115,6 +118,7 @@ DETECT: dict[str, Option] = {
         LOOP, n_initial=10, n_query=60, n_cycles=3, steps=250, lr=0.004, warmup=20, clip=5.0, mc_samples=10
     ),
     **FROZEN,
+    **with_defaults(unlabelled("detect"), pseudo_weight=0.5),
     "dataset": Option(
         "phantom",
         "phantom (built in) | deeplesion | bccd | busi | coco | voc (your own, below data_root)",
@@ -174,19 +178,11 @@ DETECT: dict[str, Option] = {
         "sides in pixels at which small lesions end and large ones begin, for sensitivity by size",
         Numbers(0.001, 1e6, count=2, rising=True),
     ),
-    "pseudo_labels": Option(False, "confident detections on the unlabelled pool join training"),
-    "teacher": Option(
-        "previous",
-        "who labels: previous (the model of the cycle before, once a cycle) | ema (a mean teacher, at every step)",
-        OneOf(("previous", "ema")),
-    ),
     "pseudo_threshold": Option(0.8, "least score of a pseudo-label", Between(0, 1)),
     "pseudo_thresholds": Option({}, "the same for single classes, e.g. pseudo_thresholds.WBC=0.9"),
     "pseudo_adaptive": Option(
         False, "lower the threshold of a class until it is as frequent as among the labelled images"
     ),
-    "pseudo_weight": Option(0.5, "of the loss on pseudo-labelled images", Between(0, 1e3)),
-    "ema_decay": Option(0.99, "of the mean teacher", Between(0, 1)),
     "burn_in": Option(50, "steps before the mean teacher labels", Between(0, MOST)),
 }
 

@@ -166,6 +166,7 @@ def sentence(
 
 def _is_measured(task: str, options: Values) -> bool:
     plain = options.get("encoder", "none") == "none" and options.get("train", "network") == "network"
+    plain = plain and options.get("unlabelled", "none") == "none"
     return plain and options["model"] == ("unet" if task == "segment" else RECIPES[task][QUICK]["model"])
 
 

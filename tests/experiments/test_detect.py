@@ -74,7 +74,10 @@ def test_heuristics_of_whole_images_are_refused(heuristic):
             {"model": "retinanet_resnet50", "heuristic": "localization_tightness"},
             "needs region proposals, which retina",
         ),
-        ({"teacher": "ema"}, "pseudo_labels=False: set pseudo_labels=True"),
+        ({"unlabelled": "mean_teacher", "pseudo_adaptive": True}, "pseudo_adaptive=True is for labels made once a cycle"),
+        ({"unlabelled": "fixmatch"}, "unlabelled=fixmatch is a way of classify.py: detect.py takes none, mean_teacher"),
+        ({"teacher": "ema"}, "option 'teacher' is another one now: use unlabelled=pseudo_labels for labels of the cycle"),
+        ({"pseudo_labels": True}, "option 'pseudo_labels' is another one now: use unlabelled=pseudo_labels"),
         ({"pseudo_thresholds": {"nodule": 0.5}}, "has no class 'nodule', but lesion"),
         ({"pseudo_thresholds": {"lesion": "high"}}, "pseudo_thresholds.lesion='high' must be a number"),
         ({"anchor_sizes": [8, 16]}, "anchor_sizes=.*must be 4 sizes"),
@@ -117,11 +120,11 @@ def test_the_convention_reaches_the_metrics(monkeypatch):
     assert {rules["convention"] for rules in asked} == {"deeplesion"}
 
 
-@pytest.mark.parametrize("teacher", ["previous", "ema"])
-def test_pseudo_labels_join_training_and_a_killed_run_resumes_to_the_same(teacher, monkeypatch):
+@pytest.mark.parametrize("arm", ["pseudo_labels", "mean_teacher"])
+def test_pseudo_labels_join_training_and_a_killed_run_resumes_to_the_same(arm, monkeypatch):
     """Regenerated every cycle from the last model, never for labelled images; all scores are trusted, to have some."""
     options = {**SHORT, "n_cycles": 2, "burn_in": 0, "score_threshold": 0.001}
-    options |= {"pseudo_labels": True, "teacher": teacher, "pseudo_threshold": 0.0}
+    options |= {"unlabelled": arm, "pseudo_threshold": 0.0}
     calls, real_find, real_fit = [], detection.find, loop.fit
 
     def spy(model, images, indices, batch_size):
@@ -135,7 +138,7 @@ def test_pseudo_labels_join_training_and_a_killed_run_resumes_to_the_same(teache
         assert sorted(pool) == sorted(set(range(24)) - set(picks[: 6 + 3 * cycle]))
     assert len(calls) == 2 and curve["pseudo_boxes"][0] is None and curve["pseudo_boxes"][1] > 0
     assert all(0 <= p <= 1 for p in curve["pseudo_precision"][1:] + curve["pseudo_recall"][1:] if p is not None)
-    plain = curve_of(run(**{**options, "pseudo_labels": False, "teacher": "previous"}))
+    plain = curve_of(run(**{**options, "unlabelled": "none"}))
     assert plain["train_loss"][2] != curve["train_loss"][2]
 
     fits = []
@@ -155,7 +158,7 @@ def test_pseudo_labels_join_training_and_a_killed_run_resumes_to_the_same(teache
 
 
 def test_hidden_boxes_change_no_pick_and_no_weight(monkeypatch):
-    options = {**SHORT, "pseudo_labels": True, "pseudo_threshold": 0.0, "heuristic": "box_entropy", "n_cycles": 2}
+    options = {**SHORT, "unlabelled": "pseudo_labels", "pseudo_threshold": 0.0, "heuristic": "box_entropy", "n_cycles": 2}
     honest = run(**options)
     known = set(picks_of(honest))
     true_target = Images.target
