@@ -15,7 +15,10 @@ import torch
 START = 0  # the cycle of what happens once, before the first training: the division of the data and the first labels
 MASKS = (0, 0)  # the index, within "query", of the dropout masks that all images of a pool share
 # An address is the position in this list: new purposes are appended, never put between.
-PURPOSES = ("split", "initial", "weights", "order", "augment", "dropout", "query", "select", "evaluate", "pool", "stop")
+PURPOSES = (
+    *("split", "initial", "weights", "order", "augment", "dropout", "query", "select", "evaluate", "pool", "stop"),
+    "apart",
+)
 
 
 def generator(seed: int, cycle: int, purpose: str, *index: int) -> np.random.Generator:
