@@ -87,8 +87,8 @@ class Scan:
 
 def heart_phantom(
     cache_root: Path | None = None,
-    n_pool: Annotated[int, Between(1, 100_000)] = 24,
-    n_test: Annotated[int, Between(1, 100_000)] = 10,
+    n_pool: Annotated[int, Between(1, 100_000)] = 16,
+    n_test: Annotated[int, Between(1, 100_000)] = 8,
     size: Annotated[int, Between(32, 1024)] = 128,
 ) -> Images:
     """Slices (size, size, 1) of two volumes of each patient, with classes as CLASSES; `group` is the index in KINDS.
