@@ -60,7 +60,7 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         "and Dice, 4,000 iterations of 32 in each round from the weights before, the best of validation; five seeds. "
         "Published: nnU-Net with everything Dice about 0.91. Unlike it: random crops of 256 where slices are resized "
         "to 256, flips and quarter turns without small rotations, a constant rate, validation on 10 patients of the "
-        "pool (or the val.list of SSL4MIS), whose slices are counted as labels. Not run here: the data were not at hand.",
+        "pool (or the val.list of SSL4MIS), whose slices count as labels. Not run here: the data were not at hand.",
         {
             **{"dataset": "acdc", "metric": "dice_volume", "n_initial": 10, "n_query": 10, "n_cycles": 5, "n_val": 190},
             **{"width": 32, "depth": 5, "loss": "dice_ce", "crop": 256, "augment": "flips_rot90", "start": "warm"},
