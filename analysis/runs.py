@@ -60,7 +60,7 @@ def load(
     """
     with answering():
         chosen, copies, damaged, reader = _choose(source, task, dataset, command, statuses, ids, newest, options)
-        curves = reader.curves(chosen, metrics, damaged)
+        curves = reader.curves(chosen, None if metrics is None else [*metrics, "n_labelled"], damaged)
         measured = {name for curve in curves.values() for name in curve}
         for name in set(metrics or ()) - measured:
             known = {known for curve in reader.curves(chosen, None, {}).values() for known in curve}
@@ -71,6 +71,7 @@ def load(
         raise Refused(
             f"all runs that match are damaged: {', '.join(sorted(damaged, key=lambda name: (len(name), name)))}"
         )
+    curves = {stored.run_id: _at_budgets(stored, curves[stored.run_id]) for stored in chosen}
     _refuse_mixed_budgets(chosen, curves)
     _report(damaged, copies)
     frame = _long(chosen, curves)
@@ -178,6 +179,23 @@ def _without_duplicates(chosen: Sequence[Record], newest: bool) -> list[Record]:
         )
     kept = [max(group, key=lambda s: (s.started, s.run_id)) for group in equal.values()]
     return sorted(kept, key=lambda s: s.run_id)
+
+
+def _at_budgets(stored: Record, curves: Curves) -> Curves:
+    """The curves of a run; of one that labels whole volumes, at the numbers of labels that it was given to spend.
+
+    Between those that it did spend they are interpolated linearly, and beyond the last one its value holds.
+    """
+    if stored.config.get("unit") != "volume" or stored.command != "main":
+        return curves
+    spent = sorted({step for steps, _ in curves.values() for step in steps})
+    n_initial, n_query = int(stored.config["n_initial"]), int(stored.config["n_query"])
+    given = {step: n_initial + cycle * n_query for cycle, step in enumerate(spent)}
+    found: Curves = {}
+    for name, (steps, values) in curves.items():
+        budgets = [given[step] for step in steps]
+        found[name] = budgets, np.interp(budgets, steps, values).tolist()
+    return found
 
 
 def _refuse_mixed_budgets(chosen: Sequence[Record], curves: Mapping[int, Curves]) -> None:

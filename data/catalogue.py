@@ -15,6 +15,8 @@ MEDMNIST = "data.sets.medmnist:medmnist"
 CATALOGUE: dict[str, dict[str, tuple[str, ...]]] = {
     "segment": {
         "phantom": ("data.phantoms.glands:phantom",),
+        "heart_phantom": ("data.phantoms.heart:heart_phantom",),
+        "acdc": ("data.sets.acdc:acdc",),
         "glas": ("data.sets.glas:glas",),
         "dsb2018": ("data.sets.dsb2018:dsb2018",),
         "folder": ("data.formats.mask_folder:mask_folder",),

@@ -30,6 +30,7 @@ from experiments.loop import Row, Study, active_learning, evidence_of
 from experiments.tasks.task import Definition, Task, Trivial
 from experiments.tracking.checkpoints import Begun, Checkpoint, State, data_digest
 from heuristics.core.initial import STARTS, start
+from heuristics.core.units import members, whole
 
 Values = Mapping[str, Any]
 
@@ -61,6 +62,13 @@ def check_budget(options: Values, n_pool: int) -> None:
         )
 
 
+def check_volumes(options: Values, train: Images) -> None:
+    """Refuse options for volumes where the pool has none."""
+    asked = "unit=volume" if options["unit"] == "volume" else f"apart={options['apart']}" if options["apart"] else ""
+    if asked and not (train.volumes != "").any():
+        raise Refused(f"{asked} needs volumes, which dataset {train.dataset!r} does not have: use unit=slice, apart=0")
+
+
 def simulate(
     begun: Begun,
     definition: Definition,
@@ -76,6 +84,7 @@ def simulate(
     options, checkpoint, state = begun.options, begun.checkpoint, begun.state
     if not supervised:
         check_budget(options, len(splits.train))
+        check_volumes(options, splits.train)
     torch.use_deterministic_algorithms(device_of(options["device"]).type == "cpu")  # a GPU keeps its fast kernels
     task = definition.make_task(options, splits.train)
     if state is None:
@@ -120,7 +129,10 @@ def trivial_of(task: Task, test: Images, metric: str) -> Trivial:
 
 
 def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) -> Int[ndarray, " n"]:
-    """1 for the images that are labelled before the first training: all, or `n_initial` chosen as `initial` says."""
+    """1 for the images that are labelled before the first training: all, or `n_initial` chosen as `initial` says.
+
+    With unit=volume they are whole volumes of at most so many slices.
+    """
     seed, how, n_initial = options["seed"], options["initial"], options["n_initial"]
     rng = generator(seed, START, "initial")
     labelled = np.zeros(len(splits.train), dtype=np.int64)
@@ -136,6 +148,10 @@ def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) 
         evidence = evidence_of(task, model, own, seed, START)
         embeddings = evidence.embed(WithoutTargets(splits.train), np.arange(len(splits.train)))
         labelled[start(how, embeddings, n_initial, rng)] = 1
+    elif options["unit"] == "volume":
+        volumes = members(splits.train.volumes)
+        taken = whole(rng.permutation(len(volumes)), np.array([len(v) for v in volumes]), n_initial)
+        labelled[np.concatenate([volumes[v] for v in taken])] = 1
     else:
         labelled[initial(splits.train.groups, n_initial, rng, how == "stratified")] = 1
     return labelled

@@ -37,7 +37,7 @@ class WithoutTargets(Dataset):
     def __init__(self, images: Images | WithoutTargets):
         self.raw, self.shapes, self.names = images.raw, images.shapes, images.names
         self.dataset, self.rows, self.features = images.dataset, images.rows, images.features
-        self.fingerprint = images.fingerprint
+        self.fingerprint, self.volumes, self.slices = images.fingerprint, images.volumes, images.slices
 
     def __len__(self) -> int:
         return len(self.names)

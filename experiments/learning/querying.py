@@ -15,7 +15,7 @@ from data.names import NotFinite, Refused
 from data.store import Images
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
-from heuristics.core import aggregating
+from heuristics.core import aggregating, units
 from heuristics.core.registry import MC, Heuristic
 from heuristics.core.selecting import select
 from heuristics.core.two_stage import second_stage, shortlist
@@ -40,6 +40,9 @@ class QueryOptions:
     pool_subset: int
     memory_limit: float
     embeddings: str = "model"
+    unit: str = "slice"
+    volume_score: str = "mean"
+    apart: int = 0
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> QueryOptions:
@@ -80,7 +83,7 @@ def query(
     known: Mapping[str, Images] | None = None,
     progress: float = 0.0,
 ) -> Selection:
-    """Choose `n_query` of the images at the dataset indices `pool`.
+    """Choose `n_query` of the images at the dataset indices `pool`, or whole volumes of at most so many slices.
 
     `known` holds the labelled and, where there is one, the validation set, for heuristics that ask for them; `progress`
     in 0..1 is how far the run has come. Raises NotFinite for a score that is none (naming the image) and Refused for
@@ -93,11 +96,15 @@ def query(
         drawn = evidence.generator("pool").choice(len(pool), options.pool_subset, replace=False)
         considered = np.sort(drawn)
     n_query = min(options.n_query, len(considered))
+    if options.apart > 1 and (heuristic.chooser or not heuristic.per_batch):
+        considered = _thinned(considered, images, pool, n_query, options.apart, evidence)
     given = {"n_query": n_query, "n_pool": len(considered), "rng": rng, "progress": progress}
     given |= {"model": evidence.model} | ({"head": evidence.head} if "head" in heuristic.wants else {})
     given |= _of_known(heuristic, evidence, known)
     asked = pool[considered]
-    if heuristic.per_batch:
+    if options.unit == "volume":
+        chosen, scores = _volumes(heuristic, evidence, images, asked, given, options)
+    elif heuristic.per_batch:
         scores, predicted = _scores(heuristic, evidence, images, asked, given, options)
         if heuristic.chooser:
             chosen, scores = heuristic.choose(scores=scores, **given), scores[:, 0]
@@ -185,14 +192,62 @@ def _chosen(
     options: QueryOptions,
 ) -> Int[ndarray, " q"]:
     """Positions of the batch among the asked images: by their scores alone, or in two stages."""
+    near = images.volumes[asked], images.slices[asked], options.apart
     if options.then == "none":
         balanced = predicted if options.balance == "predicted" else None
-        return select(scores, n_query, rng, options.select, options.beta, balanced)
-    listed = shortlist(scores, max(n_query, options.candidates * n_query), rng)
+        ranked = len(scores) if options.apart > 1 else n_query
+        order = select(scores, ranked, rng, options.select, options.beta, balanced)
+        return units.spread(order, *near, n_query) if options.apart > 1 else order
+    n_candidates = max(n_query, options.candidates * n_query)
+    listed = shortlist(scores, len(scores) if options.apart > 1 else n_candidates, rng)
+    if options.apart > 1:
+        listed = units.spread(listed, *near, n_candidates, n_query)
     found = evidence.embed(images, asked[listed])
     labelled = WithoutTargets(known["labelled"])
     others = evidence.embed(labelled, np.arange(len(labelled)))
     return listed[second_stage(options.then, found, others, n_query, rng)]
+
+
+def _volumes(
+    heuristic: Heuristic,
+    evidence: ModelEvidence,
+    images: WithoutTargets,
+    asked: Int[ndarray, " m"],
+    given: Mapping[str, Any],
+    options: QueryOptions,
+) -> tuple[Int[ndarray, " q"], Float[ndarray, " m"] | None]:
+    """Positions of the slices of whole volumes, and the scores of all slices: each has that of its volume.
+
+    A strategy that looks at nothing chooses among volumes as it does among images.
+    """
+    volumes = units.members(images.volumes[asked])
+    sizes, scores = np.array([len(positions) for positions in volumes]), None
+    if heuristic.per_batch:
+        of_slices, _ = _scores(heuristic, evidence, images, asked, given, options)
+        of_volumes, scores = units.volume_scores(of_slices, volumes, options.volume_score), np.empty(len(asked))
+        for score, positions in zip(of_volumes, volumes, strict=True):
+            scores[positions] = score
+        order = select(of_volumes, len(volumes), given["rng"], options.select, options.beta)
+    else:
+        order = heuristic(**{**given, "n_query": len(volumes), "n_pool": len(volumes)})
+    taken = units.whole(order, sizes, given["n_query"])
+    return np.concatenate([volumes[volume] for volume in taken]), scores
+
+
+def _thinned(
+    considered: Int[ndarray, " m"],
+    images: WithoutTargets,
+    pool: Int[ndarray, " n"],
+    n_query: int,
+    apart: int,
+    evidence: ModelEvidence,
+) -> Int[ndarray, " k"]:
+    """What a strategy that chooses whole batches may see, so that it cannot choose neighbours; all where that is too
+    few.
+    """
+    asked = pool[considered]
+    kept = units.thinned(images.volumes[asked], images.slices[asked], apart, evidence.generator("apart"))
+    return considered[kept] if len(kept) >= n_query else considered
 
 
 def _of_known(heuristic: Heuristic, evidence: ModelEvidence, known: Mapping[str, Images]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ MASKS = (0, 0)  # the index, within "query", of the dropout masks that all image
 # An address is the position in this list: new purposes are appended, never put between.
 PURPOSES = (
     *("split", "initial", "weights", "order", "augment", "dropout", "query", "select", "evaluate", "pool", "stop"),
-    *("unlabelled",),
+    *("unlabelled", "apart"),
 )
 
 

@@ -138,7 +138,7 @@ class PartScores:
         instances: Int[ndarray, "h w"] | None = None,
     ) -> None:
         """Add one image of this part, as `SegmentationScores.add` does; pixels IGNORED are background in both."""
-        outside = _ignored(truth, len(self.classes))
+        outside = ignored(truth, len(self.classes))
         if outside.any():
             predicted, truth = np.where(outside, 0, predicted), np.where(outside, 0, truth)
         for name in dict.fromkeys(("", part)):
@@ -156,7 +156,7 @@ class PartScores:
         return found
 
 
-def _ignored(truth: Int[ndarray, "h w"], n_classes: int) -> Bool[ndarray, "h w"]:
+def ignored(truth: Int[ndarray, "h w"], n_classes: int) -> Bool[ndarray, "h w"]:
     """Which pixels do not count; with 256 classes, IGNORED is one of them."""
     return truth == IGNORED if n_classes <= IGNORED else np.zeros(truth.shape, bool)
 
@@ -176,7 +176,7 @@ def trivial_scores(
     one class is that of calling all pixels so. `images()` gives the truths of the test set, one at a time.
     """
     parts = [part for part, _, _ in images()]
-    counted = (truth[~_ignored(truth, len(classes))] for _, truth, _ in images())
+    counted = (truth[~ignored(truth, len(classes))] for _, truth, _ in images())
     counts = np.array([np.bincount(truth, minlength=len(classes)) for truth in counted])
     pixels, found = counts.sum(0), {}
     for c in dict.fromkeys((int(pixels.argmax()), 1 + int(pixels[1:].argmax()))):

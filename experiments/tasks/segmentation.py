@@ -27,6 +27,7 @@ from experiments.learning.recipe import Recipe
 from experiments.measures.segmentation import PartScores, Truth, trivial_scores
 from experiments.measures.table import SEGMENTATION as METRICS
 from experiments.measures.table import require_metric
+from experiments.measures.volumes import VolumeScores, trivial_volumes
 from experiments.pictures.mask_picks import MAX_ROWS, PickedImage, save_picks
 from experiments.tasks.logits import LogitEvidence
 from experiments.tasks.task import Definition, MakeBatches, Task, Trivial, Watch
@@ -69,6 +70,9 @@ def load(options: Values) -> Images:
     if "object" in options["metric"] and images.kind != "instance_map":
         without = f"which dataset {images.dataset!r} does not have"
         raise Refused(f"metric {options['metric']!r} needs instance masks, {without}; use metric=dice")
+    if "volume" in options["metric"] and not (images.volumes != "").any():
+        without = f"which dataset {images.dataset!r} does not have"
+        raise Refused(f"metric {options['metric']!r} needs volumes, {without}; use metric=dice")
     return images
 
 
@@ -94,23 +98,27 @@ def make_task(options: Values, images: Images) -> Task:
 
     def evaluate(model: nn.Module, test: Images, cycle: int) -> dict[str, Any]:
         scores = {prefix: PartScores(test.parts, test.classes, options["min_object"]) for prefix in wanted}
+        volumes = {prefix: VolumeScores(test) for prefix in wanted}
         model.eval()
         names = frozenset(wanted.values())
         for number, positions in enumerate(equal_size_batches(test.shapes, options["eval_batch_size"])):
             batch = pictures(test, positions, device)
             with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
-                found = evidence(model, batch, names, options["eval_samples"], dtype=torch.float64)
+                said = evidence(model, batch, names, options["eval_samples"], dtype=torch.float64)
             for prefix, name in wanted.items():
-                for i, labels in zip(positions, found[name].argmax(1).cpu().numpy(), strict=True):
+                for i, labels in zip(positions, said[name].argmax(1).cpu().numpy(), strict=True):
                     part, truth, instances = _truth(test, int(i))
                     scores[prefix].add(part, labels, truth, instances)
-        return {f"{prefix}{name}": v for prefix in wanted for name, v in scores[prefix].summary().items()}
+                    volumes[prefix].add(int(i), labels, truth)
+        found = {prefix: scores[prefix].summary() | volumes[prefix].summary() for prefix in wanted}
+        return {f"{prefix}{name}": v for prefix in wanted for name, v in found[prefix].items()}
 
     def trivial(test: Images) -> Trivial:
         def truths() -> Iterator[Truth]:
             return (_truth(test, i) for i in range(len(test)))
 
         found = trivial_scores(truths, test.classes, options["min_object"])
+        found |= trivial_volumes(test, lambda i: test.target(i).numpy())
         return {f"{prefix}{name}": value for prefix in wanted for name, value in found.items()}
 
     return with_unlabelled(Task(make_model, loss, evidence, evaluate, trivial), options, images)

@@ -10,6 +10,7 @@ from experiments.learning.devices import device_of
 from heuristics import get as get_heuristic
 from heuristics.core.registry import MC, Heuristic
 
+WITH_VOLUMES = {"apart": 0, "balance": "none", "then": "none", "pool_subset": 0, "initial": "random"}
 NEUTRAL = {"balance": "none", "select": "top", "then": "none"}  # of the ways to choose a batch by its scores
 
 
@@ -36,4 +37,19 @@ def check_together(options: Mapping[str, Any]) -> Heuristic:
         if options[name] != neutral and options["then"] != "none" and name != "then":
             both = f"{name}={options[name]} and then={options['then']} both choose the batch"
             raise Refused(f"{both}; use {name}={neutral} or then=none")
+    _check_units(options, heuristic)
     return heuristic
+
+
+def _check_units(options: Mapping[str, Any], heuristic: Heuristic) -> None:
+    """Refuse what does not go together with whole volumes."""
+    if options["unit"] == "slice":
+        if options["volume_score"] != "mean":
+            raise Refused(f"volume_score={options['volume_score']} would change nothing: it is for unit=volume")
+        return
+    if heuristic.chooser or (not heuristic.per_batch and heuristic.wants):
+        whole = f"heuristic {heuristic.name!r} chooses whole batches of images"
+        raise Refused(f"unit=volume needs one score per image; {whole}, use unit=slice")
+    for name, neutral in WITH_VOLUMES.items():
+        if options[name] != neutral:
+            raise Refused(f"{name}={options[name]} is for single images and unit=volume is not; use {name}={neutral}")

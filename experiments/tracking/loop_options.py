@@ -100,6 +100,24 @@ LOOP: dict[str, Option] = {
         CHOICE,
     ),
     "candidates": Option(4, "how many times n_query the second stage chooses from", Between(1, 10**6), CHOICE),
+    "unit": Option(
+        "slice",
+        "slice: each image is chosen alone | volume: whole volumes, whose slices together are at most n_query",
+        OneOf(("slice", "volume")),
+        CHOICE,
+    ),
+    "volume_score": Option(
+        "mean",
+        "with unit=volume, of the scores of its slices: mean | median | max | sum",
+        in_table("heuristics.core.units", "VOLUME_SCORES"),
+        CHOICE,
+    ),
+    "apart": Option(
+        0,
+        "slices of a volume whose numbers differ by less are not chosen in one cycle, 2 for no neighbours; 0 for any",
+        Between(0, MOST),
+        CHOICE,
+    ),
     "query_batch_size": Option(16, "images scored at once", Between(1, 10**6), CHOICE),
     "memory_limit": Option(4.0, "GB that evidence over the whole pool may take", Between(0, 1e6), NOTHING),
     # how it is learnt

@@ -32,7 +32,7 @@ SEGMENT: dict[str, Option] = {
     **unlabelled("segment", "ramp_up"),
     "dataset": Option(
         "phantom",
-        "phantom (built in) | glas | dsb2018 | folder (your own: images/ and masks/ below data_root)",
+        "phantom, heart_phantom (built in) | glas | dsb2018 | acdc | folder (your own: images/ and masks/)",
         OneOf(lambda: datasets("segment")),
     ),
     "dataset_options": replace(

@@ -177,7 +177,9 @@ def test_missing_and_damaged_picks(runs):
 
 def test_a_real_run(tmp_path):
     """Every number of curve.npy and every pick, to the last digit."""
-    folder = run_in_process(segment.SCRIPT, dataset_options={"n_pool": 14, "n_test": 4}, steps=2, mc_samples=2, heuristic="bald")
+    folder = run_in_process(
+        segment.SCRIPT, dataset_options={"n_pool": 14, "n_test": 4}, steps=2, mc_samples=2, heuristic="bald"
+    )
     curve, picked = np.load(folder / "curve.npy"), pd.read_csv(folder / "picks.csv")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -232,3 +234,18 @@ def test_records_that_were_read_are_not_read_again(runs):
         for file in folder.glob("*.json"):
             file.unlink()
     assert load(records, dataset="glas").equals(before) and read(records) is records
+
+
+def test_runs_of_whole_volumes_are_read_at_the_labels_that_they_were_given(tmp_path):
+    """n_initial=4, n_query=4: 3 and 7 labels were spent by one run, 4 and 9 by the other."""
+    store(tmp_path, 1, unit="volume", values=(0.5, 0.7), budgets=(3, 7))
+    store(tmp_path, 2, unit="volume", values=(0.2, 0.7), budgets=(4, 9), run=1)
+    frame = load(tmp_path)
+    dice = frame[frame["metric"] == "dice"]
+    assert dice["n_labelled"].tolist() == [4, 8, 4, 8]
+    np.testing.assert_allclose(dice["value"], [0.55, 0.7, 0.2, 0.6])  # between 3 and 7; beyond 7; at 4; between 4 and 9
+    assert load(tmp_path, metrics=["dice"])["value"].tolist() == dice["value"].tolist()
+    assert load(tmp_path, metrics=["froc_at_0.5"])["n_labelled"].tolist() == [4, 4]
+    store(tmp_path, 3, values=(0.5, 0.7), budgets=(3, 7), run=2)
+    with pytest.raises(ValueError, match="mixes budgets"):
+        load(tmp_path)

@@ -11,13 +11,14 @@ from data.names import Missing, Refused
 from data.sets.medmnist import SETS
 
 EVERY = [(task, name) for task in catalogue.CATALOGUE for name in catalogue.names(task)]
-BUILT_IN = {("classify", "digits"), *((task, "phantom") for task in catalogue.CATALOGUE)}
+BUILT_IN = {("classify", "digits"), ("segment", "heart_phantom"), *((task, "phantom") for task in catalogue.CATALOGUE)}
 
 
 def test_every_name_is_there():
     classify = "phantom digits nct isic2020 cifar10 eurosat oct braintumor brain_tumor_mri gaps ksdd2 ksdd imagenet folder labelstudio"
     assert set(catalogue.names("classify")) == {*classify.split(), *SETS}
-    assert catalogue.names("segment") == ["coco", "dsb2018", "folder", "glas", "labelstudio", "phantom", "yolo"]
+    segment = "acdc coco dsb2018 folder glas heart_phantom labelstudio phantom yolo"
+    assert catalogue.names("segment") == segment.split()
     assert catalogue.names("detect") == ["bccd", "busi", "coco", "deeplesion", "labelstudio", "phantom", "voc", "yolo"]
     assert {name for task, name in EVERY if catalogue.module_of(task, name) == "data.sets.medmnist"} == set(SETS)
     assert {name for _, name in EVERY} >= catalogue.OWN

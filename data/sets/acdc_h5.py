@@ -1,0 +1,115 @@
+"""ACDC as SSL4MIS and WSL4MIS have it: HDF5 files of slices and volumes, with lists of the parts.
+
+https://github.com/HiLab-git/SSL4MIS, code/dataloaders: `image` is a volume scaled to 0..1, as slices by rows and
+columns, `label` its classes; frames are renumbered, 01 for end-diastole and 02 for end-systole. What else a file holds
+(`scribble`) is not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import Shaped
+from numpy import ndarray
+
+from data.formats import tables
+from data.names import Missing, Refused
+from data.sets.acdc_nifti import FRAME, GROUPS, Frame
+
+LISTS = (("train_slices.list", "train"), ("train.list", "train"), ("val.list", "val"), ("test.list", "test"))
+SLICES = ("data/slices", "ACDC_training_slices", "slices")
+VOLUMES = ("data", "ACDC_training_volumes", ".")
+NEEDS = (*(name for name, _ in LISTS), *SLICES[:2])
+SLICE = re.compile(rf"({FRAME.pattern})_slice_(\d+)")
+TREE = """
+acdc/   (or ACDC/)
+    train_slices.list   val.list   test.list          (names, one a line; optional)
+    data/slices/patient001_frame01_slice_0.h5 ...     (or ACDC_training_slices/)
+    data/patient011_frame01.h5 ...                    (whole volumes; where they are missing their slices are taken)
+"""
+
+
+def find(root: Path) -> tuple[list[Frame], list[Path]]:
+    """The frames by patient and number, and all files that are read. Missing names a listed file that is not there."""
+    slices = _slices_in(root)
+    lists = [(root / name, part) for name, part in LISTS if (root / name).is_file()]
+    if any(file.name == "train_slices.list" for file, _ in lists):
+        lists = [(file, part) for file, part in lists if file.name != "train.list"]
+    elif lists and "train" not in {part for _, part in lists}:
+        raise Missing(f"{root} has no train_slices.list; expected this tree:\n{TREE.strip()}")
+    frames = {}
+    for file, part in lists:
+        for frame in _listed(root, file, part, slices):
+            if frame.name in frames:
+                raise Refused(f"{file} names {frame.name}, as another list does: a patient is on one side only")
+            frames[frame.name] = frame
+    if not lists:
+        frames = {stem: _frame(stem, "", tuple(found), tuple(found.values())) for stem, found in slices.items()}
+    if not frames:
+        raise Missing(f"{root} has no slice such as patient001_frame01_slice_0.h5; expected this tree:\n{TREE.strip()}")
+    found = sorted(frames.values(), key=lambda frame: (frame.patient, frame.number))
+    return found, sorted({file for frame in found for file in frame.images} | {file for file, _ in lists})
+
+
+def volume(frame: Frame) -> tuple[Shaped[ndarray, "n h w"], Shaped[ndarray, "..."]]:
+    """The values of a frame and their classes, slice by slice; Refused where slices differ in size."""
+    read = [_read(file) for file in frame.images]
+    if not frame.numbers:
+        return read[0]
+    for side, kind in enumerate(("an image", "a label")):
+        shapes = {both[side].shape for both in read}
+        if len(shapes) > 1:
+            raise Refused(f"the slices of {frame.name} in {frame.images[0].parent} differ in size: {sorted(shapes)}")
+        if len(next(iter(shapes))) != 2:
+            raise Refused(f"{frame.images[0]} holds {kind} of the shape {shapes.pop()}, expected rows and columns")
+    return np.stack([image for image, _ in read]), np.stack([label for _, label in read])
+
+
+def _slices_in(root: Path) -> dict[str, dict[int, Path]]:
+    """Frame -> number -> file of a slice."""
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    folder = next((root / name for name in SLICES if (root / name).is_dir()), None)
+    for file in folder.iterdir() if folder else ():
+        if file.suffix == ".h5" and (name := SLICE.fullmatch(file.stem)):
+            found[name[1]][int(name[4])] = file
+    return {stem: dict(sorted(found[stem].items())) for stem in sorted(found)}
+
+
+def _listed(root: Path, file: Path, part: str, slices: dict[str, dict[int, Path]]) -> list[Frame]:
+    """The frames that a list names, by their slices or as whole volumes."""
+    wanted: dict[str, dict[int, Path]] = defaultdict(dict)
+    frames = []
+    for line in filter(None, (line.strip().removesuffix(".h5") for line in tables.read_text(file).splitlines())):
+        if of_slice := SLICE.fullmatch(line):
+            stem, number = of_slice[1], int(of_slice[4])
+            if number not in slices.get(stem, {}):
+                raise Missing(f"{file} names {line}, and there is no {line}.h5 in {root / SLICES[0]}")
+            wanted[stem][number] = slices[stem][number]
+        elif FRAME.fullmatch(line):
+            whole = next((f for v in VOLUMES if (f := root / v / f"{line}.h5").is_file()), None)
+            if whole:
+                frames.append(_frame(line, part, (), (whole,)))
+            elif line in slices:
+                wanted[line] = slices[line]
+            else:
+                raise Missing(f"{file} names {line}, and there is neither {root / 'data' / line}.h5 nor a slice of it")
+        else:
+            raise Refused(f"{file} names {line!r}, expected names such as patient001_frame01_slice_0")
+    return frames + [_frame(stem, part, tuple(sorted(f)), tuple(f[k] for k in sorted(f))) for stem, f in wanted.items()]
+
+
+def _frame(stem: str, part: str, numbers: tuple[int, ...], files: tuple[Path, ...]) -> Frame:
+    patient, number = FRAME.fullmatch(stem).groups()  # type: ignore[union-attr]
+    return Frame(stem, patient, int(number), "", len(GROUPS), part, numbers, files, files)
+
+
+def _read(file: Path) -> tuple[ndarray, ndarray]:
+    try:
+        with h5py.File(file) as opened:
+            return np.asarray(opened["image"]), np.asarray(opened["label"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{file} cannot be read as HDF5 with image and label: {error}") from error
