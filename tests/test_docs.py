@@ -32,7 +32,35 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILES = re.compile(r"\.json$")  # a configuration file in the place of a preset
 WORDS = {  # that stand in backticks and are named nowhere else
     *("supervised", "evaluate", "check", "splits", "print_config", "print_named_configs", "summary", "report", "sync"),
-    *("load", "load_picks", "mongo", "browser", "slurm", "mps", "nohup", "features", "analysis", "experiments", "heuristics"),
+    *(
+        "suggest",
+        "predict",
+        "preview",
+        "masks",
+        "geojson",
+        "mine",
+        "gland",
+        "label",
+        "uncertain",
+        "different",
+        "typical",
+        "file",
+        "patient",
+        "part",
+    ),
+    *(
+        "load",
+        "load_picks",
+        "mongo",
+        "browser",
+        "slurm",
+        "mps",
+        "nohup",
+        "features",
+        "analysis",
+        "experiments",
+        "heuristics",
+    ),
     *("models", "data", "scores", "with", "mc_", "bench_scoring", "output_std", "knn_accuracy", "collapsed"),
 }
 
@@ -250,5 +278,7 @@ def test_every_variable_of_the_environment_is_in_the_docs():
         for room in ("data", "models", "heuristics", "experiments", "analysis")
         for file in (ROOT / room).rglob("*.py")
     ]
-    for variable in {found for file in sources for found in re.findall(r"ALIQUOT_[A-Z]+(?:_[A-Z]+)*", file.read_text())}:
+    for variable in {
+        found for file in sources for found in re.findall(r"ALIQUOT_[A-Z]+(?:_[A-Z]+)*", file.read_text())
+    }:
         assert f"| `{variable}` |" in text

@@ -34,6 +34,7 @@ FREE = {
     "weights_digest",
     "features",
     "features_digest",
+    *("classes", "out", "labels", "export", "images"),
 }
 EVERY = [(task, name) for task, table in ALL.items() for name in table]
 
