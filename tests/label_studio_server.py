@@ -16,7 +16,7 @@ import pytest
 
 from tests.label_studio_calls import PLAIN, Calls
 
-PATIENCE = 180  # s
+PATIENCE = 600  # s: the first start makes the database, on a busy machine in minutes
 QUIET = {"COLLECT_ANALYTICS": "False", "SENTRY_DSN": "", "FRONTEND_SENTRY_DSN": "", "LATEST_VERSION_CHECK": "False"}
 
 
