@@ -40,6 +40,10 @@ CASES = [
     ("coreset", {}, 20_000, 0, D, 100),
     ("typiclust", {}, 20_000, 0, D, 100),
     ("badge", {}, 20_000, 0, D, 100),
+    *(
+        (name, {}, 50_000, 0, D, 100)
+        for name in ("coreset", "typiclust", "badge", "probcover", "kmeans", "representative")
+    ),
 ]
 
 

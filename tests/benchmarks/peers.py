@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.benchmarks.measure import measured
 
-STRATEGIES = ("maxherding", "dropquery", "coreset", "typiclust", "badge")
+STRATEGIES = ("maxherding", "dropquery", "coreset", "typiclust", "badge", "probcover")
 
 
 def linear(weights, bias):
@@ -32,7 +32,7 @@ def linear(weights, bias):
 
 def query(name, found, n_query):
     """Indices of the picks."""
-    from skactiveml.pool import Badge, CoreSet, DropQuery, MaxHerding, TypiClust
+    from skactiveml.pool import Badge, CoreSet, DropQuery, MaxHerding, ProbCover, TypiClust
 
     everything = np.concatenate([found["x"], found["labelled"]])
     y = np.full(len(everything), np.nan)
@@ -42,6 +42,8 @@ def query(name, found, n_query):
         return MaxHerding(metric="rbf", metric_dict={"gamma": 1.0}, random_state=0).query(**given)
     if name == "coreset":
         return CoreSet(random_state=0).query(**given)
+    if name == "probcover":
+        return ProbCover(n_classes=10, random_state=0).query(**given)
     if name == "typiclust":
         return TypiClust(random_state=0, k=20).query(**given)
     given |= {"clf": linear(found["weights"], found["bias"]), "fit_clf": False}
