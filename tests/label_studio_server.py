@@ -1,7 +1,7 @@
 """A real Label Studio for tests marked `labelstudio`: on loopback, with SQLite, telling nobody anything.
 
 `$ALIQUOT_LABEL_STUDIO` names the program, else `label-studio` on the PATH is taken; `tests/labelstudio_install.sh`
-installs one.
+installs one, and beside it an empty database, without which the first start takes minutes on a busy machine.
 """
 
 import os
@@ -10,13 +10,14 @@ import socket
 import subprocess
 import time
 from functools import cached_property
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
 
 from tests.label_studio_calls import PLAIN, Calls
 
-PATIENCE = 600  # s: the first start makes the database, on a busy machine in minutes
+PATIENCE = 600  # s: a start without a database makes one, on a busy machine in minutes
 QUIET = {"COLLECT_ANALYTICS": "False", "SENTRY_DSN": "", "FRONTEND_SENTRY_DSN": "", "LATEST_VERSION_CHECK": "False"}
 
 
@@ -35,6 +36,9 @@ class LabelStudio(Calls):
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "log"
         self.process = None
+        database = Path(program).resolve().parents[2] / "database"  # see tests/labelstudio_install.sh
+        if database.exists():
+            shutil.copytree(database, folder / "data")
         self.start()
 
     def start(self, **variables):
