@@ -6,6 +6,7 @@ Images come in 0..1 and are standardised by the first layer, so that no caller h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -129,7 +130,7 @@ def make_classifier(
     state = weights_for(name, weights)
     model = _build(name, network, num_classes, channels, dropout, image_size, smallest)
     if state is not None and (problem := put(model.trunk, model.classifier, state, network.heads)):
-        fitting = fitting_name(state, lambda other: _without_numbers(other, channels))
+        fitting = name_of(state, channels, image_size)
         hint = f" It fits {fitting!r}." if fitting else f" It fits none of {', '.join(NETWORKS)}."
         raise Refused(f"the weights in {str(weights)!r} do not fit {name!r}: {problem}.{hint}")
     return model
@@ -149,7 +150,13 @@ def _build(
     return Classifier(trunk, dim, standardise, channels, num_classes, dropout, name, smallest, network.side)
 
 
-def _without_numbers(name: str, channels: int) -> tuple[nn.Module, nn.Linear]:
-    with torch.device("meta"):
-        model = _build(name, NETWORKS[name], 2, channels, 0.5, None, NETWORKS[name].smallest)
-    return model.trunk, model.classifier
+def name_of(state: Mapping[str, Tensor], channels: int, image_size: int | None) -> str:
+    """The first of NETWORKS that a state dict fits by its names and sizes, '' for none; no weights are drawn."""
+
+    def without_numbers(name: str) -> tuple[nn.Module, nn.Linear]:
+        network = NETWORKS[name]
+        with torch.device("meta"):
+            model = _build(name, network, 2, channels, 0.5, image_size, network.smallest)
+        return model.trunk, model.classifier
+
+    return fitting_name(state, without_numbers)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +25,9 @@ from torch.nn.functional import interpolate
 from data.files import under_root
 from data.names import Missing, Refused, suggestion
 from models import pretrained
-from models.classifiers import make_classifier
+from models.classifiers import make_classifier, name_of
 from models.networks import NETWORKS, TIMM
-from models.weights import read_file
+from models.weights import read_file, read_state
 
 WORDS = ("auto", "efficientnet_lite0", "pixels", "untrained")
 SMALLEST, NATIVE = 112, 224  # sides between which the automatic one lies
@@ -133,10 +132,8 @@ def _network_in(file: Path, channels: int, side: int) -> str:
     saved = read_file(file)
     if isinstance(saved, dict) and isinstance(saved.get("network"), str):
         return saved["network"]
-    for name in NETWORKS:
-        with suppress(Refused):
-            _Trunk(name, file, channels, side)
-            return name
+    if name := name_of(read_state(file, ()), channels, side):
+        return name
     raise Refused(f"features={str(file)!r} holds the weights of none of {', '.join(NETWORKS)}")
 
 

@@ -3,15 +3,17 @@
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
+from tests.test_architecture import statements
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ("data", "models", "heuristics", "experiments", "analysis")
-MAKERS = packages_distributions()  # module -> the distributions that hold it
+makers = cache(packages_distributions)  # module -> the distributions that hold it
 BROUGHT = {
     "torch": "torchvision",
     "gridfs": "pymongo",
@@ -31,19 +33,22 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def imported(source: str) -> Iterator[str]:
+@cache
+def imported(source: str) -> frozenset[str]:
     """The top packages that a source file imports, early or late."""
-    for node in ast.walk(ast.parse(source)):
+    found = set()
+    for node in statements(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
+            found.add(node.module.partition(".")[0])
+    return frozenset(found)
 
 
 def undeclared(source: str, known: set[str]) -> set[str]:
     """The foreign packages among the imports that no requirement names."""
     foreign = {m for m in imported(source) if m not in sys.stdlib_module_names and m not in (*ROOMS, "tests")}
-    return {m for m in foreign if not {canonical(d) for d in [BROUGHT.get(m, m), *MAKERS.get(m, ())]} & known}
+    return {m for m in foreign if not {canonical(d) for d in [BROUGHT.get(m, m), *makers().get(m, ())]} & known}
 
 
 def optional_files() -> list[str]:
@@ -67,5 +72,5 @@ def test_what_is_not_declared_is_found():
 def test_nothing_is_declared_that_no_module_imports():
     """But for what others import without declaring it, and what torchmetrics calls by name."""
     sources = [file.read_text() for room in ROOMS for file in (ROOT / room).rglob("*.py")]
-    used = {canonical(d) for s in sources for m in imported(s) for d in [BROUGHT.get(m, m), *MAKERS.get(m, ())]}
+    used = {canonical(d) for s in sources for m in imported(s) for d in [BROUGHT.get(m, m), *makers().get(m, ())]}
     assert declared("requirements.txt") - used == {"setuptools", "faster-coco-eval"}

@@ -91,7 +91,7 @@ def _curve(
         look = {"fontsize": size + 1, "fontweight": "bold", "color": BLUE, "annotation_clip": False}
         axes.annotate(rounded(float(values[last])), **place, **look)
     look = {"fontsize": size + 1.5, "fontweight": "bold", "color": INK}
-    axes.set_title(name.replace("_", " "), loc="left", pad=7, parse_math=False, **look)
+    axes.set_title(name.replace("_", " "), loc="left", y=1.0, pad=7, parse_math=False, **look)
     quiet(axes, size)
     axes.yaxis.set_major_locator(MaxNLocator(5 if large else 3))
     axes.xaxis.set_major_locator(MaxNLocator(8 if large else 4, integer=True, min_n_ticks=1))

@@ -6,16 +6,33 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from experiments import finish
+from experiments.tasks import detection
+from experiments.tracking import deliver
 from experiments.tracking.recording import stored_folder
 
 ROOT = Path(__file__).parent.parent.parent
+DRAWN = ((deliver, "save_curve"), (detection, "save_froc"), (finish, "save_advice"))
 
 
-def run_in_process(script, command="main", presets=("tiny",), **options):
-    """Run a command of a script with presets; returns the run's folder, or None where that run was finished before."""
-    run = script.run(command, presets, **options)
+def run_in_process(script, command="main", presets=("tiny",), drawn=False, **options):
+    """Run a command of a script with presets; returns the run's folder, or None where that run was finished before.
+
+    Its curves are drawn only where `drawn` says so: that took half of the time of a tiny run.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in () if drawn else DRAWN:
+            patch.setattr(module, name, undrawn)
+        run = script.run(command, presets, **options)
     return run and stored_folder(run)
+
+
+def undrawn(path, *_, **__):
+    """A file in the place of a picture."""
+    path.write_bytes(b"not drawn")
+    return path
 
 
 def curve_of(folder):

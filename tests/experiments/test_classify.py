@@ -45,7 +45,7 @@ def first_round(tmp_path_factory, phantom_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALIQUOT_RUNS", str(tmp_path_factory.mktemp("first")))
         patch.setenv("ALIQUOT_CACHE", str(phantom_cache))
-        folder = run(**SHORT, n_val=9, heuristic="random")
+        folder = run(**SHORT, n_val=9, heuristic="random", drawn=True)
         return {name: values[0] for name, values in curve_of(folder).items()}, picks_of(folder)[:18]
 
 
@@ -189,7 +189,7 @@ def test_deliverables(tmp_path, images):
         "results_dir": str(tmp_path / "out"),
         "metric": "macro_auroc",
     }
-    folder = run(**options)
+    folder = run(**options, drawn=True)
     curve = np.load(folder / "curve.npy")
     assert curve["n_labelled"].tolist() == [18, 24, 30]
     measured = {*METRICS, "nll", "ece"}

@@ -32,7 +32,7 @@ def first_round(tmp_path_factory, phantom_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALIQUOT_RUNS", str(tmp_path_factory.mktemp("first")))
         patch.setenv("ALIQUOT_CACHE", str(phantom_cache))
-        folder = run(**SHORT)
+        folder = run(**SHORT, drawn=True)
         return {name: values[0] for name, values in curve_of(folder).items()}, picks_of(folder)[:6]
 
 
@@ -100,7 +100,7 @@ def test_missing_data_show_what_is_expected(tmp_path):
 
 
 def test_files_hold_the_free_response_curve_of_every_cycle():
-    folder = run(heuristic="localization_tightness", save_maps=True)
+    folder = run(heuristic="localization_tightness", save_maps=True, drawn=True)
     curve, froc = np.load(folder / "curve.npy"), np.load(folder / "froc.npy")
     assert froc.shape == (3, 6) and np.array_equal(froc, np.stack([curve[f"froc_at_{x:g}"] for x in FPS], 1))
     assert np.allclose(curve["froc"], froc.mean(1)) and (np.diff(froc, axis=1) >= 0).all()

@@ -30,7 +30,7 @@ def first_round(tmp_path_factory, phantom_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALIQUOT_RUNS", str(tmp_path_factory.mktemp("first")))
         patch.setenv("ALIQUOT_CACHE", str(phantom_cache))
-        folder = run(**SHORT)
+        folder = run(**SHORT, drawn=True)
         return {name: values[0] for name, values in curve_of(folder).items()}, picks_of(folder)[:4]
 
 
@@ -74,6 +74,7 @@ def test_deliverables(tmp_path):
         heuristic="bald",
         dataset_options=SHORT["dataset_options"],
         save_maps=True,
+        drawn=True,
         eval_samples=2,
         results_dir=str(tmp_path / "out"),
     )

@@ -40,13 +40,14 @@ def test_the_digest_is_of_the_weights():
     assert digest(0) == digest(0) != digest(1)
 
 
-def test_a_file_says_which_network_it_is_of(tmp_path):
-    model = make_classifier("resnet18", 5, 1, 0.0)
+@pytest.mark.parametrize(("name", "side"), [("resnet10_narrow", 112), ("small_cnn", 16)])
+def test_a_file_says_which_network_it_is_of(name, side, tmp_path):
+    model = make_classifier(name, 5, 1, 0.0, image_size=side)
     torch.save(model.state_dict(), tmp_path / "own.pt")
-    found = frozen(str(tmp_path / "own.pt"), 1, 28)
+    found = frozen(str(tmp_path / "own.pt"), 1, 28, side=0 if side == 112 else side)
     with torch.no_grad():
-        large = nn.functional.interpolate(PICTURES, (112, 112), mode="bilinear", antialias=True)
-        assert torch.allclose(found.network()(PICTURES), model.eval().features(large), atol=1e-5)
+        resized = nn.functional.interpolate(PICTURES, (side, side), mode="bilinear", antialias=True).clamp(0, 1)
+        assert torch.allclose(found.network()(PICTURES), model.eval().features(resized), atol=1e-5)
 
 
 def test_what_is_no_network_is_refused(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments import finish, loop
+from experiments import loop
 from experiments.classify import SCRIPT as CLASSIFY
 from experiments.detect import SCRIPT as DETECT
 from experiments.learning.batches import WithoutTargets
@@ -18,7 +18,6 @@ from experiments.learning.evidence import ModelEvidence
 from experiments.learning.randomness import START, generator
 from experiments.learning.stop_set import StopSet
 from experiments.segment import SCRIPT as SEGMENT
-from experiments.tracking import deliver
 from tests.experiments.runs import curve_of, picks_of, run_in_process
 
 
@@ -127,18 +126,11 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the project catches it."""
 
 
-def undrawn(file, *_, **__):
-    file.write_bytes(b"drawn")
-    return file
-
-
 @pytest.mark.processes
 @pytest.mark.parametrize("script", SMALL, ids=lambda script: script.name)
 def test_a_killed_run_measures_the_same(script, monkeypatch):
     options = {**SMALL[script], "n_stop": 5, "steps": 3, "n_cycles": 1, "precision": "float32", "heuristic": "random"}
-    monkeypatch.setattr(deliver, "save_curve", undrawn)  # pictures take longer than all the rest
-    whole = run_in_process(script, **options)
-    monkeypatch.setattr(finish, "save_advice", undrawn)
+    whole = run_in_process(script, **options, drawn=True)
     calls, real = [], loop.fit
 
     def dies_in_the_second_cycle(*given, **more):
