@@ -8,7 +8,7 @@ mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin
-tests/labelstudio_install.sh "$folder/label-studio" > "$folder/label-studio.path" & # the longest, and needs no root
+tests/labelstudio_install.sh "$folder/labelstudio" > "$folder/labelstudio.path" & # the longest, and needs no root
 installing=$!
 trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 if ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null; then
@@ -23,7 +23,7 @@ export ALIQUOT_MONGOD ALIQUOT_OMNIBOARD ALIQUOT_SCREENSHOTS="${ALIQUOT_SCREENSHO
 python -m pytest -m slurm -rs > "$folder/slurm.log" 2>&1 &
 slurm=$!
 wait "$installing"
-ALIQUOT_LABEL_STUDIO=$(cat "$folder/label-studio.path")
+ALIQUOT_LABEL_STUDIO=$(cat "$folder/labelstudio.path")
 export ALIQUOT_LABEL_STUDIO
 python -m pytest -m labelstudio -rs > "$folder/labelstudio.log" 2>&1 &
 labelstudio=$!
