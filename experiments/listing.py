@@ -90,8 +90,10 @@ def told(turn: Turn) -> list[str]:
     state, advice = turn.state, advice_of(turn)
     lines = [sentence(advice), *([state.trivial] if state.trivial else [])] if advice else []
     if state.curve and not advice:
+        empty = bool(turn.of(state.test).labelled.any())
+        missing = "No labelled test image has an object" if empty else "No test image is labelled"
         lines.append(
-            f"Round {state.round}, {state.curve[-1]['n_labelled']} labelled. No test image is labelled: nothing "
+            f"Round {state.round}, {state.curve[-1]['n_labelled']} labelled. {missing}: nothing "
             "says how good the model is or whether more labels pay."
         )
     if not state.asked:

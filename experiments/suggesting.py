@@ -81,9 +81,12 @@ class Turn:
 
     @property
     def test(self) -> Images:
-        """The test images that are labelled."""
+        """The test images that are labelled; none where they hold no box, so that nothing can be measured."""
         test = self.of(self.state.test)
-        return test.subset(np.flatnonzero(test.labelled))
+        labelled = np.flatnonzero(test.labelled)
+        if test.kind == "boxes" and not any(len(test.target(i)) for i in labelled.tolist()):
+            labelled = labelled[:0]
+        return test.subset(labelled)
 
 
 def opened(

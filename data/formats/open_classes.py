@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from filecmp import cmp
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +16,10 @@ from data.formats.class_table import Entry
 from data.formats.endings import natural
 from data.formats.folders import Unused, is_junk, part_folders, pictures_below, subfolders
 from data.formats.tables import read_table
-from data.formats.unlabelled import note_both
+from data.formats.unlabelled import note_both, note_lost
 from data.formats.words import alike, is_missing
 from data.names import Missing, Refused
+from data.notes import LEFT_OUT, note
 from data.unlabelled import TABLE, Unlabelled
 
 WAITING = ("unlabelled", "unlabeled")  # folders of images without a label
@@ -59,11 +61,16 @@ def _in_folders(root: Path, class_names: Sequence[str]) -> tuple[list[Entry], li
             of_classes = []  # folders of something else: patients, slides
         for each in of_classes:
             found += [(Entry(file, each.name, part), _below(file, each)) for file in pictures_below(each, unused)]
-        taken = {entry.file for entry, _ in found}
+        taken, taken_as = {entry.file for entry, _ in found}, {name: entry.file for entry, name in found}
         if loose or len(of_classes) < len(inner):
             rest = [file for file in pictures_below(folder, unused) if file not in taken]
             rest = [file for file in rest if not any(file.is_relative_to(other) for other in _others(folder, parts))]
-            found += [(Entry(file, "", part), _below(file, _own_folder(file, folder, waiting))) for file in rest]
+            named = [(file, _below(file, _own_folder(file, folder, waiting))) for file in rest]
+            copied = {file for file, name in named if name in taken_as and cmp(file, taken_as[name], shallow=False)}
+            if copied:
+                first = _below(min(copied), root)
+                note(LEFT_OUT, f"{len(copied)} copies of images that lie in the folder of a class, the first {first}.")
+            found += [(Entry(file, "", part), name) for file, name in named if file not in copied]
     counts = Counter(name for _, name in found)
     names = [name if counts[name] == 1 else _below(entry.file, root) for entry, name in found]
     return [entry for entry, _ in found], names
@@ -82,12 +89,13 @@ def _below(file: Path, folder: Path) -> str:
 
 
 def _with_ours(entries: Sequence[Entry], names: Sequence[str], given: Unlabelled) -> list[Entry]:
-    """The entries with our labels where the user gave none. Refused for a label of no image."""
+    """The entries with our labels where the user gave none."""
     file = given.inner(TABLE)
     if file is None:
         return list(entries)
     rows = read_table(file, ["file", "label"]).rows
     ours = {row.cells["file"]: row.cells["label"] for row in rows if not is_missing(row.cells["label"])}
+    note_lost(ours.keys() - set(names))
     pairs = list(zip(entries, names, strict=True))
     both = {
         n: f"{e.label!r} and {ours[n]!r}"

@@ -15,7 +15,7 @@ from data.formats import mask_values, reading
 from data.formats.mask_pairs import Found
 from data.formats.masks import Mask, decode_mask
 from data.formats.pictures import Reader
-from data.formats.unlabelled import Kept, note_both, stem
+from data.formats.unlabelled import Kept, note_both, note_lost, stem
 from data.names import Refused
 from data.store import Record
 from data.threads import ordered_map
@@ -41,6 +41,7 @@ def records(
     differing, files = {}, [entry.image.file for entry in found]
     if twice := next((a for a, b in zip(files, files[1:], strict=False) if a == b), None):
         raise Refused(f"{twice} holds several pictures, expected one: each picture is labelled by itself")
+    note_lost(sought.mine.keys() - {stem(Path(entry.file)) for entry in found})
     kept = Kept(reader, partial(reading.shrink, scale=sought.scale), sought.scale, cache_root)
     decoded = ordered_map(kept.read, [entry.image for entry in found])
     for entry, (size, small) in zip(found, decoded, strict=True):

@@ -20,7 +20,7 @@ from data.formats.classes import LIST
 from data.formats.endings import natural
 from data.formats.folders import Unused
 from data.formats.tables import read_text
-from data.formats.unlabelled import note_both, ours, stem
+from data.formats.unlabelled import note_both, note_lost, ours, stem
 from data.formats.voc_xml import CORNERS, Annotation
 from data.names import Refused, suggestion
 from data.notes import LEFT_OUT, note
@@ -47,6 +47,7 @@ def read(root: Path, given: Unlabelled, classes: Sequence[str], corners: str) ->
     own = {stem: voc_xml.read(texts[stem]) for stem in found if stem in texts}
     by_name = {picture.relative_to(pictures or root).as_posix(): stem for stem, picture in found.items()}
     told = {by_name.get(path, path): file for path, file in ours(given, BOXES, ".xml").items()}
+    note_lost(told.keys() - found.keys())
     mine = {stem: voc_xml.read(file) for stem, file in told.items() if stem in found}
     named = classes_of(root, classes, [name for each in (*own.values(), *mine.values()) for name in each.names])
     corners = voc_xml.counting(list(own.values()), corners)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from data.files import folder_from
 from data.formats.endings import ending_of
 from data.formats.folders import walk
 from data.formats.pictures import Reader, Source
-from data.notes import WARNING, note
+from data.notes import LEFT_OUT, WARNING, note
 from data.unlabelled import Unlabelled
 
 NO_LABEL = -1  # in the place of the number of a class
@@ -31,7 +31,7 @@ def ours(given: Unlabelled, name: str, ending: str) -> dict[str, Path]:
     """Image, as its path below the folder of images without ending -> our file of it."""
     folder = given.inner(name)
     files = sorted(walk(folder)) if folder else []
-    return {stem(file.relative_to(folder)): file for file in files if file.suffix == ending and folder}
+    return {stem(file.relative_to(folder)): file for file in files if file.suffix.casefold() == ending and folder}
 
 
 def stem(path: Path) -> str:
@@ -46,6 +46,15 @@ def note_both(differing: Mapping[str, str]) -> None:
         name, both = next(iter(differing.items()))
         many = f"{len(differing)} images are labelled otherwise in your own folder than in ours"
         note(WARNING, f"{many}, the first {name}{f' ({both})' if both else ''}: your own labels count.")
+
+
+def note_lost(names: Collection[str]) -> None:
+    """Say which labels of ours are of no image."""
+    if names:
+        note(
+            LEFT_OUT,
+            f"{len(names)} of the labels beside your own are of no image and not used, the first {min(names)}.",
+        )
 
 
 class Kept:

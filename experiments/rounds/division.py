@@ -43,15 +43,20 @@ def begin(images: Images, n_test: int, rng: np.random.Generator) -> Rounds:
 def take_in(state: Rounds, images: Images) -> list[str]:
     """Bring the state to the folder as it is now; says in sentences what came, went, or was labelled otherwise.
 
-    Images that came are to learn from. Refused where nothing to learn from is left.
+    Images that came are to learn from, but for those of patients of the test part, which join it. Refused where
+    nothing to learn from is left.
     """
     now, known = set(images.names), {*state.order, *state.test}
     gone = [name for name in (*state.order, *state.test) if name not in now]
     parts = dict(zip(images.names, images.parts.tolist(), strict=True))
+    whose = dict(zip(images.names, images.patients.tolist(), strict=True))
+    held = {whose[name] for name in state.test if name in now} - {""}
     came = [name for name in images.names if name not in known and not parts[name].startswith("val")]
-    to_test = [name for name in came if parts[name].startswith("test")]
+    to_test = [name for name in came if parts[name].startswith("test") or whose[name] in held]
     said = [f"{_many(gone, 'image')} of before {_are(gone)} no longer there: {listed(gone)}."] if gone else []
     said += [f"{_many(came, 'image')} {_are(came)} new: {listed(came)}."] if came else []
+    if kin := [name for name in to_test if whose[name] in held]:
+        said.append(f"{_many(kin, 'image')} {_are(kin)} of patients of the test part and join it: {listed(kin)}.")
     state.order = [name for name in state.order if name in now] + [n for n in came if n not in set(to_test)]
     state.test = [name for name in state.test if name in now] + to_test
     state.stop = [name for name in state.stop if name in now] if state.stop is not None else None

@@ -29,7 +29,7 @@ Values = Mapping[str, Any]
 def checkpoint_of(task: str, options: Values) -> Checkpoint:
     """Where a study lies: in `out`, else below runs/rounds in a folder that its images and `run` name.
 
-    Refused for a folder among the user's own images.
+    Refused for a folder among the user's own images, and for one that holds other things than a study.
     """
     root = folder_of(options["data_root"]).resolve()
     said = hashlib.sha256(f"{task} {options['dataset']} {root} {options['run']}".encode()).hexdigest()[:8]
@@ -39,6 +39,10 @@ def checkpoint_of(task: str, options: Values) -> Checkpoint:
         raise Refused(
             f"out={str(folder)!r} lies in data_root={str(root)!r}, where nothing is ever written: name another"
         )
+    if folder.is_dir() and not (folder / "holder").exists():
+        others = sorted(file.name for file in folder.iterdir() if file.name not in ("labels", "lock"))
+        if others:
+            raise Refused(f"out={str(folder)!r} holds {others[0]!r} and no study: name a new folder, or an empty one")
     return Checkpoint(runs_folder(), key, folder)
 
 
@@ -51,6 +55,11 @@ def require_own(options: Values) -> None:
         raise Refused("splits_dir is for simulations: suggest sets a test part aside by itself (n_test)")
     if options["initial"] == "stratified":
         raise Refused("initial=stratified wants to know the classes before they are labelled; use random or typiclust")
+    if options["label_studio"] and options["labels"]:
+        raise Refused(
+            f"labels={options['labels']!r} may hold labels of yours, and those of label_studio would be written there: "
+            "leave one of the two out"
+        )
 
 
 def read(

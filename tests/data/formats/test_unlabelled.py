@@ -96,7 +96,12 @@ def test_classes_come_from_rows_and_folders_and_moved_files_keep_their_names(tmp
 def test_a_label_that_comes_in_decodes_no_picture_again(tmp_path, monkeypatch):
     root = tmp_path / "own"
     pictures(root)
-    options = {"image_size": 16, "class_names": ["a", "b"], "unlabelled": Unlabelled(), "cache_root": tmp_path / "cache"}
+    options = {
+        "image_size": 16,
+        "class_names": ["a", "b"],
+        "unlabelled": Unlabelled(),
+        "cache_root": tmp_path / "cache",
+    }
     before = load("classify", "folder", root, **options)
     decoded, real = [], Kept.decoded
     monkeypatch.setattr(Kept, "decoded", lambda self, source: decoded.append(source.file.name) or real(self, source))
@@ -114,3 +119,27 @@ def test_datasets_that_have_their_labels_are_refused(tmp_path):
         load("segment", "phantom", tmp_path, unlabelled=Unlabelled())
     with pytest.raises(Missing, match="holds no picture"):
         load("classify", "folder", tmp_path, image_size=16, unlabelled=Unlabelled())
+
+
+def test_a_copy_in_the_folder_of_its_class_is_one_image_under_its_name(tmp_path):
+    root = tmp_path / "own"
+    pictures(root / "unlabelled", n=3)
+    (root / "benign").mkdir()
+    for name, source in (("im1.png", "im1.png"), ("im2.png", "im0.png")):
+        (root / "benign" / name).write_bytes((root / "unlabelled" / source).read_bytes())
+    options = {"image_size": 16, "class_names": ["benign", "malignant"], "unlabelled": Unlabelled()}
+    images = load("classify", "folder", root, **options)
+    assert images.names == ["benign/im2.png", "im0.png", "im1.png", "unlabelled/im2.png"]  # im2 are two images
+    assert images.labelled.tolist() == [True, False, True, False]
+    assert any("1 copies of images" in note.sentence for note in images.notes)
+
+
+def test_labels_of_ours_that_are_of_no_image_are_said(tmp_path):
+    root, ours = tmp_path / "own", tmp_path / "ours" / "masks"
+    pictures(root)
+    save(ours / "im9.png", values=np.zeros((24, 20), np.uint8))
+    given = {"unlabelled": Unlabelled(ours.parent), "class_names": ["gland"]}
+    notes = load("segment", "folder", root, **given).notes
+    assert any(
+        "1 of the labels beside your own are of no image and not used, the first im9" in n.sentence for n in notes
+    )

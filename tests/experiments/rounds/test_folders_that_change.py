@@ -202,3 +202,49 @@ def test_names_of_files_may_be_anything(tmp_path, out):
         save(person.images / name, values=person.picture(i))
     person.suggest(out=str(out), n_initial=6)
     assert {each["name"] for each in person.state(out)["asked"]} <= set(os.listdir(person.images))
+
+
+def test_new_images_of_a_patient_of_the_test_part_are_never_learnt_from(person):
+    table = "file,patient\n" + "".join(f"{name},p{i // 3}\n" for i, name in enumerate(person.names))
+    (person.root / "patients.csv").write_text(table)
+    options = {"image_size": 16, "unlabelled": Unlabelled(), "class_names": ["a", "b", "c"]}
+    state = division.begin(load("classify", "folder", person.root, **options), 3, np.random.default_rng(0))
+    patient = int(state.test[0][2:4]) // 3
+    for name in ("new0.png", "new1.png"):
+        save(person.images / name, values=person.picture(20))
+    (person.root / "patients.csv").write_text(f"{table}new0.png,p{patient}\nnew1.png,p9\n")
+    said = division.take_in(state, load("classify", "folder", person.root, **options))
+    assert "new0.png" in state.test and "new1.png" in state.order and "new0.png" not in state.order
+    assert any("of patients of the test part and join it: new0.png." in sentence for sentence in said)
+
+
+@pytest.mark.parametrize("command", ["suggest", "predict"])
+def test_a_folder_that_holds_other_things_is_left_alone(command, person, out):
+    (out / "predictions").mkdir(parents=True)
+    (out / "predictions" / "mine.txt").write_text("mine")
+    with pytest.raises(Refused, match="holds 'predictions' and no study"):
+        person.suggest(command, out=str(out), resume="fresh")
+    assert [file.name for file in out.rglob("*")] == ["predictions", "mine.txt"]
+
+
+def test_label_studio_never_writes_into_a_folder_of_labels_that_was_named(person, out):
+    with pytest.raises(Refused, match="may hold labels of yours"):
+        person.suggest(out=str(out), labels=str(person.root), label_studio="http://127.0.0.1:1")
+
+
+def test_test_images_without_any_object_measure_nothing_and_the_rounds_go_on(tmp_path, out, capsys):
+    person = Annotator("detect", tmp_path / "own", n=8)
+    person.suggest(out=str(out), n_test=2)
+    person.answer(out, 0)
+    for name in person.state(out)["test"]:
+        (person.root / "Annotations" / name).with_suffix(".xml").write_text("<annotation></annotation>")
+    assert person.suggest(out=str(out)).info["round"] == 1
+    assert "No labelled test image has an object: nothing says" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("unlabelled", ["fixmatch", "none"])
+def test_rounds_and_studies_of_the_same_folder_read_their_data(unlabelled, person, out):
+    for name in person.names:
+        person.label(name)
+    person.suggest(out=str(out), unlabelled=unlabelled, train="network")
+    person.suggest("supervised")
