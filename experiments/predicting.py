@@ -75,5 +75,5 @@ def _others(task: str, definition: Definition, options: Values, root: Path, clas
     known = catalogue.options(task, options["dataset"])
     name = next((name for name in ("class_names", "classes") if name in known), None)
     own = {**options["dataset_options"], **({name: classes} if name else {})}
-    chosen = {**options, "data_root": str(root), "dataset_options": own, "unlabelled": Unlabelled()}
+    chosen = {**options, "data_root": str(root), "dataset_options": own, "kept": Unlabelled()}
     return with_features(definition.load(chosen), chosen, definition)

@@ -58,7 +58,7 @@ def read(
 ) -> tuple[dict[str, Any], Images]:
     """The options with those that are taken from the data, and all images of the folder with what labels there are."""
     labels = Unlabelled(under_root(options["labels"]) if options["labels"] else folder / "labels")
-    load_images = lambda chosen: definition.load({**chosen, "unlabelled": labels})  # noqa: E731
+    load_images = lambda chosen: definition.load({**chosen, "kept": labels})  # noqa: E731
     found = suited_options(task, options, state, load_images)
     found["n_stop"] = found["n_stop"] or N_STOP
     images = load_images(found)

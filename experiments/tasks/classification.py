@@ -65,7 +65,7 @@ def check(options: Values) -> None:
 def load(options: Values) -> Images:
     """The dataset, whose images must have one size."""
     chosen = {"image_size": options["image_size"] or None, **options["dataset_options"]}
-    chosen["unlabelled"] = options.get("unlabelled")  # of `suggest`, whose images wait for labels
+    chosen["unlabelled"] = options.get("kept")  # of `suggest`, whose images wait for labels
     images = load_images("classify", options["dataset"], folder_of(options["data_root"]), **chosen)
     sizes = np.unique(images.shapes, axis=0)
     if len(sizes) > 1:

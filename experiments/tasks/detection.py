@@ -76,7 +76,7 @@ def check(options: Values) -> None:
 def load(options: Values) -> Images:
     """The dataset."""
     chosen = {"scale": options["scale"], **options["dataset_options"]}
-    chosen["unlabelled"] = options.get("unlabelled")  # of `suggest`, whose images wait for labels
+    chosen["unlabelled"] = options.get("kept")  # of `suggest`, whose images wait for labels
     return load_images("detect", options["dataset"], folder_of(options["data_root"]), **chosen)
 
 

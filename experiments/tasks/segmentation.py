@@ -65,7 +65,7 @@ def check(options: Values) -> None:
 def load(options: Values) -> Images:
     """The dataset."""
     chosen = {"scale": options["scale"], **options["dataset_options"]}
-    chosen["unlabelled"] = options.get("unlabelled")  # of `suggest`, whose images wait for labels
+    chosen["unlabelled"] = options.get("kept")  # of `suggest`, whose images wait for labels
     images = load_images("segment", options["dataset"], folder_of(options["data_root"]), **chosen)
     if "object" in options["metric"] and images.kind != "instance_map":
         without = f"which dataset {images.dataset!r} does not have"
