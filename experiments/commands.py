@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sacred import Experiment
 
+from data.catalogue import OWN, module_of
 from data.catalogue import check as check_dataset
-from data.catalogue import module_of
 from data.files import require_writable, under_root
 from data.names import Refused
 from experiments.entry import Entry
@@ -93,6 +93,8 @@ class Script(Entry):
         self, command: str, options: declare.Values, presets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
     ) -> Run | None:
         """As every script's; a call of `suggest` is a run only where it trains."""
+        if command == "check" and options["dataset"] in OWN:
+            return self._check_own(options, presets, flags)
         if command != "suggest":
             return super().start(command, options, presets, flags)
         heuristic = self.check(options)
@@ -236,6 +238,26 @@ class Script(Entry):
         begun = self._require_begun()
         for line in examine(begun, self.definition(), self.load_splits(begun.options)):
             print(line, flush=True)
+
+    def _check_own(self, options: declare.Values, presets: Sequence[str], flags: Mapping[str, Any] | None) -> None:
+        """As every dataset's; where labels are missing, which a simulation refuses, what `suggest` would do instead."""
+        try:
+            super().start("check", options, presets, flags)
+        except Refused as error:
+            from experiments.rounds.place import checkpoint_of, require_own
+            from experiments.suggesting import opened
+            from experiments.turning import foretold
+
+            heuristic = self.check(options)  # refused for options alone: nothing is read
+            try:
+                require_own(options)
+                checkpoint, code = checkpoint_of(self.name, options), self.code_of(options)
+                turn = opened(self.name, self.definition(), {**options, "resume": "auto"}, heuristic, code, checkpoint)
+            except Refused:
+                raise error from None
+            if turn.images.labelled.all():
+                raise
+            print("\n".join([*foretold(turn), f"A simulation needs all labels: {str(error).splitlines()[0]}"]))
 
     def _predict(self) -> None:
         from experiments.predicting import predict

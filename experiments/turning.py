@@ -37,6 +37,23 @@ def tell(turn: Turn) -> None:
     _say(_asked_for(turn, None))
 
 
+def foretold(turn: Turn) -> list[str]:
+    """What was read, and what `suggest` would do now; nothing is written."""
+    options, state, images = turn.options, turn.state, turn.images
+    heights, widths = images.shapes.T
+    size = f"{heights.min()} to {heights.max()} x {widths.min()} to {widths.max()} pixels (height x width, as used)"
+    n_labelled, n_first = int(turn.train.labelled.sum()), min(options["n_initial"], len(state.order))
+    does = {
+        WAIT: "show its last list again",
+        NOTHING: "show its last list again",
+        FIRST: f"list {n_first} images to start with and {len(state.test) - len(turn.test)} at random to measure with",
+        TRAIN: f"train on {n_labelled} images and list up to {options['n_query']} to label next",
+        RECORD: "record the round that was trained last",
+    }
+    classes = f"classes {', '.join(images.classes)}"
+    return [f"What was read: {size}, {classes}.", *turn.said, f"`suggest` would {does[turn.step]}."]
+
+
 def take_labels(task: str, options: Values, folder: Path) -> list[str]:
     """Pull what was labelled in Label Studio since the last call; what to tell of it."""
     state = load(folder) if options["resume"] != "fresh" else None

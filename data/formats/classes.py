@@ -89,7 +89,8 @@ def named(labels: Sequence[str], names: Sequence[str], root: Path, source: str) 
         classes, lines = {label: pairs[alike(label)] for label in labels}, list(dict.fromkeys(pairs.values()))
     else:
         classes = _numbered(lines, labels, told, source)
-    if without := [line for line in lines if line not in classes.values()]:
+    without = [line for line in lines if line not in classes.values()]
+    if labels and without:  # where nothing is labelled yet, no class can be missed
         note(WARNING, f"{source}: no image is of class {', '.join(map(repr, without))}, which {told} names.")
     return classes, lines
 

@@ -51,6 +51,8 @@ def with_classes(task: str, options: Values) -> Values:
     names = options["classes"]
     if not names:
         return options
+    if not isinstance(names, str | list | tuple):
+        raise Refused(f"classes={names!r} is no list of names, such as classes=benign,malignant")
     listed = names.split(",") if isinstance(names, str) else list(names)
     known = catalogue.options(task, options["dataset"])
     name = next((name for name in ("class_names", "classes") if name in known), None)

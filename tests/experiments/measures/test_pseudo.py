@@ -13,6 +13,7 @@ class Labels:
 
     def __init__(self, targets, classes=("a", "b", "c")):
         self.targets, self.classes = targets, classes
+        self.labelled = np.ones(len(targets), dtype=bool)
 
     def target(self, i):
         return torch.as_tensor(self.targets[i])

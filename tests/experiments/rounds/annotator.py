@@ -69,8 +69,11 @@ class Annotator:
 
     def suggest(self, command: str = "suggest", **options):
         """One call of the command."""
-        options = {**OPTIONS[self.task], **OWN[self.task], "data_root": str(self.root), **options}
-        return self.script.run(command, **options)
+        return self.script.run(command, **self.options(**options))
+
+    def options(self, **options) -> dict:
+        """Those of a small study of this folder, with others."""
+        return {**OPTIONS[self.task], **OWN[self.task], "data_root": str(self.root), **options}
 
     def answer(self, folder: Path, round_: int, most: int = 10**6) -> list[str]:
         """Label what the list of a round asks for; the names, in the order of rank."""

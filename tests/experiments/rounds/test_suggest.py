@@ -57,3 +57,12 @@ def test_rounds_from_no_label_are_those_of_the_simulation(task, tmp_path, capsys
         of_last = {name for name in ours if name.startswith("score_")} if cycle == 2 else set()  # it asked for more
         assert {name: ours[name] for name in theirs.keys() - of_last} == {n: theirs[n] for n in theirs.keys() - of_last}
     assert json.loads((out / "round_003" / "advice.json").read_text())["n_labelled"] == 7
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_check_tells_what_suggest_would_do(task, tmp_path, capsys):
+    person, out = Annotator(task, tmp_path / "own"), tmp_path / "out"
+    person.suggest("check", out=str(out))
+    told = capsys.readouterr().out
+    assert "0 of 12 to learn from are labelled" in told and "would list 3 images to start with and 2 at random" in told
+    assert not (out / "state.json").exists() and "no image is of class" not in told

@@ -123,7 +123,7 @@ def test_the_loss_is_that_of_the_labels_and_the_weighted_term(task, arm, phantom
             sure, classes = model.student(first).softmax(1).max(1)
             losses = torch.nn.functional.cross_entropy(model.student(changed), classes, reduction="none")
             term = losses[sure >= 0.52].sum() / len(first)
-    assert found == pytest.approx((supervised + 0.7 * term).item(), rel=1e-5) and term > 0.01
+    assert found == pytest.approx((supervised + 0.7 * term).item(), rel=1e-5) and term > 1e-3
 
 
 def test_the_network_that_is_tested_begins_as_without_unlabelled_images(phantom_cache):

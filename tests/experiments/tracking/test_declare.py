@@ -22,6 +22,7 @@ from tests.experiments.runs import run_in_process
 
 SCRIPTS = {name: import_module(f"experiments.{name}").SCRIPT for name in ALL}
 FREE = {
+    "label_studio",
     "dataset_title",
     "data_root",
     "heuristic",
