@@ -19,16 +19,18 @@ ALIQUOT_MONGOD=$(tests/mongo_install.sh "$folder/mongo")
 ALIQUOT_OMNIBOARD=$(tests/omniboard_install.sh "$folder/omniboard")
 export ALIQUOT_MONGOD ALIQUOT_OMNIBOARD ALIQUOT_SCREENSHOTS="${ALIQUOT_SCREENSHOTS:-$PWD/screenshots}"
 
+marked() { grep -rlE "mark\.($1)\b" tests --include='test_*.py'; } # collecting all others takes longer than these take
+
 # All three at once: most of each is waiting for servers, each of its own on a free port.
-python -m pytest -m slurm -rs > "$folder/slurm.log" 2>&1 &
+python -m pytest -m slurm -rs $(marked slurm) > "$folder/slurm.log" 2>&1 &
 slurm=$!
 wait "$installing"
 ALIQUOT_LABEL_STUDIO=$(cat "$folder/labelstudio.path")
 export ALIQUOT_LABEL_STUDIO
-python -m pytest -m labelstudio -rs > "$folder/labelstudio.log" 2>&1 &
+python -m pytest -m labelstudio -rs $(marked labelstudio) > "$folder/labelstudio.log" 2>&1 &
 labelstudio=$!
 failed=0
-python -m pytest -m "mongo or browser" -rs | tee "$folder/tests.log" || failed=1
+python -m pytest -m "mongo or browser" -rs $(marked "mongo|browser") | tee "$folder/tests.log" || failed=1
 for part in slurm labelstudio; do
   wait "${!part}" || failed=1
   cat "$folder/$part.log"

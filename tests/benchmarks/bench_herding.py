@@ -212,6 +212,8 @@ def main() -> None:
                     beside.append(_beside("scikit-activeml", ours, peer))
                 except subprocess.TimeoutExpired:
                     beside.append(f"scikit-activeml: not within {chosen.limit:g} s")
+                except SystemExit as failed:  # of memory, mostly
+                    beside.append(f"scikit-activeml failed: {str(failed).splitlines()[-1]}")
             if n_plain and not chosen.ours:
                 same_size = ours if n_plain == n else row(n_plain, False)
                 beside.append(_beside(f"plain, N = {n_plain}", same_size, row(n_plain, True)))
