@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy import ndarray
 
 from data.limits import OneOf
 from data.names import Missing, Refused
+from experiments.rounds.division import listed
 from experiments.rounds.label_studio import labels
 from experiments.rounds.label_studio.answers import (
     Annotation,
@@ -22,12 +22,12 @@ from experiments.rounds.label_studio.answers import (
     chosen,
     label_of,
 )
+from experiments.rounds.label_studio.batches import batches
 from experiments.rounds.label_studio.client import Server, connect
 from experiments.rounds.label_studio.project import Study, project_of
 from experiments.tracking.label_studio_options import RULES
 
 AT_ONCE = 25  # tasks whose annotations are held in memory
-SHOWN = 5  # names in a sentence
 MOST_PIXELS = 10**9  # of one image: what a server says is not believed without end
 
 
@@ -64,7 +64,7 @@ class Pulled:
             (self.waiting, "Waiting to be labelled"),
         ):
             if names:
-                said.append(f"{sentence}: {len(names)} ({_listed(names)}).")
+                said.append(f"{sentence}: {len(names)} ({listed(names)}).")
         return [*said, *self.unread]
 
 
@@ -98,7 +98,7 @@ def pull(study: Study, url: str, folder: Path, two_annotators: str = "newest", d
             (found.drafts if any(task.get("drafts") for task in tasks) else found.waiting).append(name)
     classes: dict[str, str] = {}
     pairs: list[tuple[ndarray, ndarray]] = []
-    for names in _batches(annotated, AT_ONCE):
+    for names in batches(annotated, AT_ONCE):
         numbers = [task["id"] for name in names for task in by_name[name]]
         exported = server.get(
             f"/api/projects/{project['id']}/export", exportType="JSON", download_all_tasks="true", **{"ids[]": numbers}
@@ -201,14 +201,3 @@ def _size(task: Mapping[str, Any], name: str) -> tuple[int, int]:
     if type(height) is not int or type(width) is not int or min(height, width) < 1 or height * width > MOST_PIXELS:
         raise Refused(f"the task of {name} has no height and width, which were sent with it")
     return height, width
-
-
-def _batches(names: Sequence[str], size: int) -> Iterator[list[str]]:
-    rest = iter(names)
-    while batch := list(islice(rest, size)):
-        yield batch
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

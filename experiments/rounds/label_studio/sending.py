@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from data.limits import OneOf
 from experiments.rounds.exports.labelstudio import SHAPES, labelling, task_of
+from experiments.rounds.label_studio.batches import batches
 from experiments.rounds.label_studio.client import Server, connect
 from experiments.rounds.label_studio.images import relative, serve
 from experiments.rounds.label_studio.project import Study, require_project
@@ -64,7 +64,7 @@ def send(
         sent.labelled = [name for name in names if known[name].get("total_annotations")]
         sent.present = [name for name in names if not known[name].get("total_annotations")]
         seen = ()
-    for batch in _batches(seen, AT_ONCE):
+    for batch in batches(seen, AT_ONCE):
         before = before or serve(server, number, study.images, [batch[0].suggestion.file])
         tasks = []
         for each in batch:
@@ -110,9 +110,3 @@ def _known(server: Server, project: int) -> dict[str, Mapping[str, Any]]:
     wanted = "id,data,total_annotations,predictions_model_versions"
     found = server.pages("/api/tasks", "tasks", project=project, fields="all", include=wanted)
     return {str(task["data"].get("name")): task for task in found if isinstance(task.get("data"), dict)}
-
-
-def _batches(seen: Iterable[Seen], size: int) -> Iterator[list[Seen]]:
-    rest = iter(seen)
-    while batch := list(islice(rest, size)):
-        yield batch
