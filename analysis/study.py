@@ -14,6 +14,7 @@ from analysis.runs import FIRST, TAKEN, load
 from data.catalogue import OWN
 from data.names import Refused, suggestion
 from experiments.measures.table import is_of_class
+from experiments.tracking.head_options import NEUTRAL, idle
 from experiments.tracking.options import CHOOSING, WHERE
 
 # accuracy_melanoma, dice_axon, ap_RBC; what follows is no class in dice_pooled, dice_testB and sensitivity_small
@@ -60,7 +61,7 @@ def only_study(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
 
     Else a ValueError names what is mixed: tasks, datasets, options of one strategy, or options of data and training
     between strategies, which must be equal unless `by` divides them. Options that a run was made before are not held
-    against it.
+    against it, nor those that change nothing in it, as the rate of steps where a head is fitted.
     """
     for column in ("task", "dataset"):
         found = sorted(set(frame[column]))
@@ -76,10 +77,21 @@ def only_study(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     decisive = {
         column: name for column, name in options.items() if name not in where and name != "metric" and column not in by
     }
+    runs = _used(runs, options)
     for name, group in runs.groupby("heuristic"):
         _refuse_mixed(group, decisive, f"the runs of {name}")
     _refuse_mixed(runs, {column: name for column, name in decisive.items() if name not in CHOOSING}, "these runs")
     return split
+
+
+def _used(runs: pd.DataFrame, options: dict[str, str]) -> pd.DataFrame:
+    """The runs without the values of options that change nothing beside the others of the same run."""
+    columns = {name: column for column, name in options.items()}
+    values = runs[list(options)].rename(columns=options).to_dict("records")
+    unused = pd.DataFrame([{name: name in idle(row) and name not in NEUTRAL for name in columns} for row in values])
+    return runs.assign(
+        **{column: runs[column].mask(unused[name].to_numpy(dtype=bool)) for name, column in columns.items()}
+    )
 
 
 def _refuse_mixed(runs: pd.DataFrame, options: dict[str, str], whose: str) -> None:

@@ -51,6 +51,26 @@ def test_all_strategies_have_one_recipe(runs, options):
         only_study(load(runs))
 
 
+def test_what_changes_nothing_in_a_run_is_not_held_against_it(runs, tmp_path):
+    heads, networks = {"train": "head", "features": "auto", "head_hidden": 0, "feature_views": 0}, {"train": "network"}
+    for number, (run, options) in enumerate([(0, heads), (1, heads), (0, networks), (1, networks)], 1):
+        store(tmp_path / "two", number, "random", run, [0.5, 0.7], TWO, **options, lr=0.1 if options is heads else 0.01)
+    frame = load(tmp_path / "two")
+    assert len(set(only_study(frame, by=["train"])["heuristic"])) == 2
+    with pytest.raises(ValueError, match="mix values of train"):
+        only_study(frame)
+    store(tmp_path / "two", 5, "random", 2, [0.5, 0.7], TWO, **networks, lr=0.1)
+    with pytest.raises(ValueError, match="mix values of lr: 0.01.*; 0.1"):
+        only_study(load(tmp_path / "two"), by=["train"])
+
+
+def test_a_neutral_value_is_a_value(runs, tmp_path):
+    for number, arm in enumerate(("none", "fixmatch"), 1):
+        store(tmp_path / "arms", number, "random", number, [0.5, 0.7], TWO, unlabelled=arm, mu=3)
+    with pytest.raises(ValueError, match="mix values of unlabelled"):
+        only_study(load(tmp_path / "arms"))
+
+
 def own(runs, number, place, **options):
     folder = store(runs, number, "random", number, [0.5, 0.7], TWO, dataset="folder", **options)
     config = folder / "config.json"
