@@ -63,7 +63,7 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         "pool (or the val.list of SSL4MIS), whose slices count as labels. Not run here: the data were not at hand.",
         {
             **{"dataset": "acdc", "metric": "dice_volume", "n_initial": 10, "n_query": 10, "n_cycles": 5, "n_val": 190},
-            **{"width": 32, "depth": 5, "loss": "dice_ce", "crop": 256, "augment": "flips_rot90", "start": "warm"},
+            **{"width": 32, "depth": 5, "loss": "batch_dice_ce", "crop": 256, "augment": "flips_rot90", "start": "warm"},
             **{"steps": 4000, "batch_size": 32, "val_every": 200, "optimizer": "adamw", "weight_decay": 0.0},
             **{"lr": 0.001, "schedule": "none", "mc_samples": 10, "query_batch_size": 8, "eval_batch_size": 8},
         },
@@ -74,7 +74,8 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         {
             **{"dataset": "heart_phantom", "dataset_options": {"n_pool": 12, "n_test": 8, "size": 64}},
             **{"metric": "dice_volume", "n_initial": 10, "n_query": 10, "n_cycles": 5, "mc_samples": 5},
-            **{"width": 12, "depth": 4, "steps": 250, "batch_size": 8, "lr": 0.003, "crop": 64, "augment": "none"},
+            **{"width": 16, "depth": 4, "loss": "batch_dice_ce", "crop": 64, "augment": "none"},
+            **{"steps": 250, "batch_size": 8, "lr": 0.003},
         },
     ),
     "dsb2018": (
