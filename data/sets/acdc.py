@@ -141,8 +141,6 @@ def _require_alike(frame: Frame, image: ndarray, mask: ndarray) -> None:
     file = frame.masks[0]
     if image.shape != mask.shape:
         raise Refused(f"{file}: the annotation has the size {mask.shape}, expected {image.shape} like its image")
-    if image.ndim != 3:
-        raise Refused(f"{frame.images[0]} holds an image of shape {image.shape}, expected three axes")
     if not np.isfinite(image).all():
         k = int(np.argwhere(~np.isfinite(image))[0][0])
         raise Refused(f"{_of_slice(frame.images, k)} holds values in slice {k} that are no finite numbers")

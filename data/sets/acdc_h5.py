@@ -63,6 +63,8 @@ def volume(frame: Frame) -> tuple[Shaped[ndarray, "n h w"], Shaped[ndarray, "...
     """The values of a frame and their classes, slice by slice; Refused where slices differ in size."""
     read = [_read(file) for file in frame.images]
     if not frame.numbers:
+        if read[0][0].ndim != 3:
+            raise Refused(f"{frame.images[0]} holds an image of the shape {read[0][0].shape}, expected three axes")
         return read[0]
     for side, kind in enumerate(("an image", "a label")):
         shapes = {both[side].shape for both in read}

@@ -91,7 +91,7 @@ H5_DAMAGE = {
     "complex": (lambda f: _change(f / "data/patient004_frame02.h5", "image", lambda x: x.astype(complex)), Refused, "patient004_frame02.h5 holds complex128 as image, expected one number for each voxel"),
     "empty": (lambda f: (f / "test.list").write_text("\n"), Refused, "test.list names nothing, expected names such as"),
     "half": (lambda f: (x := f / "data/patient004_frame02.h5").write_bytes(x.read_bytes()[:-500]), Refused, "patient004_frame02.h5 cannot be read as HDF5"),
-    "axes": (lambda f: _change(f / "data/patient004_frame02.h5", "image", lambda x: x[0]), Refused, "the annotation has the size"),
+    "axes": (lambda f: _change(f / "data/patient004_frame02.h5", "image", lambda x: x[0]), Refused, r"holds an image of the shape \(12, 10\), expected three axes"),
     "file": (lambda f: (f / "data/slices/patient001_frame01_slice_3.h5").unlink(), Missing, "names patient001_frame01_slice_3, and there is no"),
     "label": (_without_label, Refused, "cannot be read as HDF5 with image and label"),
     "cut": (lambda f: (f / "data/patient004_frame02.h5").write_bytes(b"HDF"), Refused, "cannot be read as HDF5"),
