@@ -66,7 +66,8 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
         {
             **{"dataset": "acdc", "metric": "dice_volume", "n_initial": 10, "n_query": 10, "n_cycles": 5, "n_val": 190},
             **{"width": 32, "depth": 5, "loss": "batch_dice_ce", "crop": 256, "augment": "flips_rot90"},
-            **{"start": "warm", "steps": 4000, "batch_size": 32, "val_every": 200, "optimizer": "adamw", "weight_decay": 0.0},
+            **{"start": "warm", "steps": 4000, "batch_size": 32, "val_every": 200},
+            **{"optimizer": "adamw", "weight_decay": 0.0},
             **{"lr": 0.001, "schedule": "none", "mc_samples": 10, "query_batch_size": 8, "eval_batch_size": 8},
         },
     ),
