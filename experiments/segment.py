@@ -57,24 +57,29 @@ PRESETS = {  # name -> what it reproduces or is for, and the options that it set
     ),
     "acdc": (
         "ACDC, the published protocol: 10 slices, then 5 x 10; U-Net of 32 to 512 channels, Adam 1e-3, cross-entropy "
-        "and Dice, 4,000 iterations of 32 in each round from the weights before, the best of validation; five seeds. "
-        "Published: nnU-Net with everything Dice about 0.91. Unlike it: random crops of 256 where slices are resized "
-        "to 256, flips and quarter turns without small rotations, a constant rate, validation on 10 patients of the "
-        "pool (or the val.list of SSL4MIS), whose slices count as labels. Not run here: the data were not at hand.",
+        "and Dice, 4,000 iterations of 32 in each round from the weights before, the best of validation; five seeds "
+        "(run=0..4). Published: nnU-Net with everything Dice about 0.91. Unlike it: random crops of 256 where slices "
+        "are resized to 256, flips and quarter turns without small rotations, a constant rate, Dice of a whole batch "
+        "(as in SSL4MIS), dropout of 0.1 for stochastic passes, validation every 200 steps by dice_volume on 10 "
+        "patients of the pool (or the val.list of SSL4MIS), whose slices count as labels. Not run here: the data were "
+        "not at hand.",
         {
             **{"dataset": "acdc", "metric": "dice_volume", "n_initial": 10, "n_query": 10, "n_cycles": 5, "n_val": 190},
-            **{"width": 32, "depth": 5, "loss": "dice_ce", "crop": 256, "augment": "flips_rot90", "start": "warm"},
-            **{"steps": 4000, "batch_size": 32, "val_every": 200, "optimizer": "adamw", "weight_decay": 0.0},
+            **{"width": 32, "depth": 5, "loss": "batch_dice_ce", "crop": 256, "augment": "flips_rot90"},
+            **{"start": "warm", "steps": 4000, "batch_size": 32, "val_every": 200},
+            **{"optimizer": "adamw", "weight_decay": 0.0},
             **{"lr": 0.001, "schedule": "none", "mc_samples": 10, "query_batch_size": 8, "eval_batch_size": 8},
         },
     ),
     "acdc_quick": (
         "Hearts that are built in (heart_phantom) at 64 pixels, 12 patients to learn from: 10 slices, then 5 x 10, "
-        "each time 250 steps from new weights and without augmentation.",
+        "each time 250 steps from new weights and without augmentation. Two minutes of one core with bfloat16. "
+        "dice_volume of random, run 0: 0.763 with 10 slices, 0.850 with 60 (docs/volumes.md).",
         {
             **{"dataset": "heart_phantom", "dataset_options": {"n_pool": 12, "n_test": 8, "size": 64}},
             **{"metric": "dice_volume", "n_initial": 10, "n_query": 10, "n_cycles": 5, "mc_samples": 5},
-            **{"width": 12, "depth": 4, "steps": 250, "batch_size": 8, "lr": 0.003, "crop": 64, "augment": "none"},
+            **{"width": 16, "depth": 4, "loss": "batch_dice_ce", "crop": 64, "augment": "none"},
+            **{"steps": 250, "batch_size": 8, "lr": 0.003},
         },
     ),
     "dsb2018": (

@@ -24,6 +24,8 @@ images/b.tif    masks/b.png
 or, with an official division (val/ is optional):
 images/train/a.jpg    masks/train/a.png
 images/test/b.jpg     masks/test/b.png
+or, with the same folders on both sides, each a series of slices or a patient:
+images/scan1/IM0001.dcm    masks/scan1/IM0001.png
 """
 
 
@@ -47,12 +49,15 @@ class Found(NamedTuple):
 
 
 def find(root: Path, mask_pattern: str = "", unlabelled: bool = False) -> list[Pair]:
-    """The pairs under `root`/images and `root`/masks in natural order, by official parts where there are any.
+    """The pairs under `root`/images and `root`/masks in natural order, by official parts or series where there are any.
 
     With `unlabelled` an image need not have a mask, and images may lie in `root` itself. Refused or Missing names a
     file without partner, or a folder that is no part.
     """
     images, masks = (folder_of(root, name, unlabelled) for name in ("images", "masks"))
+    if masks.exists() and (series := _series(images, masks)):
+        _require_all_read(root, [images, masks, *(folder for both in series for folder in both)])
+        return [Pair("", *pair) for both in series for pair in _pairs(*both, mask_pattern, unlabelled)]
     parts = _parts(images) if images != root else {}
     if not parts:
         _require_all_read(root, [images, masks])
@@ -72,6 +77,17 @@ def find(root: Path, mask_pattern: str = "", unlabelled: bool = False) -> list[P
                 files.require_folder(folder, TREE)
             found += [Pair(part, *pair) for pair in _pairs(of_images, of_masks, mask_pattern, unlabelled)]
     return found
+
+
+def _series(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+    """The folders of slices and those of their masks, where all pictures lie in folders and these are called alike on
+    both sides; empty for parts and for folders that are one word away from them.
+    """
+    of_images, of_masks = ({inner.name: inner for inner in folders.subfolders(side)} for side in (images, masks))
+    of_parts = any(folders.part_of(name) or suggestion(name, folders.PARTS) for name in of_images)
+    if not of_images or of_images.keys() != of_masks.keys() or of_parts or endings.picture_files(images):
+        return []
+    return [(of_images[name], of_masks[name]) for name in of_images]
 
 
 def _require_all_read(root: Path, read: Sequence[Path]) -> None:
@@ -118,7 +134,10 @@ def _parts(folder: Path) -> dict[str, Path]:
     for inner in folders.subfolders(folder):
         if folders.part_of(inner.name) is None:
             near = suggestion(inner.name, folders.PARTS)
-            raise Refused(f"{inner} is none of the parts train, val, test.{near} Pictures in it would not be read")
+            raise Refused(
+                f"{inner} is none of the parts train, val, test.{near} Pictures in it would not be read; expected "
+                "a part, or folders of slices that are called alike in images/ and masks/, and no picture beside them"
+            )
     return folders.part_folders(folder)
 
 

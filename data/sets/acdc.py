@@ -7,7 +7,7 @@ HDF5 files that SSL4MIS and WSL4MIS (https://github.com/HiLab-git) made of the 1
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ from data.formats.volumes import Place
 from data.formats.windows import Window, to_bytes
 from data.limits import Numbers
 from data.names import Refused
-from data.notes import CHANGED, GUESSED, note
+from data.notes import CHANGED, GUESSED, WARNING, note
 from data.phases import PHASES
 from data.sets import acdc_h5, acdc_nifti
 from data.sets.acdc_nifti import CLASSES, Frame
@@ -53,13 +53,15 @@ def acdc(
         raise Refused(f"spacing={list(spacing)} is for HDF5 files: the NIfTI volumes of {root} say their own")
     found, sources = acdc_nifti.find(root) if as_nifti else acdc_h5.find(root)
     found = _divided(root, _with_phases(found))
-
+    _tell_what_lacks(found)
     given = Place("", 0, (spacing[0], spacing[1], spacing[2])) if spacing else Place()
 
     def records() -> Iterator[Record]:
+        lying = []
         for frame in found:
             image, mask = acdc_nifti.volume(frame) if as_nifti else acdc_h5.volume(frame)
             _require_alike(frame, image, mask)
+            lying += [frame.masks[0].name] if as_nifti and not acdc_nifti.lies_alike(frame) else []
             sides = acdc_nifti.spacing(frame) if as_nifti else given.spacing
             low, high = np.percentile(image, WITHIN).tolist()
             pixels = to_bytes(image, Window(low, high if high > low else low + 1))[..., None]
@@ -71,6 +73,9 @@ def acdc(
                 yield Record(name, small, target, frame.group, frame.part, frame.patient, *place)
         many = f"{len(found)} volumes: black and white are their percentiles {WITHIN[0]:g} and {WITHIN[1]:g}"
         note(CHANGED, f"the values of {many}.")
+        if lying:
+            many = f"{len(lying)} annotations say to lie otherwise in the body than their images"
+            note(WARNING, f"{many}, the first is {lying[0]}: voxels go with voxels, and the spacing is the image's.")
 
     code = [__file__, acdc_nifti.__file__, acdc_h5.__file__, labelled.__file__, splits.__file__, phases.__file__]
     digest = reading.fingerprint(root, sources, code, scale, spacing, [frame[:6] for frame in found])
@@ -78,10 +83,11 @@ def acdc(
 
 
 def _with_phases(found: Sequence[Frame]) -> list[Frame]:
-    """The frames with the phases that no file tells: the earlier one of a patient is end-diastole."""
-    first: dict[str, int] = {}
+    """The frames with the phases that no file tells: the earlier one of a patient, or number 1, is end-diastole."""
+    numbers: dict[str, list[int]] = defaultdict(list)
     for frame in found:
-        first[frame.patient] = min(frame.number, first.get(frame.patient, frame.number))
+        numbers[frame.patient].append(frame.number)
+    first = {patient: min(own) if len(own) > 1 else 1 for patient, own in numbers.items()}
     guessed = {frame.patient for frame in found if not frame.phase}
     if guessed:
         note(
@@ -93,6 +99,17 @@ def _with_phases(found: Sequence[Frame]) -> list[Frame]:
     if twice := [frame for frame in told if volumes[frame.volume] > 1]:
         raise Refused(f"{twice[0].images[0]} is not the only frame of {twice[0].volume}, expected one for each phase")
     return told
+
+
+def _tell_what_lacks(found: Sequence[Frame]) -> None:
+    """Note patients of one phase, and volumes of which not all slices are here."""
+    frames = Counter(frame.patient for frame in found)
+    if single := [patient for patient, count in frames.items() if count < len(PHASES)]:
+        note(WARNING, f"{len(single)} patients have one phase alone, the first is {single[0]}.")
+    gaps = [frame.volume for frame in found if frame.numbers and len(frame.numbers) <= frame.numbers[-1]]
+    if gaps:
+        lacking = f"{len(gaps)} volumes lack slices, the first is {gaps[0]}"
+        note(WARNING, f"{lacking}: their Dice is of the others, and distances may not be measured.")
 
 
 def _divided(root: Path, found: list[Frame]) -> list[Frame]:
@@ -124,9 +141,16 @@ def _require_alike(frame: Frame, image: ndarray, mask: ndarray) -> None:
     file = frame.masks[0]
     if image.shape != mask.shape:
         raise Refused(f"{file}: the annotation has the size {mask.shape}, expected {image.shape} like its image")
-    if image.ndim != 3 or not np.isfinite(image).all():
-        raise Refused(f"{frame.images[0]} holds an image of shape {image.shape}, expected three axes of finite numbers")
-    strange = ~np.isin(mask, range(len(CLASSES)))
-    if strange.any():
+    if not np.isfinite(image).all():
+        k = int(np.argwhere(~np.isfinite(image))[0][0])
+        raise Refused(f"{_of_slice(frame.images, k)} holds values in slice {k} that are no finite numbers")
+    strange = np.argwhere(~np.isin(mask, range(len(CLASSES))))
+    if len(strange):
         listed = ", ".join(f"{k} {name}" for k, name in enumerate(CLASSES))
-        raise Refused(f"{file} holds the value {mask[strange].flat[0]:g}, expected classes: {listed}")
+        file, value = _of_slice(frame.masks, int(strange[0][0])), mask[tuple(strange[0])]
+        raise Refused(f"{file} holds the value {value:g}, expected classes: {listed}")
+
+
+def _of_slice(files: Sequence[Path], k: int) -> Path:
+    """The file that slice k of a volume is in."""
+    return files[k] if len(files) > 1 else files[0]

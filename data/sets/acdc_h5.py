@@ -35,7 +35,8 @@ acdc/   (or ACDC/)
 
 def find(root: Path) -> tuple[list[Frame], list[Path]]:
     """The frames by patient and number, and all files that are read. Missing names a listed file that is not there."""
-    slices = _slices_in(root)
+    folder = next((root / name for name in SLICES if (root / name).is_dir()), root / SLICES[0])
+    slices = _slices_in(folder)
     lists = [(root / name, part) for name, part in LISTS if (root / name).is_file()]
     if any(file.name == "train_slices.list" for file, _ in lists):
         lists = [(file, part) for file, part in lists if file.name != "train.list"]
@@ -43,7 +44,10 @@ def find(root: Path) -> tuple[list[Frame], list[Path]]:
         raise Missing(f"{root} has no train_slices.list; expected this tree:\n{TREE.strip()}")
     frames = {}
     for file, part in lists:
-        for frame in _listed(root, file, part, slices):
+        named = _listed(root, file, part, folder, slices)
+        if not named:
+            raise Refused(f"{file} names nothing, expected names such as patient001_frame01_slice_0; or remove it")
+        for frame in named:
             if frame.name in frames:
                 raise Refused(f"{file} names {frame.name}, as another list does: a patient is on one side only")
             frames[frame.name] = frame
@@ -59,6 +63,8 @@ def volume(frame: Frame) -> tuple[Shaped[ndarray, "n h w"], Shaped[ndarray, "...
     """The values of a frame and their classes, slice by slice; Refused where slices differ in size."""
     read = [_read(file) for file in frame.images]
     if not frame.numbers:
+        if read[0][0].ndim != 3:
+            raise Refused(f"{frame.images[0]} holds an image of the shape {read[0][0].shape}, expected three axes")
         return read[0]
     for side, kind in enumerate(("an image", "a label")):
         shapes = {both[side].shape for both in read}
@@ -69,17 +75,16 @@ def volume(frame: Frame) -> tuple[Shaped[ndarray, "n h w"], Shaped[ndarray, "...
     return np.stack([image for image, _ in read]), np.stack([label for _, label in read])
 
 
-def _slices_in(root: Path) -> dict[str, dict[int, Path]]:
+def _slices_in(folder: Path) -> dict[str, dict[int, Path]]:
     """Frame -> number -> file of a slice."""
     found: dict[str, dict[int, Path]] = defaultdict(dict)
-    folder = next((root / name for name in SLICES if (root / name).is_dir()), None)
-    for file in folder.iterdir() if folder else ():
+    for file in folder.iterdir() if folder.is_dir() else ():
         if file.suffix == ".h5" and (name := SLICE.fullmatch(file.stem)):
             found[name[1]][int(name[4])] = file
     return {stem: dict(sorted(found[stem].items())) for stem in sorted(found)}
 
 
-def _listed(root: Path, file: Path, part: str, slices: dict[str, dict[int, Path]]) -> list[Frame]:
+def _listed(root: Path, file: Path, part: str, folder: Path, slices: dict[str, dict[int, Path]]) -> list[Frame]:
     """The frames that a list names, by their slices or as whole volumes."""
     wanted: dict[str, dict[int, Path]] = defaultdict(dict)
     frames = []
@@ -87,7 +92,7 @@ def _listed(root: Path, file: Path, part: str, slices: dict[str, dict[int, Path]
         if of_slice := SLICE.fullmatch(line):
             stem, number = of_slice[1], int(of_slice[4])
             if number not in slices.get(stem, {}):
-                raise Missing(f"{file} names {line}, and there is no {line}.h5 in {root / SLICES[0]}")
+                raise Missing(f"{file} names {line}, and there is no {line}.h5 in {folder}")
             wanted[stem][number] = slices[stem][number]
         elif FRAME.fullmatch(line):
             whole = next((f for v in VOLUMES if (f := root / v / f"{line}.h5").is_file()), None)
@@ -110,6 +115,10 @@ def _frame(stem: str, part: str, numbers: tuple[int, ...], files: tuple[Path, ..
 def _read(file: Path) -> tuple[ndarray, ndarray]:
     try:
         with h5py.File(file) as opened:
-            return np.asarray(opened["image"]), np.asarray(opened["label"])
+            image, label = np.asarray(opened["image"]), np.asarray(opened["label"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise Refused(f"{file} cannot be read as HDF5 with image and label: {error}") from error
+    for name, array in (("image", image), ("label", label)):
+        if array.dtype.kind not in "buif":
+            raise Refused(f"{file} holds {array.dtype} as {name}, expected one number for each voxel")
+    return image, label

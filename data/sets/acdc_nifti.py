@@ -29,7 +29,7 @@ acdc/
     testing/patient101/...   (optional)
 """
 FRAME = re.compile(r"(patient\d+)_frame(\d+)")
-NIFTI = re.compile(rf"({FRAME.pattern})\.nii(?:\.gz)?")
+NIFTI = re.compile(rf"({FRAME.pattern})\.(?i:nii(?:\.gz)?)")
 
 
 class Frame(NamedTuple):
@@ -92,6 +92,12 @@ def spacing(frame: Frame) -> tuple[float, float, float]:
     """Millimetres between rows, columns and slices; nan where the file says none."""
     row, column, between = nifti.look(frame.images[0]).spacing
     return tuple(side if side > 0 else UNKNOWN[0] for side in (row, column, between))  # type: ignore[return-value]
+
+
+def lies_alike(frame: Frame) -> bool:
+    """Whether the annotation says to lie in the body where its image does, to a hundredth of a millimetre."""
+    image, mask = (nifti.affine(file) for file in (frame.images[0], frame.masks[0]))
+    return bool(np.allclose(image, mask, rtol=1e-3, atol=0.01))
 
 
 def _patients(folder: Path) -> list[Path]:

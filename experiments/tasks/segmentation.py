@@ -179,14 +179,20 @@ def draw_picks(options: Values, task: Task, train: Images) -> Watch:
 
 
 def _criterion(name: str, ignoring: bool = False) -> Any:
-    """The loss of logits (B, C, H, W) and masks (B, 1, H, W); `ignoring` leaves out the pixels of class IGNORED."""
+    """The loss of logits (B, C, H, W) and masks (B, 1, H, W); `ignoring` leaves out the pixels of class IGNORED.
+
+    Dice is the mean over images and classes, with `batch_dice_ce` over classes alone, of all pixels of a batch. A class
+    that an image lacks costs 1 there however little of it is predicted, so that the mean over images teaches to predict
+    none of a class that many lack.
+    """
     from monai.losses import DiceCELoss, DiceLoss  # a second of import that a refused command line need not wait for
 
     if ignoring:
         return lambda logits, masks: _of_counted_pixels(name, logits, masks)
     if name == "ce":
         return lambda logits, masks: nn.functional.cross_entropy(logits, masks[:, 0])
-    return {"dice": DiceLoss, "dice_ce": DiceCELoss}[name](softmax=True, to_onehot_y=True)
+    kind = DiceLoss if name == "dice" else DiceCELoss
+    return kind(softmax=True, to_onehot_y=True, batch=name == "batch_dice_ce")
 
 
 def _of_counted_pixels(name: str, logits: Tensor, masks: Tensor) -> Tensor:
@@ -200,7 +206,7 @@ def _of_counted_pixels(name: str, logits: Tensor, masks: Tensor) -> Tensor:
         total = total + sums / counted.sum().clamp(min=1)
     if name != "ce":
         truth = nn.functional.one_hot(masks[:, 0] * counted[:, 0], logits.shape[1]).permute(0, 3, 1, 2)
-        total = total + DiceLoss()(logits.softmax(1) * counted, truth * counted)
+        total = total + DiceLoss(batch=name == "batch_dice_ce")(logits.softmax(1) * counted, truth * counted)
     return total
 
 

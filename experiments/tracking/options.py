@@ -60,7 +60,11 @@ SEGMENT: dict[str, Option] = {
     "width": Option(8, "channels of the network at full resolution, doubled at each level", Between(1, 1024)),
     "depth": Option(5, "levels of the plain network; an encoder has its own", Between(1, 10)),
     "dropout": Option(0.1, "after each block", Between(0, 0.999)),
-    "loss": Option("dice_ce", "dice | ce | dice_ce", OneOf(("dice", "ce", "dice_ce"))),
+    "loss": Option(
+        "dice_ce",
+        "dice | ce | dice_ce | batch_dice_ce (Dice of a whole batch: where images lack classes)",
+        OneOf(("dice", "ce", "dice_ce", "batch_dice_ce")),
+    ),
     "crop": Option(128, "side of the random crops that training sees", Between(8, 4096)),
     "augment": Option(
         "segmentation",

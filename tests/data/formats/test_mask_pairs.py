@@ -88,6 +88,30 @@ class TestParts:
         with pytest.raises(ValueError, match="patient7 is none of the parts"):
             read(root)
 
+    def test_folders_that_are_alike_on_both_sides_are_series(self, tmp_path):
+        for inner, values in (("images", RAMP), ("masks", THIRDS)):
+            for k in range(5):
+                for name in "ab":
+                    save(tmp_path / inner / f"scan{k}" / f"{name}.png", values)
+        images, _ = read(tmp_path)
+        assert images.names == [f"scan{k}/{name}.png" for k in range(5) for name in "ab"]
+        assert read(tmp_path, patient_pattern=r"^(scan\d)/")[0].patients.tolist() == [
+            f"scan{k // 2}" for k in range(10)
+        ]
+        (tmp_path / "masks/scan3/b.png").unlink()
+        with pytest.raises(ValueError, match=r"images/scan3/b\.png has no mask: expected a file b\.png"):
+            read(tmp_path)
+        (tmp_path / "masks/scan3").rename(tmp_path / "masks/scan9")
+        with pytest.raises(ValueError, match="scan0 is none of the parts.*called alike in images/ and masks/"):
+            read(tmp_path)
+
+    def test_a_misspelt_part_is_no_series(self, tmp_path):
+        for inner, values in (("images", RAMP), ("masks", THIRDS)):
+            for part in ("trian", "test"):
+                save(tmp_path / inner / part / "a.png", values)
+        with pytest.raises(ValueError, match="trian is none of the parts.*Did you mean 'train'"):
+            read(tmp_path)
+
     def test_the_share_of_test(self, tmp_path):
         root = folder(tmp_path, [THIRDS] * 10)
         assert len(read(root)[0].part("test")) == 2
@@ -212,5 +236,7 @@ def test_folders_in_capitals_are_read_and_others_named(tmp_path):
     assert [pair.mask.parent.name for pair in find(tmp_path)] == ["MASKS"] * 3
     assert mask_folder(tmp_path, cache_root=tmp_path / "cache").names == ["c0.png", "c1.png", "c2.png"]
     (tmp_path / "MASKS").rename(tmp_path / "labelsTr")
-    with pytest.raises(FileNotFoundError, match="has no folder masks, only Images, cache, labelsTr; expected this tree"):
+    with pytest.raises(
+        FileNotFoundError, match="has no folder masks, only Images, cache, labelsTr; expected this tree"
+    ):
         find(tmp_path)

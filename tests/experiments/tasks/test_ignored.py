@@ -19,7 +19,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return logits, torch.randint(0, 3, (2, 1, 8, 8), generator=generator)
 
 
-@pytest.mark.parametrize("name", ["ce", "dice", "dice_ce"])
+@pytest.mark.parametrize("name", ["ce", "dice", "dice_ce", "batch_dice_ce"])
 class TestLoss:
     def test_without_such_pixels_it_is_the_usual_one(self, name):
         logits, masks = batch()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.segment import SCRIPT
+from tests.data.formats.writing import dicom, save
 from tests.data.sets.test_acdc import SIDES, painted, write_h5, write_nifti
 from tests.experiments.runs import curve_of, run_in_process
 
@@ -47,3 +48,28 @@ def test_own_volumes_are_measured_whole(tmp_path):
     assert curve["dice_volume"] == pytest.approx(curve["dice_volume_ED"]) and "dice_volume_ES" not in curve
     assert {"mc_asd_volume", "mc_dice_volume_ED[class 3]", "hd95_volume[class 1]"} <= set(curve)
     assert curve["n_labelled"] == [5, 10]
+
+
+@pytest.mark.parametrize("chosen", [{"unit": "volume"}, {"apart": 2, "heuristic": "entropy"}])
+def test_own_series_of_slices_are_measured_and_chosen_as_volumes(tmp_path, chosen):
+    for k in range(5):
+        values, classes = painted(f"patient00{k}", 1, 4)
+        for z in range(4):
+            place = f"scan{k}/IM{3 * z % 4}"  # no name tells the order
+            at = {
+                "ImagePositionPatient": ["0", "0", str(8 * z)],
+                "ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"],
+            }
+            whose = {"SeriesInstanceUID": f"1.2.{k}", "PatientID": f"P{k}", "PixelSpacing": ["1.25", "1.5"]}
+            dicom(tmp_path / f"images/{place}.dcm", values[:, :, z].T.astype(np.uint16), **at, **whose)
+            save(tmp_path / f"masks/{place}.png", np.ascontiguousarray(classes[:, :, z].T))
+    more = {"dataset": "folder", "dataset_options": {}, "data_root": str(tmp_path), "n_initial": 4, "n_query": 4}
+    folder = run_in_process(SCRIPT, **SHORT | more | chosen)
+    curve, picks = curve_of(folder), (folder / "picks.csv").read_text()
+    assert {"dice_volume", "hd95_volume", "asd_volume[class 3]"} <= set(curve) and curve["n_labelled"] == [4, 8]
+    asked = [line.split("scan")[1] for line in picks.splitlines() if "scan" in line][4:]
+    numbers = {(line[0], [0, 3, 2, 1].index(int(line.split("IM")[1][0]))) for line in asked}
+    if "unit" in chosen:
+        assert len({scan for scan, _ in numbers}) == 1 and {z for _, z in numbers} == {0, 1, 2, 3}
+    else:
+        assert not any((scan, z + 1) in numbers for scan, z in numbers)
