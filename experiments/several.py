@@ -107,8 +107,8 @@ def follow(script: Entry, rank: int, size: int, folder: str, parent: int) -> Non
 def _order(command: str, begun: Begun) -> tuple[Any, ...]:
     """What another process has to know; precision is that of the first device, and pictures are drawn once."""
     own = {"precision": precision_of(begun.options), "save_maps": False, "results_dir": ""}
-    checkpoint = begun.checkpoint
-    return command, {**begun.options, **own}, checkpoint.runs, checkpoint.folder, begun.state, begun.code
+    checkpoint, options = begun.checkpoint, {name: own.get(name, value) for name, value in begun.options.items()}
+    return command, options, checkpoint.runs, checkpoint.folder, begun.state, begun.code
 
 
 def _ending_with(parent: int) -> Callable[[], None]:

@@ -91,7 +91,9 @@ def test_rows_of_every_type_travel(dtype):
 def network(dim):
     """Convolutions with batch norm, both kinds of dropout, and a batch norm without weights."""
     torch.manual_seed(3)
-    convolution, norm, dropout = (nn.Conv2d, nn.BatchNorm2d, nn.Dropout2d) if dim else (nn.Conv2d, nn.BatchNorm2d, nn.Dropout)
+    convolution, norm, dropout = (
+        (nn.Conv2d, nn.BatchNorm2d, nn.Dropout2d) if dim else (nn.Conv2d, nn.BatchNorm2d, nn.Dropout)
+    )
     layers = [convolution(3, 8, 3), norm(8), nn.ReLU(), dropout(0.3), convolution(8, 6, 1), norm(6, affine=False)]
     return nn.Sequential(*layers, nn.Dropout(0.2), convolution(6, 4, 1))
 
