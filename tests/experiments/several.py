@@ -6,9 +6,11 @@ import signal
 import sys
 import tempfile
 import traceback
+from functools import partialmethod
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from experiments.learning.parallel import Group, joined
 
@@ -78,6 +80,7 @@ def starting_forks(started):
             os.dup2(output, 2)
             sys.stdout = sys.stderr = os.fdopen(os.dup(output), "w", buffering=1)
             os.environ.update(environment)
+            tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)  # as TQDM_DISABLE does at the import
             exec(command[2], {})
 
         started.append(Fork(work))

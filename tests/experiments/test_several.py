@@ -18,17 +18,26 @@ from experiments.tracking.head_options import idle
 from tests.experiments.runs import curve_of, picks_of, run_in_process, status_of
 from tests.experiments.several import starting_forks
 
-FEW = {"dataset_options.n_pool": 14, "dataset_options.n_test": 5, "steps": 4, "n_cycles": 1, "precision": "float32"}
+SHORT = {"steps": 4, "n_cycles": 1, "n_query": 3, "precision": "float32"}
+FEW = {**SHORT, "dataset_options.n_pool": 14, "dataset_options.n_test": 5, "depth": 2, "n_query": 2}  # of segmentation
 SCRIPTS = {
-    "segment": (segment.SCRIPT, {**FEW, "heuristic": "bald", "n_stop": 3, "eval_samples": 2, "depth": 2}),
-    "segment_arm": (segment.SCRIPT, {**FEW, "unlabelled": "cps", "ramp_up": 1, "start": "warm", "n_val": 2}),
-    "segment_teacher": (segment.SCRIPT, {**FEW, "unlabelled": "mean_teacher", "ramp_up": 1, "then": "coreset"}),
-    "classify": (classify.SCRIPT, {**FEW, "heuristic": "badge", "initial": "kmeans", "n_query": 3, "clip": 1.0}),
-    "classify_arm": (classify.SCRIPT, {**FEW, "unlabelled": "fixmatch", "heuristic": "entropy", "n_query": 3, "mu": 2}),
-    "head": (classify.SCRIPT, {**FEW, "train": "head", "features": "untrained", "heuristic": "bald", "n_query": 3}),
+    "segment": (segment.SCRIPT, {**FEW, "heuristic": "bald", "n_stop": 3, "eval_samples": 2}),
+    "segment_cps": (segment.SCRIPT, {**FEW, "unlabelled": "cps", "ramp_up": 1, "start": "warm", "n_val": 2}),
+    "segment_teacher": (
+        segment.SCRIPT,
+        {**FEW, "unlabelled": "mean_teacher", "ramp_up": 1, "heuristic": "entropy", "then": "coreset"},
+    ),
+    "classify": (
+        classify.SCRIPT,
+        {**SHORT, "heuristic": "badge", "initial": "kmeans", "clip": 1.0, "class_weighting": "balanced"},
+    ),
+    "classify_fixmatch": (
+        classify.SCRIPT,
+        {**SHORT, "unlabelled": "fixmatch", "heuristic": "entropy", "mu": 2, "pseudo_threshold": 0.2},
+    ),
     "pretrain": (pretrain.SCRIPT, {"epochs": 2, "precision": "float32", "batch_size": 8}),
 }
-SCRIPTS["classify"][1]["class_weighting"] = "balanced"
+HEAD = {"n_cycles": 2, "n_query": 3, "train": "head", "features": "untrained", "heuristic": "bald", "n_stop": 9}
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +65,11 @@ def test_two_devices_come_to_what_one_does(name, followers, capsys):
     )
     expected, found = curve_of(one), curve_of(two)
     assert found.keys() == expected.keys()
-    for column, values in expected.items():
-        for value, other in zip(values, found[column], strict=True):
-            assert (value is None) == (other is None), column
-            assert value is None or other == pytest.approx(value, rel=1e-3, abs=1e-3), column
+    loss = "loss" if name == "pretrain" else "train_loss"
+    assert found[loss][-2:] == pytest.approx(expected[loss][-2:], rel=1e-3), "last digits, which grow with the steps"
+    for column in ("dice", "accuracy", "mc_dice", "stop_uncertainty", "output_std", "knn_accuracy", "pseudo_recall"):
+        for value, other in zip(expected.get(column, ()), found.get(column, ()), strict=True):
+            assert value is None or other == pytest.approx(value, abs=0.01), column
     if name != "pretrain":
         assert picks_of(two) == picks_of(one)
     runs = Path(os.environ["ALIQUOT_RUNS"])
@@ -67,20 +77,25 @@ def test_two_devices_come_to_what_one_does(name, followers, capsys):
     assert numbered == [1, 2] and status_of(two) == "COMPLETED", "one record a run"
 
 
-def test_what_is_scored_alone_is_the_same_to_the_last_bit(followers, monkeypatch):
-    """From the same weights, on the first model of a run: the test set, the stop set and every score of the pool."""
-    options = {**FEW, "heuristic": "bald", "n_stop": 5, "eval_samples": 3, "steps": 1, "lr": 0.0, "query_batch_size": 3}
-    one, two = both(segment.SCRIPT, **options, eval_batch_size=2)
-    alike = {name: values for name, values in curve_of(two).items() if name != "train_loss"}
-    assert alike.items() <= curve_of(one).items() and picks_of(one) == picks_of(two)
-    scores = [(folder / "picks.csv").read_text() for folder in (one, two)]
-    assert scores[0] == scores[1]
+def test_what_is_scored_alone_is_the_same_to_the_last_bit(followers, monkeypatch, tmp_path):
+    """With an exact fit in place of steps: features, test set, stop set, and every score of the pool."""
+    folders = []
+    for n in (1, 2):
+        monkeypatch.setenv("ALIQUOT_CACHE", str(tmp_path / str(n)))
+        options = {**HEAD, "dataset_options.n_pool": 600, "query_batch_size": 32, "eval_batch_size": 5}  # three chunks
+        folders.append(run_in_process(classify.SCRIPT, **options, devices=n, resume="fresh"))
+    one, two = folders
+    assert curve_of(one) == curve_of(two)
+    assert (one / "picks.csv").read_text() == (two / "picks.csv").read_text()
+    ((first,), (second,)) = (list((tmp_path / str(n) / "features").glob("*/features.npy")) for n in (1, 2))
+    assert first.parent.name == second.parent.name and first.read_bytes() == second.read_bytes()
+    assert not list((tmp_path / "2" / "features").glob("*.unfinished"))
 
 
 def test_a_detector_learns_on_two_devices(followers):
     """Its losses are means over shares and its samplers draw for each: other numbers, the same rows."""
-    options = {**FEW, "unlabelled": "mean_teacher", "burn_in": 1, "pseudo_threshold": 0.05, "heuristic": "box_entropy"}
-    options |= {"n_query": 3, "n_initial": 4, "batch_size": 2}
+    options = {**SHORT, "unlabelled": "mean_teacher", "burn_in": 1, "pseudo_threshold": 0.05, "steps": 3}
+    options |= {"n_initial": 4, "batch_size": 2, "heuristic": "box_entropy"}
     one, two = both(detect.SCRIPT, **options)
     expected, found = curve_of(one), curve_of(two)
     assert found.keys() == expected.keys() and picks_of(two)[:4] == picks_of(one)[:4]
@@ -92,7 +107,7 @@ def test_a_detector_learns_on_two_devices(followers):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_and_batch_norm_of_shares(precision, followers):
-    options = {**FEW, "precision": precision, "sync_batchnorm": False, "n_query": 3}
+    options = {**SHORT, "precision": precision, "sync_batchnorm": False}
     first, again = (
         run_in_process(classify.SCRIPT, **options, devices=2, resume="fresh", heuristic="entropy") for _ in range(2)
     )
@@ -101,13 +116,13 @@ def test_mixed_precision_and_batch_norm_of_shares(precision, followers):
 
 
 def test_evaluate_and_supervised(followers):
-    run_in_process(classify.SCRIPT, **FEW, n_query=3)
-    measured = [run_in_process(classify.SCRIPT, "evaluate", **FEW, n_query=3, devices=n) for n in (1, 2)]
+    run_in_process(classify.SCRIPT, **SHORT)
+    measured = [run_in_process(classify.SCRIPT, "evaluate", **SHORT, eval_batch_size=5, devices=n) for n in (1, 2)]
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in measured]
     assert metrics[0]["nll"]["values"] == metrics[1]["nll"]["values"]
     whole = [run_in_process(segment.SCRIPT, "supervised", **FEW, devices=n, resume="fresh") for n in (1, 2)]
     one, two = map(curve_of, whole)
-    assert two["dice"] == pytest.approx(one["dice"], abs=1e-3) and two["n_labelled"] == one["n_labelled"] == [14]
+    assert two["dice"] == pytest.approx(one["dice"], abs=0.01) and two["n_labelled"] == one["n_labelled"] == [14]
 
 
 class Stopped(BaseException):
@@ -165,18 +180,19 @@ def test_one_that_dies_ends_all_with_one_sentence(where, died, reason, followers
     assert time.monotonic() - began < 30
 
 
-def test_what_all_refuse_is_said_once(followers, monkeypatch, capfd):
-    """The step and its images, as on one device."""
-    with pytest.raises(NotFinite, match="the loss is nan at step 2 of cycle 0, images"):
-        run_in_process(segment.SCRIPT, **{**FEW, "lr": 1e30, "optimizer": "sgd"}, devices=2)
-    assert "process 1" not in capfd.readouterr().err
+def test_what_all_refuse_is_said_once(followers, monkeypatch, tmp_path):
+    """The step and its images, as on one device; a grid hears nothing of the others."""
+    told, take_step = tmp_path / "told.json", training._take_step
 
+    def broken(trained, *given):
+        take_step(trained, *given)
+        if trained.step == 2:
+            trained.unread[-1] = trained.unread[-1] * np.nan
 
-def test_a_grid_hears_the_first_process_alone(followers, monkeypatch, tmp_path):
-    told = tmp_path / "told.json"
+    monkeypatch.setattr(training, "_take_step", broken)
     monkeypatch.setenv("ALIQUOT_TOLD", str(told))
-    with pytest.raises(NotFinite):
-        run_in_process(segment.SCRIPT, **{**FEW, "lr": 1e30, "optimizer": "sgd"}, devices=2)
+    with pytest.raises(NotFinite, match="the loss is nan at step 2 of cycle 0, images"):
+        run_in_process(segment.SCRIPT, **FEW, devices=2)
     assert not told.exists()
 
 
@@ -185,7 +201,7 @@ def test_a_grid_hears_the_first_process_alone(followers, monkeypatch, tmp_path):
     [
         (segment, {"devices": 3}, "devices=3 with batch_size=4: each gets as many images of a batch, use batch_size=3"),
         (segment, {"devices": 9}, "devices=9 with batch_size=4: .* use batch_size=9"),
-        (segment, {"devices": 0}, "devices=0 must be from 1 to 64"),
+        (segment, {"devices": 0}, "devices=0 must be between 1 and 64"),
         (segment, {"devices": 1.5}, "devices=1.5"),
         (pretrain, {"devices": 3}, "devices=3 with batch_size=16: .* use batch_size=15"),
         (classify, {"device": "cuda", "devices": 2}, "device=cuda was asked for, but this machine has none such"),
