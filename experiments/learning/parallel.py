@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from data.names import Refused
 
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 LONGEST = timedelta(days=7)  # that a process waits for one that is busy; that one has ended is noticed at once
 PAUSE = 5e-5  # s between two looks at whether the others are there
 NOTICED = 10.0  # s in which the end of a process is known after its connection broke

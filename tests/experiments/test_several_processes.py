@@ -102,9 +102,7 @@ def test_each_script_starts_its_processes(script, words):
 def test_a_grid_gives_each_run_its_devices(capfd):
     """Two processes a run, two runs at a time, and each run its own GPUs, which nobody has here."""
     gpus = ["--devices", "0,1,2,3"]
-    ended = command_line(
-        "segment", *WORDS, "steps=3", "run=0,1", *gpus, script=ROOT / "experiments" / "grid.py"
-    )
+    ended = command_line("segment", *WORDS, "steps=3", "run=0,1", *gpus, script=ROOT / "experiments" / "grid.py")
     assert ended.returncode == 1 and "steps is given 2 times" in ended.err
     words = [word for word in WORDS if not word.startswith("steps")]
     ended = command_line("segment", *words, "steps=3", "run=0,1", *gpus, script=ROOT / "experiments" / "grid.py")
