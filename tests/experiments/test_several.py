@@ -56,7 +56,11 @@ def both(script, **options):
     return [run_in_process(script, **options, devices=n, resume="fresh") for n in (1, 2)]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+LONG = pytest.mark.processes
+OFTEN = ("segment", "classify", "pretrain")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in OFTEN else LONG) for name in SCRIPTS])
 def test_two_devices_come_to_what_one_does(name, followers, capsys):
     script, options = SCRIPTS[name]
     one, two = both(script, run=1, **options)
@@ -93,6 +97,7 @@ def test_what_is_scored_alone_is_the_same_to_the_last_bit(followers, monkeypatch
     assert not list((tmp_path / "2" / "features").glob("*.unfinished"))
 
 
+@LONG
 def test_a_detector_learns_on_two_devices(followers):
     """Its losses are means over shares and its samplers draw for each: other numbers, the same rows."""
     options = {**SHORT, "unlabelled": "mean_teacher", "burn_in": 1, "pseudo_threshold": 0.05, "steps": 3}
@@ -106,6 +111,7 @@ def test_a_detector_learns_on_two_devices(followers):
     assert curve_of(again) == found, "and the same again"
 
 
+@LONG
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_and_batch_norm_of_shares(precision, followers):
     options = {**SHORT, "precision": precision, "sync_batchnorm": False}
@@ -116,9 +122,11 @@ def test_mixed_precision_and_batch_norm_of_shares(precision, followers):
     assert all(value is not None and value < 3 for value in curve_of(first)["train_loss"])
 
 
+@LONG
 def test_evaluate_and_supervised(followers):
-    run_in_process(classify.SCRIPT, **SHORT)
-    measured = [run_in_process(classify.SCRIPT, "evaluate", **SHORT, eval_batch_size=5, devices=n) for n in (1, 2)]
+    options = {**SHORT, "eval_batch_size": 5}
+    run_in_process(classify.SCRIPT, **options)
+    measured = [run_in_process(classify.SCRIPT, "evaluate", **options, devices=n) for n in (1, 2)]
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in measured]
     assert metrics[0]["nll"]["values"] == metrics[1]["nll"]["values"]
     whole = [run_in_process(segment.SCRIPT, "supervised", **FEW, devices=n, resume="fresh") for n in (1, 2)]
@@ -130,6 +138,7 @@ class Stopped(BaseException):
     """As a kill of the first process: nothing catches it."""
 
 
+@LONG
 @pytest.mark.parametrize("step", [2, 6])
 def test_a_stopped_run_goes_on_to_the_identical_end(step, followers, monkeypatch):
     """In the first and in the second training; the other process gets what the first has saved."""
@@ -161,7 +170,7 @@ def test_a_stopped_run_goes_on_to_the_identical_end(step, followers, monkeypatch
         (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
     ],
 )
-@pytest.mark.parametrize("where", ["training", "scoring"])
+@pytest.mark.parametrize("where", ["training", pytest.param("scoring", marks=LONG)])
 def test_one_that_dies_ends_all_with_one_sentence(where, died, reason, followers, monkeypatch):
     module, name = (training, "_take_step") if where == "training" else (evidence.ModelEvidence, "stream")
     real = getattr(module, name)
@@ -246,6 +255,7 @@ def test_devices_name_no_run():
     assert "sync_batchnorm" in idle({"devices": 2, "sync_batchnorm": True})
 
 
+@LONG
 def test_pictures_are_drawn_once(followers):
     options = {**FEW, "heuristic": "bald", "save_maps": True}
     one, two = both(segment.SCRIPT, **options)
