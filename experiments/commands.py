@@ -95,6 +95,8 @@ class Script(Entry):
         """As every script's; a call of `suggest` is a run only where it trains."""
         if command == "check" and options["dataset"] in OWN:
             return self._check_own(options, presets, flags)
+        if command in ("suggest", "predict") and options["devices"] > 1:
+            raise Refused(f"devices={options['devices']}: {command} computes on one device, use devices=1")
         if command != "suggest":
             return super().start(command, options, presets, flags)
         heuristic = self.check(options)
@@ -192,9 +194,20 @@ class Script(Entry):
         definition = self.definition()
         return splits_of(with_features(definition.load(options), options, definition), options)
 
+    def follow(self, command: str, begun: Begun) -> None:
+        """The same loop, of which nothing is kept."""
+        from experiments.simulation import evaluate_saved, simulate
+
+        splits = self.load_splits(begun.options)
+        if command == "evaluate":
+            evaluate_saved(begun, self.definition(), splits)
+        else:
+            simulate(begun, self.definition(), splits, lambda row: None, command == "supervised")
+
     def _simulate(self, run: Run, supervised: bool = False) -> float:
         from data.inventory import lines
         from experiments.finish import finish
+        from experiments.several import several
         from experiments.simulation import identity, simulate
         from experiments.tracking.ending import record_row
         from experiments.tracking.processes import warn_of_shared_cores
@@ -210,7 +223,8 @@ class Script(Entry):
             print("\n".join(lines(found)), flush=True)
             run.info["read"] = found
 
-        state, trivial = simulate(begun, definition, splits, lambda row: record_row(run, row), supervised, tell)
+        with several(self.name, "supervised" if supervised else "main", begun):
+            state, trivial = simulate(begun, definition, splits, lambda row: record_row(run, row), supervised, tell)
         if state.cycle <= (0 if supervised else begun.options["n_cycles"]):  # somebody has to label first
             print("Labels that were asked for are not there yet: the same command goes on when they are.")
             return nan
@@ -219,6 +233,7 @@ class Script(Entry):
     def _evaluate(self, run: Run) -> float:
         from data.inventory import take
         from experiments.finish import print_measured
+        from experiments.several import several
         from experiments.simulation import evaluate_saved
         from experiments.tracking.ending import record_row
 
@@ -226,7 +241,8 @@ class Script(Entry):
         options, splits = begun.options, self.load_splits(begun.options)
         run.info["read"] = take(splits)
         print("".join(f"warning: {sentence}\n" for sentence in run.info["read"]["warnings"]), end="", flush=True)
-        file, images, row, trivial = evaluate_saved(begun, self.definition(), splits)
+        with several(self.name, "evaluate", begun):
+            file, images, row, trivial = evaluate_saved(begun, self.definition(), splits)
         record_row(run, {"n_labelled": 0, **row})  # a saved model does not say on how many labels it was trained
         print(f"{file} on {len(images)} images ({options['split']})")
         print_measured(row, trivial, options["metric"])

@@ -2,6 +2,7 @@
 
 python experiments/grid.py segment with glas_quick heuristic=random,bald run=0..4            # one after another, here
 python experiments/grid.py segment with glas_quick heuristic=random,bald run=0..4 --jobs 4   # four at a time
+python experiments/grid.py segment with glas heuristic=random,bald run=0..4 --devices 0,1,2  # one on each GPU
 python experiments/grid.py classify with tiny run=0..299 --in-process                        # many short runs
 python experiments/grid.py segment with glas_quick heuristic=random,bald run=0..4 --print    # only the command lines
 python experiments/grid.py segment with glas heuristic=random,bald run=0..4 --slurm --gpus 1 --time 240
@@ -43,6 +44,7 @@ from experiments.grids.jobs import (
     starting,
     table,
 )
+from experiments.grids.slots import devices_of, named, slots_of
 from experiments.grids.words import expand, parse
 
 tqdm.monitor_interval = 0  # no thread beside the processes that are started
@@ -65,11 +67,14 @@ def run_grid(jobs: Sequence[Job], options: argparse.Namespace) -> dict[Job, Outc
         if options.slurm:
             from experiments.grids.slurm import Resources, run_on_slurm
 
+            if 0 < options.gpus < (each := devices_of(left)):
+                raise Refused(f"--gpus {options.gpus}, but each run has devices={each}: use --gpus {each}")
             resources = Resources(options.partition, options.gpus, options.time, options.cpus, options.jobs or 0)
             run_on_slurm(left, resources, stops, done)
         else:
-            slots = min(options.jobs or 1, len(left) or 1)
-            with forking(sharing(slots)) if options.in_process else nullcontext(starting(sharing(slots))) as start:
+            slots = slots_of(left, options.devices, options.jobs)[: len(left)]
+            shared = sharing(max(1, len(slots)))
+            with forking(shared) if options.in_process else nullcontext(starting(shared)) as start:
                 run_here(left, slots, start, stops, done)
     return {job: outcomes[job] or Outcome("finished before") for job in jobs}
 
@@ -91,11 +96,13 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         usage="grid.py SCRIPT [supervised] with [PRESET ...] [OPTION=VALUE,VALUE] [OPTION=FIRST..LAST] "
-        "[--jobs N] [--in-process | --print | --slurm]",
+        "[--jobs N] [--devices 0,1,...] [--in-process | --print | --slurm]",
     )
     add = parser.add_argument
     add("words", nargs="+", help=argparse.SUPPRESS)
-    add("--jobs", type=_whole(1), metavar="N", help="runs at a time: 1 here unless given, all of them on Slurm")
+    add("--jobs", type=_whole(1), metavar="N", help="runs at a time: 1 here (or 1 on each GPU), all of them on Slurm")
+    gpus = "GPUs of this machine, one run on each; one that is named twice takes two (numbers or uuids)"
+    add("--devices", metavar="0,1,...", help=gpus)
     add("--in-process", action="store_true", help="import the script once for all runs: for many short ones")
     add("--print", action="store_true", help="print the command lines of the runs that are not finished, and no more")
     add("--slurm", action="store_true", help="submit the runs to Slurm and wait for them")
@@ -110,6 +117,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name} is for jobs of Slurm: add --slurm")
     if options.slurm and options.in_process:
         parser.error("--in-process is for runs on this machine: leave out --slurm")
+    if options.slurm and options.devices is not None:
+        parser.error("--devices names GPUs of this machine, and Slurm deals out its own: use --gpus 1")
     return options
 
 
@@ -117,6 +126,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a grid; 0 if all is finished, 1 if something failed or was refused, 130 if it was stopped or is shared."""
     options = arguments(words)
     try:
+        options.devices = [] if options.devices is None else named(options.devices)
         script, command, described = parse(options.words)
         if options.slurm:
             from experiments.grids.slurm import require_slurm

@@ -19,12 +19,13 @@ from data.splits import Splits
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
 from experiments.learning.labels import Labels
+from experiments.learning.parallel import first_says
 from experiments.learning.querying import QueryOptions, Selection, query
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.stop_set import StopSet
 from experiments.learning.teacher import network_of
 from experiments.learning.training import fit
-from experiments.learning.weights import load_weights, save_weights
+from experiments.learning.weights import load_weights
 from experiments.tasks.task import MakeBatches, Task
 from experiments.tracking.checkpoints import Checkpoint, State
 from heuristics.core.registry import Heuristic
@@ -83,7 +84,7 @@ def active_learning(study: Study, state: State, record: Callable[[Row], None]) -
         state.curve.append(row)
         state.labelled_map = active.labelled_map.copy()
         state.cycle = cycle + 1
-        save_weights(model, study.checkpoint.model_file(cycle), study.splits.train.classes)
+        study.checkpoint.save_model(model, cycle, study.splits.train.classes)
         study.checkpoint.save(state)
         study.checkpoint.forget_before(state.cycle, study.keep_models)
     return state
@@ -135,7 +136,7 @@ def ask(
         chooser, _ = train(replace(study, task=task, start="cold"), cycle, labelled, None)
     evidence = evidence_of(task, chooser, study.query, study.seed, cycle)
     progress = min(1.0, cycle / max(study.n_cycles - 1, 1))  # a person may go on for ever
-    selection = query(study.heuristic, evidence, images, pool, study.query, known, progress)
+    selection = first_says(query(study.heuristic, evidence, images, pool, study.query, known, progress))
     seconds = time.perf_counter() - started
     study.draw(cycle, model, pool, selection)
     return selection, {"query_seconds": seconds, **selection.summary()}

@@ -37,10 +37,10 @@ class Pretraining(Entry):
         """Refused for anything that cannot work, before data are loaded."""
         declare.check(self.options, options)
         check_dataset(options["task"], options["dataset"], options["dataset_options"])
-        from experiments.learning.devices import device_of  # late: needs torch
+        from experiments.learning.devices import require_devices  # late: needs torch
         from models.classifiers import make_classifier
 
-        device_of(options["device"])
+        require_devices(options)
         for name, task in (("image_size", "classify"), ("scale", "segment, detect")):
             if options[name] != self.options[name].default and options["task"] not in task:
                 other = "scale" if name == "image_size" else "image_size"
@@ -76,12 +76,22 @@ class Pretraining(Entry):
 
         return lambda: restore_lost(begun.checkpoint, state, write)
 
+    def follow(self, command: str, begun: Begun) -> None:
+        """The same training, of which nothing is kept."""
+        from experiments.tasks.siamese import load, make_measure, pretrain
+        from experiments.tracking.checkpoints import State
+
+        options, splits = begun.options, load(begun.options)
+        state = begun.state or State(cycle=0)
+        pretrain(options, splits, make_measure(options, splits)[0], begun.checkpoint, state, lambda row: None)
+
     def _pretrain(self, run: Run) -> float:
         import torch
 
         from data.inventory import lines, take
         from experiments.learning.devices import device_of, precision_of
-        from experiments.tasks.siamese import load, make_measure, pretrain
+        from experiments.several import several
+        from experiments.tasks.siamese import encoder_in, load, make_measure, pretrain, save_encoder
         from experiments.tracking.checkpoints import State
         from experiments.tracking.ending import mark_finished, name_files, record_row
         from experiments.tracking.processes import warn_of_shared_cores
@@ -102,7 +112,11 @@ class Pretraining(Entry):
         print("\n".join(lines(run.info["read"])), flush=True)
         torch.use_deterministic_algorithms(device_of(options["device"]).type == "cpu")  # a GPU keeps its fast kernels
         measure, yardsticks = make_measure(options, splits)
-        pretrain(options, splits, measure, begun.checkpoint, state, lambda row: record_row(run, row))
+        with several(self.name, "main", begun):
+            model = pretrain(options, splits, measure, begun.checkpoint, state, lambda row: record_row(run, row))
+        if model is not None:
+            save_encoder(encoder_in(begun.checkpoint), model, options, splits.train)
+            begun.checkpoint.training_file.unlink(missing_ok=True)
         files = self._write(begun, state, yardsticks)
         verdict = told(options, state)
         run.info.update({"yardsticks": yardsticks, "collapsed": verdict[0], "verdict": verdict[1]})

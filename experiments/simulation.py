@@ -22,6 +22,7 @@ from experiments.learning.batches import WithoutTargets
 from experiments.learning.devices import device_of
 from experiments.learning.features import features_of
 from experiments.learning.labels import FromDataset
+from experiments.learning.parallel import alone
 from experiments.learning.querying import QueryOptions, Selection
 from experiments.learning.randomness import START, generator, torch_seeded
 from experiments.learning.stop_set import StopSet
@@ -99,7 +100,8 @@ def simulate(
 
     def draw(cycle: int, model: nn.Module, pool: Int[ndarray, " n"], selection: Selection) -> None:
         if options["save_maps"]:
-            watch(checkpoint.outputs, cycle, model, pool, selection)
+            with alone():
+                watch(checkpoint.outputs, cycle, model, pool, selection)
 
     study = Study(
         task=task,

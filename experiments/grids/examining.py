@@ -51,6 +51,7 @@ def examine(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
             (*start, *(["with", *words] if words else [])),
             runs,
             _is_finished(made, command, options[words]),
+            options[words].get("devices", 1),
         )
         for words, key in keys.items()
     ]

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from data.files import ROOT
 from data.names import Refused
-from experiments.grids.jobs import Job, Starter, begin_log, told_by
+from experiments.grids.jobs import Job, Slot, Starter, begin_log, told_by
 from experiments.tracking import processes
 from experiments.tracking.code import closure
 from experiments.tracking.launch import launch
@@ -61,10 +61,10 @@ def forking(environment: Mapping[str, str]) -> Iterator[Starter]:
     """
     origins: list[Origin] = []
 
-    def start(job: Job) -> tuple[Fork, Path]:
+    def start(job: Job, slot: Slot) -> tuple[Fork, Path]:
         if not origins or origins[-1].has_ended() or origins[-1].code != _written():
             origins.append(Origin(Path(job.command[1]).stem, environment))
-        return origins[-1].fork(job)
+        return origins[-1].fork(job, slot)
 
     try:
         yield start
@@ -92,11 +92,11 @@ class Origin:
         theirs.close()
         self._runs, self._codes = 0, dict[int, int]()
 
-    def fork(self, job: Job) -> tuple[Fork, Path]:
+    def fork(self, job: Job, slot: Slot) -> tuple[Fork, Path]:
         """Order a run with a log of its own."""
         log = begin_log(job.command, job.place)
         self._runs += 1
-        self._orders.send((self._runs, (job.command, str(log), str(told_by(log).resolve()))))
+        self._orders.send((self._runs, (job.command, str(log), {**slot, VARIABLE: str(told_by(log).resolve())})))
         return Fork(self, self._runs), log
 
     def send(self, number: int, signal_number: int) -> None:
@@ -183,7 +183,7 @@ def import_late(script: Any) -> None:
     closure(list(sys.modules))
 
 
-def _run(script: Any, command: Sequence[str], log: str, told: str) -> NoReturn:
+def _run(script: Any, command: Sequence[str], log: str, environment: Mapping[str, str]) -> NoReturn:
     """Make a fork what `processes.start` makes of a command line: its group, its end, its log; and run its words.
 
     It ends without the interpreter's tidying up, which would copy and free all that it shares with the others.
@@ -194,7 +194,7 @@ def _run(script: Any, command: Sequence[str], log: str, told: str) -> NoReturn:
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.environ[VARIABLE] = told
+    os.environ.update(environment)
     sys.argv = list(command[1:])
     code = 1
     try:

@@ -40,6 +40,7 @@ class Job:
     command: tuple[str, ...]
     runs: Path  # folder of all runs
     finished: bool  # before the grid began
+    devices: int = 1  # that it computes on
 
     @property
     def title(self) -> str:
@@ -79,7 +80,8 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-Starter = Callable[[Job], tuple[Process, Path]]  # starts a run; returns it and its log
+Slot = Mapping[str, str]  # a place for one run at a time: environment of the runs there
+Starter = Callable[[Job, Slot], tuple[Process, Path]]  # starts a run; returns it and its log
 
 
 def recorded(job: Job, status: str) -> Outcome | None:
@@ -163,7 +165,7 @@ def start(command: Sequence[str], place: Path, environment: Mapping[str, str]) -
 
 def starting(environment: Mapping[str, str]) -> Starter:
     """Starts each job as a process of its own."""
-    return lambda job: start(job.command, job.place, environment)
+    return lambda job, slot: start(job.command, job.place, {**environment, **slot})
 
 
 def begin_log(command: Sequence[str], place: Path) -> Path:
@@ -207,31 +209,33 @@ def sharing(slots: int) -> dict[str, str]:
 
 def run_here(
     jobs: Sequence[Job],
-    slots: int,
+    slots: Sequence[Slot],
     start: Starter,
     stops: Sequence[int],
     done: Callable[[Job, Outcome], None],
 ) -> None:
-    """Run jobs on this machine, `slots` at a time; `done` hears of every end.
+    """Run jobs on this machine, one at a time in each slot; `done` hears of every end.
 
     As soon as `stops` holds a signal, running jobs are asked to save themselves and the others are not started; a
     second signal, or GRACE seconds, ends them at once. No process is left behind. One that cannot be started has
     failed, and the others go on.
     """
-    waiting, running = deque(jobs), dict[Process, tuple[Job, float, Path]]()
-    asked_at = 0.0
+    waiting, free, asked_at = deque(jobs), deque(slots), 0.0
+    running = dict[Process, tuple[Job, float, Path, Slot]]()
     try:
         while running or (waiting and not stops):
-            while waiting and len(running) < slots and not stops:
-                job = waiting.popleft()
+            while waiting and free and not stops:
+                job, slot = waiting.popleft(), free.popleft()
                 try:
-                    process, log = start(job)
-                    running[process] = job, time.monotonic(), log
+                    process, log = start(job, slot)
+                    running[process] = job, time.monotonic(), log, slot
                 except OSError as error:
+                    free.append(slot)
                     done(job, Outcome("failed", reason=f"it could not be started ({error})"))
             ended = [(process, code) for process in running if (code := process.poll()) is not None]
             for process, code in ended:
-                job, began, log = running.pop(process)
+                job, began, log, slot = running.pop(process)
+                free.append(slot)
                 code = 130 if stops and code == KILLED else code
                 done(job, judge(job, code, time.monotonic() - began, log))
             if stops and not asked_at:

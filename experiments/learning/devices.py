@@ -27,6 +27,28 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def device_in_turn(name: str, rank: int) -> torch.device:
+    """The device of a process of a run: the GPU of its number, or the one that is named for all."""
+    device = device_of(name)
+    return torch.device("cuda", rank) if device.type == "cuda" and device.index is None else device
+
+
+def require_devices(options: Mapping[str, Any]) -> None:
+    """Refused where a run cannot be divided among so many devices."""
+    n, device = options["devices"], device_of(options["device"])
+    if n == 1:
+        return
+    if device.type == "mps":
+        raise Refused(f"devices={n} with device=mps: a Mac has one of those; use devices=1, or device=cpu")
+    if device.type == "cuda" and device.index is None and n > (there := torch.cuda.device_count()):
+        few = f"this process sees {there} GPU{'s' * (there != 1)}"
+        raise Refused(f"devices={n}, but {few}: use devices={there}, or device=cuda:0 to share one")
+    batch, steps = options["batch_size"], options.get("train") != "head"
+    if steps and isinstance(batch, int) and batch % n:
+        equal = "each gets as many images of a batch"
+        raise Refused(f"devices={n} with batch_size={batch}: {equal}, use batch_size={max(1, round(batch / n)) * n}")
+
+
 def layout_of(options: Mapping[str, Any]) -> torch.memory_format:
     """The memory layout that convolutions see."""
     return torch.channels_last if options["channels_last"] else torch.contiguous_format

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from data.names import Refused
 from experiments.learning.batches import WithoutTargets, equal_size_batches, pictures
 from experiments.learning.features import feature_batch
+from experiments.learning.parallel import shared
 from experiments.learning.randomness import MASKS, generator, torch_seeded
 
 # model, images, names of EVIDENCE, passes, seed of the dropout masks that all images share -> that evidence of a batch
@@ -52,25 +53,37 @@ class ModelEvidence:
         return generator(self.seed, self.cycle, purpose)
 
     def stream(
-        self, images: WithoutTargets, indices: Int[ndarray, " n"], wanted: frozenset[str], label: str = "pool"
-    ) -> Iterator[tuple[Int[ndarray, " b"], dict[str, Any]]]:
-        """Positions in `indices` and the wanted evidence of these images, one batch of equal sizes after another."""
+        self,
+        images: WithoutTargets,
+        indices: Int[ndarray, " n"],
+        wanted: frozenset[str],
+        label: str = "pool",
+        of: Callable[[dict[str, Any]], Any] = lambda found: found,
+    ) -> Iterator[tuple[Int[ndarray, " b"], Any]]:
+        """Positions in `indices` and the wanted evidence of these images, one batch of equal sizes after another.
+
+        `of` makes what is needed of a batch of it. Of several devices each does so for its share of the batches.
+        """
         self.model.eval()
         masks_seed = int(generator(self.seed, self.cycle, "query", *MASKS).integers(2**62))
         of_model = wanted - {"embeddings"} if self.embeddings == "features" else wanted
+
+        def work(number: int, positions: Int[ndarray, " b"]) -> Any:
+            found = {}
+            if of_model:
+                batch = self.look(images, indices[positions], self.device)
+                with torch.no_grad(), torch_seeded(self.seed, self.cycle, "query", number, device=self.device):
+                    found = self.compute(self.model, batch, of_model, self.mc_samples, masks_seed)
+            for name in wanted - of_model:
+                found[name] = feature_batch(images, indices[positions], self.device).flatten(1)
+            if "prediction" in wanted:
+                found["prediction"] = found["mc_mean"] if "mc_mean" in found else found["probs"]
+            return of(found)
+
         batches = list(equal_size_batches(images.shapes[indices], self.batch_size))
         with tqdm(total=len(indices), desc=label, unit="image", leave=False, dynamic_ncols=True) as bar:
-            for number, positions in enumerate(batches):
-                found = {}
-                if of_model:
-                    batch = self.look(images, indices[positions], self.device)
-                    with torch.no_grad(), torch_seeded(self.seed, self.cycle, "query", number, device=self.device):
-                        found = self.compute(self.model, batch, of_model, self.mc_samples, masks_seed)
-                for name in wanted - of_model:
-                    found[name] = feature_batch(images, indices[positions], self.device).flatten(1)
-                if "prediction" in wanted:
-                    found["prediction"] = found["mc_mean"] if "mc_mean" in found else found["probs"]
-                yield positions, found
+            for positions, made in zip(batches, shared(work, batches, self.device), strict=True):
+                yield positions, made
                 bar.update(len(positions))
 
     def stacked(
@@ -78,7 +91,8 @@ class ModelEvidence:
     ) -> dict[str, Tensor]:
         """The wanted evidence of all these images at once, in their order; Refused where it would not fit."""
         stacks: dict[str, Tensor] = {}
-        for positions, found in self.stream(images, indices, wanted, label):
+        asked = lambda found: {name: found[name] for name in wanted}  # noqa: E731
+        for positions, found in self.stream(images, indices, wanted, label, asked):
             if not stacks:
                 self._require_room({name: found[name] for name in wanted}, len(indices))
             for name in wanted:

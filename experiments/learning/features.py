@@ -11,9 +11,11 @@ from __future__ import annotations
 import shutil
 import sys
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from data.files import atomic, folder_from
 from data.names import Refused
 from data.store import Images
 from experiments.learning.batches import WithoutTargets, equal_size_batches, pictures
+from experiments.learning.parallel import first_says, group, shared
 from experiments.learning.recipe import autocast
 from models.frozen import Frozen
 
@@ -94,10 +97,23 @@ class Features:
         folder = folder_from("ALIQUOT_CACHE", "data/cache") / "features" / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         chunks = folder.with_name(f"{name}.unfinished")
-        with _only_one(folder.with_name(f"{name}.lock")):
-            whole_folder(folder, lambda building: self._build(building, chunks, view), "features")
-            shutil.rmtree(chunks, ignore_errors=True)
+        with _only_one(folder.with_name(f"{name}.lock")) if group().rank == 0 else nullcontext():
+            if group().size > 1 and first_says(not folder.exists()):
+                self._share(chunks, view)
+            if group().rank == 0:
+                whole_folder(folder, lambda building: self._build(building, chunks, view), "features")
+                shutil.rmtree(chunks, ignore_errors=True)
+            first_says(None)  # until it is whole the others wait
         return folder
+
+    def _share(self, chunks: Path, view: int) -> None:
+        """Each process of a run computes the chunks of its turn, which all of them find on the disk."""
+        chunk = self._chunk_in(chunks, view)
+
+        def compute(number: int, start: int) -> None:
+            chunk(start)
+
+        deque(shared(compute, range(0, len(self.images), CHUNK)), maxlen=0)
 
     def _build(self, building: Path, chunks: Path, view: int) -> None:
         """Write the features of all images, from the chunks that are there and those that are computed now."""
@@ -112,20 +128,28 @@ class Features:
 
     def _chunks(self, folder: Path, view: int) -> Iterator[tuple[int, Float[ndarray, "b d"]]]:
         """The first image of each chunk, and its features."""
-        folder.mkdir(exist_ok=True)
-        network, n = None, len(self.images)
+        chunk, n = self._chunk_in(folder, view), len(self.images)
         what = f"features of {self.images.dataset} by {self.frozen.name}" + (f", view {view}" if view else "")
         with tqdm(total=n, desc=what, unit="image", leave=False, dynamic_ncols=True) as bar:
             for start in range(0, n, CHUNK):
-                file, rows = folder / f"{start:09d}.npz", np.arange(start, min(n, start + CHUNK))
-                values = _read(file, len(rows))
-                if values is None:
-                    network = network or self.frozen.network().to(self.device)
-                    values = self._computed(network, rows, view)
-                    with atomic(file) as temporary, open(temporary, "wb") as opened:
-                        np.savez(opened, features=values)
-                yield start, values
-                bar.update(len(rows))
+                yield start, (values := chunk(start))
+                bar.update(len(values))
+
+    def _chunk_in(self, folder: Path, view: int) -> Callable[[int], Float[ndarray, "b d"]]:
+        """What gives the features of the chunk that begins with an image: as they were saved, or computed and saved."""
+        folder.mkdir(exist_ok=True)
+        network = cache(lambda: self.frozen.network().to(self.device))
+
+        def chunk(start: int) -> Float[ndarray, "b d"]:
+            file, rows = folder / f"{start:09d}.npz", np.arange(start, min(len(self.images), start + CHUNK))
+            values = _read(file, len(rows))
+            if values is None:
+                values = self._computed(network(), rows, view)
+                with atomic(file) as temporary, open(temporary, "wb") as opened:
+                    np.savez(opened, features=values)
+            return values
+
+        return chunk
 
     def _computed(self, network: torch.nn.Module, rows: Int[ndarray, " b"], view: int) -> Float[ndarray, "b d"]:
         images = WithoutTargets(self.images)

@@ -160,18 +160,21 @@ def _scores(
     """One score (a row of scores for a chooser) and one predicted class (that of the mean prediction over space) per
     image.
     """
-    scores, predicted = np.empty(len(asked)), np.zeros(len(asked), dtype=np.int64)
-    for positions, found in evidence.stream(images, asked, _streamed(heuristic, options)):
+
+    def scored(found: dict[str, Any]) -> tuple[ndarray, ndarray | int]:
         score = heuristic(**given, **found)
         if isinstance(score, list):
             score = aggregating.over_boxes(options.aggregate, score, options.empty_score)
         elif score.ndim > 1 and not heuristic.chooser:
             score = aggregating.aggregated(options.aggregate, score, found.get("prediction"))
+        classes = found["prediction"].flatten(2).mean(2).argmax(1).cpu().numpy() if "prediction" in found else 0
+        return score.cpu().double().numpy(), classes
+
+    scores, predicted = np.empty(len(asked)), np.zeros(len(asked), dtype=np.int64)
+    for positions, (score, classes) in evidence.stream(images, asked, _streamed(heuristic, options), of=scored):
         if scores.shape[1:] != score.shape[1:]:
             scores = np.empty((len(asked), *score.shape[1:]))
-        scores[positions] = score.cpu().double().numpy()
-        if "prediction" in found:
-            predicted[positions] = found["prediction"].flatten(2).mean(2).argmax(1).cpu().numpy()
+        scores[positions], predicted[positions] = score, classes
         finite = np.isfinite(scores[positions]).reshape(len(positions), -1).all(1)
         if not finite.all():
             worst = int(asked[positions[~finite][0]])

@@ -62,21 +62,24 @@ class StopSet:
         """What a model says of the images, in their order."""
         found: list[Any] = [None] * len(self.indices)
         doubt = np.zeros(len(self.indices))
+        evidence, wanted = self.evidence(model, cycle), frozenset({self.wanted})
         kind = CLASSES
-        stream = self.evidence(model, cycle).stream(self.images, self.indices, frozenset({self.wanted}), "stop set")
-        for positions, batch in stream:
-            if self.wanted == "detections":
-                kind, made = BOXES, [_boxes(image) for image in batch["detections"]]
-                doubt[positions] = [doubt_of_boxes(image["probs"]) for image in batch["detections"]]
-            else:
-                probs = batch["probs"]
-                kind, made = (MAPS if probs.ndim > 2 else CLASSES), list(_labels(probs))
-                entropy = entropy_of(probs).reshape(len(probs), -1).mean(1).cpu().double().numpy()
-                doubt[positions] = entropy / most_doubt(probs)
+        for positions, (of, made, doubts) in evidence.stream(self.images, self.indices, wanted, "stop set", _said):
+            kind, doubt[positions] = of, doubts
             for position, prediction in zip(positions, made, strict=True):
                 found[position] = prediction
         whole = np.array(found, dtype=np.int64) if kind == CLASSES else found
         return Predictions(kind, whole, float(doubt.mean()) if len(doubt) else nan)
+
+
+def _said(evidence: dict[str, Any]) -> tuple[str, list, ndarray | list[float]]:
+    """Of a batch the kind of its predictions, those of its images, and their uncertainty."""
+    if "detections" in evidence:
+        images = evidence["detections"]
+        return BOXES, [_boxes(image) for image in images], [doubt_of_boxes(image["probs"]) for image in images]
+    probs = evidence["probs"]
+    entropy = entropy_of(probs).reshape(len(probs), -1).mean(1).cpu().double().numpy()
+    return (MAPS if probs.ndim > 2 else CLASSES), list(_labels(probs)), entropy / most_doubt(probs)
 
 
 def _labels(probs: Float[Tensor, "b c *s"]) -> ndarray:

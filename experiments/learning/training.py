@@ -17,7 +17,9 @@ from tqdm import tqdm
 from data.files import atomic
 from data.names import NotFinite, Refused
 from data.threads import ordered_map
+from experiments.learning import parallel
 from experiments.learning.batches import Batch, TrainingBatches
+from experiments.learning.dividing import divided, sum_gradients
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.recipe import OPTIMIZERS, Recipe, autocast
 from experiments.learning.single_pixels import single_pixels_in_float32
@@ -64,10 +66,19 @@ class Training:
         self.losses += values
         self.unread.clear()
 
+    def content(self) -> dict[str, Any]:
+        """All that goes on in another process."""
+        return {name: getattr(self, name).state_dict() for name in PARTS} | {name: getattr(self, name) for name in KEPT}
+
+    def take(self, content: dict[str, Any]) -> None:
+        """Go on from what a training held."""
+        for name in PARTS:
+            getattr(self, name).load_state_dict(content[name])
+        self.__dict__.update({name: content[name] for name in KEPT})
+
     def save(self, file: Path, cycle: int) -> None:
-        states = {name: getattr(self, name).state_dict() for name in PARTS}
         with atomic(file) as temporary:
-            torch.save({"cycle": cycle, **states, **{name: getattr(self, name) for name in KEPT}}, temporary)
+            torch.save({"cycle": cycle, **self.content()}, temporary)
 
     @classmethod
     def resumed(cls, model: nn.Module, recipe: Recipe, file: Path | None, cycle: int) -> Training:
@@ -82,9 +93,7 @@ class Training:
             saved = read_file(file)  # load_state_dict moves it to the device
             training = cls(model, recipe)
             if saved["cycle"] == cycle:
-                for name in PARTS:
-                    getattr(training, name).load_state_dict(saved[name])
-                training.__dict__.update({name: saved[name] for name in KEPT})
+                training.take(saved)
                 if not isinstance(training.step, int) or len(training.losses) > training.step:
                     raise Refused("steps and losses disagree")
             return training
@@ -121,11 +130,15 @@ def fit(
     `before_step` sees the model before each step: a mean teacher follows what the step before has changed. With
     `validate` (higher is better) the weights of the best validation are kept. `watch` sees the training after every
     `recipe.val_every` steps and the last, before anything of them is saved. With `save_to` unfinished training is saved
-    there every `recipe.save_every` seconds and taken up again. Raises NotFinite at a loss that is not finite, naming
-    the step and the images, and for weights that are none at the end.
+    there every `recipe.save_every` seconds and taken up again; of several processes the first does so, and all go on
+    from what it has. Raises NotFinite at a loss that is not finite, naming the step and the images, and for weights
+    that are none at the end.
     """
     recipe = batches.recipe
+    save_to = save_to if parallel.group().rank == 0 else None
     training = Training.resumed(model, recipe, save_to, batches.cycle)
+    if parallel.group().size > 1:
+        training.take(parallel.first_says(training.content()))
     counted = saved_at = time.perf_counter()
     steps = range(training.step, recipe.steps)
     ahead = ordered_map(batches.__getitem__, steps, recipe.workers)
@@ -163,6 +176,7 @@ def fit(
     if training.best_model is not None:
         model.load_state_dict(training.best_model)
     training.require_finite(batches.cycle)
+    parallel.require_alike(model, f"the weights after the training of cycle {batches.cycle}")
     if save_to is not None:
         training.step = recipe.steps  # over, early or not: what follows in this cycle may be killed too
         training.save(save_to, batches.cycle)
@@ -180,10 +194,12 @@ def _take_step(
     for group in training.optimizer.param_groups:
         group["lr"] = recipe.lr if group.get("constant") else recipe.learning_rate(training.step)
     with torch_seeded(batches.seed, batches.cycle, "dropout", training.step, device=device):
-        with autocast(device, recipe.precision), single_pixels_in_float32(model, device, recipe.precision):
+        exact = single_pixels_in_float32(model, device, recipe.precision)
+        with autocast(device, recipe.precision), exact, divided(model):
             value = loss(model, batch)
         training.optimizer.zero_grad(set_to_none=True)
         training.scaler.scale(value).backward()
+    sum_gradients(model)
     if recipe.clip:
         training.scaler.unscale_(training.optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)

@@ -22,6 +22,7 @@ from data.store import Images
 from experiments.learning.batches import TrainingBatches, equal_size_batches, pictures
 from experiments.learning.devices import device_of
 from experiments.learning.features import feature_batch
+from experiments.learning.parallel import shared
 from experiments.learning.querying import Selection
 from experiments.learning.randomness import MASKS, generator, torch_seeded
 from experiments.learning.recipe import Recipe
@@ -105,12 +106,17 @@ def make_task(options: Values, images: Images) -> Task:
         model.eval()
         names = frozenset(wanted.values())
         masks_seed = int(generator(options["seed"], cycle, "evaluate", *MASKS).integers(2**62))
-        for number, positions in enumerate(equal_size_batches(test.shapes, options["eval_batch_size"])):
+
+        def said(number: int, positions: Int[ndarray, " b"]) -> dict[str, ndarray]:
             batch = look(test, positions, device)
             with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
                 found = evidence(model, batch, names, options["eval_samples"], masks_seed, torch.float64)
-            for prefix, name in wanted.items():
-                probs[prefix].append(found[name].cpu().numpy())
+            return {prefix: found[name].cpu().numpy() for prefix, name in wanted.items()}
+
+        batches = list(equal_size_batches(test.shapes, options["eval_batch_size"]))
+        for positions, found in zip(batches, shared(said, batches), strict=True):
+            for prefix in wanted:
+                probs[prefix].append(found[prefix])
             targets += [int(test.target(int(i))) for i in positions]
         truth, measured = np.array(targets), {}
         for prefix, parts in probs.items():

@@ -19,6 +19,7 @@ from data.names import Refused
 from data.store import Images
 from experiments.learning.batches import Companion, Mixed, TrainingBatches, WithoutTargets, equal_size_batches, pictures
 from experiments.learning.devices import device_of, layout_of, precision_of
+from experiments.learning.parallel import shared
 from experiments.learning.querying import Selection
 from experiments.learning.recipe import Recipe, autocast
 from experiments.learning.teacher import MeanTeacher, network_of
@@ -116,10 +117,14 @@ def make_task(options: Values, images: Images) -> Task:
     def evaluate(model: nn.Module, test: Images, cycle: int) -> dict[str, Any]:
         scores = DetectionScores(len(test.classes), **rules)
         network = network_of(model).eval()
-        for positions in equal_size_batches(test.shapes, options["eval_batch_size"]):
+
+        def said(number: int, positions: Int[ndarray, " b"]) -> list[dict[str, Tensor]]:
             batch = pictures(test, positions, device)
             with torch.no_grad(), autocast(device, precision):
-                found = detect(network, batch)
+                return detect(network, batch)
+
+        batches = list(equal_size_batches(test.shapes, options["eval_batch_size"]))
+        for positions, found in zip(batches, shared(said, batches, device), strict=True):
             scores.add(found, [test.target(int(i)) for i in positions])
         row: dict[str, Any] = scores.summary()
         row |= by_class("sensitivity", test.classes, row.pop("per_class_sensitivity"))

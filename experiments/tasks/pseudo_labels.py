@@ -15,6 +15,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from experiments.learning.batches import WithoutTargets, equal_size_batches, pictures
+from experiments.learning.parallel import shared
 from models.detecting import detect
 
 Found = dict[str, Tensor]  # boxes, scores, labels of one image
@@ -23,11 +24,16 @@ Found = dict[str, Tensor]  # boxes, scores, labels of one image
 def find(model: nn.Module, images: WithoutTargets, indices: Int[ndarray, " n"], batch_size: int) -> dict[int, Found]:
     """What a network in evaluation mode finds in the images at these indices, in the order of the indices."""
     device = next(model.parameters()).device
-    found: dict[int, Found] = {}
-    for positions in equal_size_batches(images.shapes[indices], batch_size):
+
+    def said(number: int, positions: Int[ndarray, " b"]) -> list[Found]:
         batch = pictures(images, indices[positions], device)
         with torch.no_grad():
-            found |= zip(indices[positions].tolist(), detect(model, batch), strict=True)
+            return detect(model, batch)
+
+    found: dict[int, Found] = {}
+    batches = list(equal_size_batches(images.shapes[indices], batch_size))
+    for positions, each in zip(batches, shared(said, batches, device), strict=True):
+        found |= zip(indices[positions].tolist(), each, strict=True)
     return {int(i): found[int(i)] for i in indices}
 
 

@@ -21,6 +21,7 @@ from data.store import Images
 from experiments.learning.batches import TrainingBatches, WithoutTargets, equal_size_batches, pictures
 from experiments.learning.devices import device_of
 from experiments.learning.evidence import ModelEvidence
+from experiments.learning.parallel import shared
 from experiments.learning.querying import Selection, explain
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.recipe import Recipe
@@ -101,12 +102,17 @@ def make_task(options: Values, images: Images) -> Task:
         volumes = {prefix: VolumeScores(test) for prefix in wanted}
         model.eval()
         names = frozenset(wanted.values())
-        for number, positions in enumerate(equal_size_batches(test.shapes, options["eval_batch_size"])):
+
+        def said(number: int, positions: Int[ndarray, " b"]) -> dict[str, Int[ndarray, "b h w"]]:
             batch = pictures(test, positions, device)
             with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
-                said = evidence(model, batch, names, options["eval_samples"], dtype=torch.float64)
-            for prefix, name in wanted.items():
-                for i, labels in zip(positions, said[name].argmax(1).cpu().numpy(), strict=True):
+                found = evidence(model, batch, names, options["eval_samples"], dtype=torch.float64)
+            return {prefix: found[name].argmax(1).cpu().numpy() for prefix, name in wanted.items()}
+
+        batches = list(equal_size_batches(test.shapes, options["eval_batch_size"]))
+        for positions, found in zip(batches, shared(said, batches), strict=True):
+            for prefix in wanted:
+                for i, labels in zip(positions, found[prefix], strict=True):
                     part, truth, instances = _truth(test, int(i))
                     scores[prefix].add(part, labels, truth, instances)
                     volumes[prefix].add(int(i), labels, truth)

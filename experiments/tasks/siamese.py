@@ -23,6 +23,7 @@ from data.splits import Splits, make_splits, read_splits
 from data.store import Images
 from experiments.learning.batches import TrainingBatches, equal_size_batches
 from experiments.learning.devices import device_of, layout_of, precision_of
+from experiments.learning.parallel import first_says, shared
 from experiments.learning.randomness import START, generator, torch_seeded
 from experiments.learning.recipe import Recipe, autocast
 from experiments.learning.training import Training, fit
@@ -144,10 +145,13 @@ def make_measure(options: Values, splits: Splits) -> tuple[Measure, dict[str, fl
     def measure(model: SimSiam) -> dict[str, float]:
         model.eval()
 
-        def features(batches: Sequence[Tensor]) -> Float[Tensor, "n d"]:
-            scaled = (_scaled(batch, device).contiguous(memory_format=layout) for batch in batches)
+        def of_batch(number: int, batch: Tensor) -> Float[Tensor, "b d"]:
+            scaled = _scaled(batch, device).contiguous(memory_format=layout)
             with torch.no_grad(), autocast(device, precision_of(options)):
-                return torch.cat([model.encoder.features(batch).float() for batch in scaled])
+                return model.encoder.features(scaled).float()
+
+        def features(batches: Sequence[Tensor]) -> Float[Tensor, "n d"]:
+            return torch.cat(list(shared(of_batch, batches, device)))
 
         of_known = features(known)
         with torch.no_grad():
@@ -192,17 +196,16 @@ def pretrain(
     checkpoint: Checkpoint,
     state: State,
     record: Callable[[dict[str, Any]], None],
-) -> Path:
+) -> SimSiam | None:
     """Train from wherever a killed run stopped; a row per `record_every` epochs goes to the state and to `record`.
 
-    Returns the file of the encoder. Rows are saved before the training that they tell of, and a row that is there is
-    not measured again.
+    Returns the trained network, or None where its encoder was saved before. Rows are saved before the training that
+    they tell of, and a row that is there is not measured again.
     """
     for row in state.curve:
         record(row)  # a resumed run is complete in itself
-    encoder = checkpoint.outputs / "encoder.pt"
-    if state.cycle > options["epochs"] and encoder.is_file():
-        return encoder
+    if state.cycle > options["epochs"] and first_says(encoder_in(checkpoint).is_file()):
+        return None
     model, batches = make_model(options, splits.train), make_batches(options, splits.train)
     per_epoch = len(splits.train) // options["batch_size"]
 
@@ -226,9 +229,12 @@ def pretrain(
     if not state.curve:
         keep({"epoch": 0, **measure(model), "seconds": 0.0})
     fit(model, make_loss(options), batches, watch=watch, save_to=checkpoint.training_file)
-    save_encoder(encoder, model, options, splits.train)
-    checkpoint.training_file.unlink(missing_ok=True)
-    return encoder
+    return model
+
+
+def encoder_in(checkpoint: Checkpoint) -> Path:
+    """The file of the encoder that a run trains."""
+    return checkpoint.outputs / "encoder.pt"
 
 
 def save_encoder(file: Path, model: SimSiam, options: Values, train: Images) -> None:

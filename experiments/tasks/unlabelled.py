@@ -22,6 +22,7 @@ from data.store import Images
 from experiments.learning.agreement_losses import confident_agreement, consistency, cross_supervision, ramp
 from experiments.learning.batches import Batch, Companion, Mixed, WithoutTargets, equal_size_batches, pictures
 from experiments.learning.devices import device_of, layout_of
+from experiments.learning.parallel import shared
 from experiments.learning.randomness import START, generator
 from experiments.learning.teacher import MeanTeacher, Twins, learners_of
 from experiments.measures.pseudo import of_classes, of_maps
@@ -107,12 +108,16 @@ def reported(
     rng, images = generator(options["seed"], cycle, "unlabelled"), WithoutTargets(train)
     shown = np.sort(rng.permutation(pool)[:REPORTED])
 
+    def of_batch(number: int, positions: Int[ndarray, " b"]) -> tuple[Tensor, Tensor]:
+        batch = pictures(images, shown[positions], device_of(options["device"]))
+        with torch.no_grad():
+            confidence, classes = task.evidence(model, batch, frozenset({"probs"}), 0, START)["probs"].max(1)
+        return classes.cpu(), confidence.cpu()
+
     def said() -> Iterator[tuple[Int[ndarray, " b"], Tensor, Tensor]]:
-        for positions in equal_size_batches(images.shapes[shown], options["eval_batch_size"]):
-            batch = pictures(images, shown[positions], device_of(options["device"]))
-            with torch.no_grad():
-                confidence, classes = task.evidence(model, batch, frozenset({"probs"}), 0, START)["probs"].max(1)
-            yield shown[positions], classes.cpu(), confidence.cpu()
+        batches = list(equal_size_batches(images.shapes[shown], options["eval_batch_size"]))
+        for positions, (classes, confidence) in zip(batches, shared(of_batch, batches), strict=True):
+            yield shown[positions], classes, confidence
 
     if train.kind != "class":
         maps = (pair for rows, classes, _ in said() for pair in zip(rows.tolist(), classes.numpy(), strict=True))

@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 from jaxtyping import Int
 from numpy import ndarray
+from torch import nn
 
 from data.catalogue import OWN
 from data.files import FULL, atomic, folder_of, sweep
 from data.names import InProgress, Refused
 from data.store import Images
+from experiments.learning.weights import save_weights
 from experiments.tracking.head_options import idle
 from experiments.tracking.options import CHOOSING, WHERE
 
@@ -206,6 +208,10 @@ class Checkpoint:
         with atomic(self.state_file) as temporary:
             temporary.write_text(json.dumps(plain, indent=1))
 
+    def save_model(self, model: nn.Module, cycle: int, classes: Sequence[str]) -> None:
+        """Keep the model of a cycle."""
+        save_weights(model, self.model_file(cycle), classes)
+
     def model_file(self, cycle: int) -> Path:
         return self.folder / f"model-{cycle}.pt"
 
@@ -222,3 +228,16 @@ class Checkpoint:
         # the state last: it vouches for the others
         for file in (self.training_file, *self.folder.glob("model-*.pt"), self.state_file):
             file.unlink(missing_ok=True)
+
+
+class Followed(Checkpoint):
+    """The same folder for the other processes of the run, which read what is there and leave it as it is."""
+
+    def save(self, state: State) -> None:
+        pass
+
+    def save_model(self, model: nn.Module, cycle: int, classes: Sequence[str]) -> None:
+        pass
+
+    def forget_before(self, cycle: int, keep_models: bool) -> None:
+        pass

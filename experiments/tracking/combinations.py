@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.names import Refused
-from experiments.learning.devices import device_of
+from experiments.learning.devices import require_devices
 from heuristics import get as get_heuristic
 from heuristics.core.registry import MC, Heuristic
 
@@ -21,7 +21,7 @@ def check_together(options: Mapping[str, Any]) -> Heuristic:
     if 0 < options["pool_subset"] < options["n_query"]:
         few = f"pool_subset={options['pool_subset']} is less than n_query={options['n_query']}"
         raise Refused(f"{few}: score at least as many as are picked")
-    device_of(options["device"])
+    require_devices(options)
     heuristic = get_heuristic(options["heuristic"], **options["heuristic_options"])
     stochastic = heuristic.wants & (MC | {"mc_detections"})
     if stochastic and options["mc_samples"] < 2:

@@ -49,11 +49,12 @@ HEAD: dict[str, Option] = {  # of classification
 }
 NEUTRAL = {  # as if there were no such option
     **{"train": "network", "proxy": "none", "embeddings": "model", "n_stop": 0, "features_digest": ""},
-    **{"unlabelled": "none"},
+    **{"unlabelled": "none", "sync_batchnorm": True},
 }
 OF_TRAINING = frozenset(
     {"steps", "epochs", "repeats", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"}
     | {"lr_step_at", "warmup", "clip", "val_every", "patience", "weights", "weights_digest", "channels_last"}
+    | {"sync_batchnorm"}
 )
 
 
@@ -74,6 +75,8 @@ def idle(options: Mapping[str, Any]) -> frozenset[str]:
         found |= {"features", "features_digest", "features_size"}
     if not by_head(options):
         found |= {"head_hidden", "head_l2", "feature_views"}
+    if options.get("devices", 1) == 1:
+        found |= {"sync_batchnorm"}
     if options.get("train") == "head":
         found |= OF_TRAINING
         found |= set() if options["features"] in ("auto", "untrained") else {"model"}

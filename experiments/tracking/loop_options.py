@@ -146,6 +146,17 @@ LOOP: dict[str, Option] = {
     "patience": Option(0, "validations without a better value before training stops; 0 for never", Between(0, MOST)),
     # where and how it runs
     "device": Option("auto", "auto | cpu | cuda | cuda:1 | mps", decides=NOTHING),
+    "devices": Option(
+        1,
+        "devices that compute this run together; the script starts a process for each itself: GPUs, or parts of the "
+        "processor",
+        Between(1, 64),
+        NOTHING,
+    ),
+    "sync_batchnorm": Option(
+        True,
+        "with several devices: batch norm takes the statistics of the whole batch, as one device does, not of a share",
+    ),
     "precision": Option(
         "auto",
         "auto | float32 | bfloat16 | float16 (mixed); auto takes bfloat16 where the device computes it fast, and the "

@@ -11,7 +11,7 @@ from experiments.tracking.options import CLASSIFY, SEGMENT, TABLES
 _SHARED = (
     *("dataset_options", "dataset_title", "data_root", "run", "seed", "splits_dir"),
     *("optimizer", "momentum", "weight_decay", "schedule", "lr_step_at", "warmup", "clip"),
-    *("device", "precision", "channels_last", "workers", "resume", "save_every"),
+    *("device", "devices", "sync_batchnorm", "precision", "channels_last", "workers", "resume", "save_every"),
 )
 PRETRAIN: dict[str, Option] = {
     "task": Option("classify", "whose datasets: classify | segment | detect", OneOf(CATALOGUE)),

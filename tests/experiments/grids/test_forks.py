@@ -43,6 +43,7 @@ def forked(folder, name, code, record=False):
 def run_all(todo, slots=2, stops=(), done=lambda job: None):
     outcomes = {}
     with forks.forking({"OMP_NUM_THREADS": "1"}) as start:
+        slots = [{}] * slots if isinstance(slots, int) else slots
         run_here(todo, slots, start, stops, lambda job, outcome: (outcomes.update({job: outcome}), done(job)))
     return outcomes
 
@@ -116,7 +117,7 @@ from experiments.grids.jobs import Job, run_here
 forks.ORIGIN = {origin!r}
 todo = [Job("1", (), ("python", "experiments/stub.py", {code!r}), Path({folder!r}), False)]
 with forks.forking({{}}) as start:
-    run_here(todo, 1, start, (), print)
+    run_here(todo, [{{}}], start, (), print)
 """
 
 

@@ -35,6 +35,7 @@ def stub(folder, name, code, record=False):
 def run_all(todo, slots=2, threads=1, stops=()):
     outcomes = {}
     environment = {"OMP_NUM_THREADS": str(threads)}
+    slots = [{}] * slots if isinstance(slots, int) else slots
     run_here(todo, slots, starting(environment), stops, lambda job, outcome: outcomes.update({job: outcome}))
     return outcomes
 
@@ -247,7 +248,7 @@ from pathlib import Path
 from experiments.grids.jobs import Job, noting_stops, run_here, starting
 with noting_stops() as stops:
     todo = [Job(str(i), (), (sys.executable, "-c", {code!r}), Path({folder!r}), False) for i in range(3)]
-    run_here(todo, 2, starting({{}}), stops, lambda job, outcome: print(outcome.status, flush=True))
+    run_here(todo, [{{}}] * 2, starting({{}}), stops, lambda job, outcome: print(outcome.status, flush=True))
 """
 
 
