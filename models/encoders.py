@@ -50,7 +50,7 @@ class EncoderUNet(nn.Module):
         return self.finish(self.begin(images))
 
     def begin(self, images: Float[Tensor, "b channels h w"]) -> tuple[list[Tensor], torch.Size]:
-        """All before the first dropout, which stochastic passes share: the encoder's maps, and the size of the images."""
+        """All before the first dropout, which passes share: the encoder's maps, and the size of the images."""
         return self._encode(images), images.shape[-2:]
 
     def finish(self, begun: tuple[list[Tensor], torch.Size]) -> Float[Tensor, "b c h w"]:
