@@ -24,7 +24,8 @@ def simulate(script: str, options: dict[str, Any]) -> dict[str, Any]:
     folder = stored_folder(run)
     curve = np.load(folder / "curve.npy")
     rows = [{name: row[name].item() for name in curve.dtype.names if curve.dtype[name].kind in "fi"} for row in curve]
-    return {"parts": clock.spent, "curve": rows, "picks": np.load(folder / "picks.npy").tolist()}
+    picks = np.load(folder / "picks.npy").tolist()[options["n_initial"] :]  # the first labels come first
+    return {"parts": clock.spent, "curve": rows, "picks": picks}
 
 
 @contextmanager
