@@ -36,6 +36,7 @@ from experiments.tasks.weights import require_weights
 from experiments.tracking.deliver import title_of
 from experiments.tracking.weights_option import weights_of
 from heuristics import get as get_heuristic
+from heuristics.core.evidence import likeliest
 from heuristics.core.fitting import EMBEDDINGS, OF_MAPS, Gives
 from models.segmenters import make_segmenter
 
@@ -106,7 +107,7 @@ def make_task(options: Values, images: Images) -> Task:
             with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
                 said = evidence(model, batch, names, options["eval_samples"], dtype=torch.float64)
             for prefix, name in wanted.items():
-                for i, labels in zip(positions, said[name].argmax(1).cpu().numpy(), strict=True):
+                for i, labels in zip(positions, likeliest(said[name]).cpu().numpy(), strict=True):
                     part, truth, instances = _truth(test, int(i))
                     scores[prefix].add(part, labels, truth, instances)
                     volumes[prefix].add(int(i), labels, truth)

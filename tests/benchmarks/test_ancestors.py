@@ -43,7 +43,15 @@ def test_both_sides_run(case, tmp_path, monkeypatch):
         counts = [row["n_labelled"] for row in record["curve"]]
         assert counts == [asked["n_initial"], asked["n_initial"] + asked["n_query"]]
         assert len(set(record["picks"])) == len(record["picks"]) == asked["n_query"]
-        row = {"case": case, "side": side, **record["parts"], "processor": 9.0, "wall": 1.0, "megabytes": 1.0, "reached": 0.5}
+        row = {
+            "case": case,
+            "side": side,
+            **record["parts"],
+            "processor": 9.0,
+            "wall": 1.0,
+            "megabytes": 1.0,
+            "reached": 0.5,
+        }
         assert bench_ancestors.line(row, row).startswith(f"| {case} | {side} | 9.0 |")
 
 

@@ -85,9 +85,9 @@ def coreset(embeddings: np.ndarray, labelled: np.ndarray, n_query: int) -> list[
     picks = []
     for _ in range(n_query):
         rest = np.flatnonzero(~chosen)
-        pick = rest[distances[rest][:, chosen].min(1).argmax()]
+        pick = int(rest[distances[np.ix_(rest, np.flatnonzero(chosen))].min(1).argmax()])
         chosen[pick] = True
-        picks.append(int(pick))
+        picks.append(pick)
     return picks
 
 
