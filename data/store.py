@@ -59,7 +59,8 @@ class Ragged:
         dtype = np.dtype((folder / f"{stem}_dtype.txt").read_text())
         ends = self.shapes.prod(1).cumsum()
         self._starts = np.concatenate([[0], ends]).astype(np.int64)
-        self._flat = np.memmap(folder / f"{stem}.bin", dtype, "r") if self._starts[-1] else np.empty(0, dtype)
+        mapped = np.memmap(folder / f"{stem}.bin", dtype, "r") if self._starts[-1] else np.empty(0, dtype)
+        self._flat = mapped.view(np.ndarray)  # views of a memmap cost more than small images
 
     def __len__(self) -> int:
         return len(self.shapes)

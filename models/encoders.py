@@ -47,8 +47,15 @@ class EncoderUNet(nn.Module):
         self.head = nn.Conv2d(outputs[-1], n_classes, 1)
 
     def forward(self, images: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b c h w"]:
-        height, width = images.shape[-2:]
-        maps = self._encode(images)
+        return self.finish(self.begin(images))
+
+    def begin(self, images: Float[Tensor, "b channels h w"]) -> tuple[list[Tensor], torch.Size]:
+        """All before the first dropout, which passes share: the encoder's maps, and the size of the images."""
+        return self._encode(images), images.shape[-2:]
+
+    def finish(self, begun: tuple[list[Tensor], torch.Size]) -> Float[Tensor, "b c h w"]:
+        """The logits from what `begin` gave, which stays as it is."""
+        maps, (height, width) = list(begun[0]), begun[1]
         x = maps.pop()
         for up, merge, skips in zip(self.up, self.merge, self.skips, strict=True):
             x = merge(torch.cat([maps.pop(), up(x)], 1) if skips else up(x))

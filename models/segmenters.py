@@ -36,8 +36,20 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, images: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b c h w"]:
-        height, width = images.shape[-2:]
-        skips = self._encode(images)
+        return self.finish(self.begin(images))
+
+    def begin(self, images: Float[Tensor, "b channels h w"]) -> tuple[Tensor, torch.Size]:
+        """All before the first dropout, which stochastic passes share: the first map, and the size of the images."""
+        bottom, right = (-side % self.multiple for side in images.shape[-2:])
+        x = F.pad((images - 0.5) / 0.25, (0, right, 0, bottom), mode="replicate")
+        for layer in self._first[:-1]:
+            x = layer(x)
+        return x, images.shape[-2:]
+
+    def finish(self, begun: tuple[Tensor, torch.Size]) -> Float[Tensor, "b c h w"]:
+        """The logits from what `begin` gave, which stays as it is."""
+        first, (height, width) = begun
+        skips = self._encode(first)
         x = skips.pop()
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat([skips.pop(), up(x)], 1))
@@ -45,16 +57,17 @@ class UNet(nn.Module):
 
     def features(self, images: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b d"]:
         """Embedding of an image: the deepest feature map, averaged over space."""
-        return self._encode(images)[-1].mean((2, 3))
+        return self._encode(self.begin(images)[0])[-1].mean((2, 3))
 
-    def _encode(self, images: Tensor) -> list[Tensor]:
-        height, width = images.shape[-2:]
-        bottom, right = -height % self.multiple, -width % self.multiple
-        x = F.pad((images - 0.5) / 0.25, (0, right, 0, bottom), mode="replicate")
-        maps = []
-        for level, convolve in enumerate(self.down):
-            x = convolve(F.max_pool2d(x, 2) if level else x)
-            maps.append(x)
+    @property
+    def _first(self) -> list[nn.Module]:
+        """The layers of the first block, of which the last is its dropout."""
+        return list(self.down[0].children())
+
+    def _encode(self, first: Tensor) -> list[Tensor]:
+        maps = [self._first[-1](first)]
+        for convolve in self.down[1:]:
+            maps.append(convolve(F.max_pool2d(maps[-1], 2)))
         return maps
 
 

@@ -103,12 +103,17 @@ def mc_logits(
     """The logits of K stochastic passes, one after the other, inside `mc_dropout` or `shared_masks` (then with its
     `set_pass`).
 
-    Where the network says that only its head is stochastic (`stochastic_trunk` is False, with `features` and `head`),
-    the trunk is computed once for all passes: the masks are as in whole passes, and so are the results.
+    What comes before the first dropout is computed once for all passes, where the network says what that is: the trunk,
+    if only its head is stochastic (`stochastic_trunk` is False, with `features` and `head`), or what its `begin` gives
+    to its `finish`. The masks are as in whole passes, and so are the results.
     """
     network: Any = model
-    once = not getattr(model, "stochastic_trunk", True)
-    stochastic, given = (network.head, network.features(images)) if once else (network, images)
+    if not getattr(model, "stochastic_trunk", True):
+        stochastic, given = network.head, network.features(images)
+    elif hasattr(network, "begin"):
+        stochastic, given = network.finish, network.begin(images)
+    else:
+        stochastic, given = network, images
     if set_pass is not None and hasattr(network, "passes"):
         yield from network.passes(given, k_passes, set_pass)
         return

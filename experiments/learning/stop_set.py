@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
 from experiments.stopping.agreement import BOXES, CLASSES, MAPS, Predictions, agreement, changed
-from heuristics.core.evidence import entropy_of
+from heuristics.core.evidence import entropy_of, likeliest
 
 SIDE = 64  # pixels of the longer side of a map that is compared
 CERTAIN = 0.5  # least score of a box that is compared
@@ -84,7 +84,7 @@ def _said(evidence: dict[str, Any]) -> tuple[str, list, ndarray | list[float]]:
 
 def _labels(probs: Float[Tensor, "b c *s"]) -> ndarray:
     """The likeliest classes; of a map every n-th row and column, so that SIDE is not exceeded."""
-    labels = probs.argmax(1).cpu().numpy()
+    labels = likeliest(probs).cpu().numpy()
     step = -(-max(labels.shape[1:], default=1) // SIDE)
     return labels.astype(np.int16)[:, ::step, ::step] if labels.ndim > 1 else labels
 

@@ -37,6 +37,7 @@ from experiments.tasks.weights import require_weights
 from experiments.tracking.deliver import title_of
 from experiments.tracking.weights_option import weights_of
 from heuristics import get as get_heuristic
+from heuristics.core.evidence import likeliest
 from heuristics.core.fitting import EMBEDDINGS, OF_MAPS, Gives
 from models.segmenters import make_segmenter
 
@@ -107,7 +108,7 @@ def make_task(options: Values, images: Images) -> Task:
             batch = pictures(test, positions, device)
             with torch.no_grad(), torch_seeded(options["seed"], cycle, "evaluate", number, device=device):
                 found = evidence(model, batch, names, options["eval_samples"], dtype=torch.float64)
-            return {prefix: found[name].argmax(1).cpu().numpy() for prefix, name in wanted.items()}
+            return {prefix: likeliest(found[name]).cpu().numpy() for prefix, name in wanted.items()}
 
         batches = list(equal_size_batches(test.shapes, options["eval_batch_size"]))
         for positions, found in zip(batches, shared(said, batches), strict=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heuristics.core.registry import MC
@@ -27,6 +27,11 @@ def entropy_of(probs: Float[Tensor, "b c *s"]) -> Float[Tensor, "b *s"]:
     return (
         torch.cat([part.clamp_min(tiny).log_().mul_(part).sum(1) for part in probs.split(block)]).neg_().clamp_min_(0)
     )
+
+
+def likeliest(probs: Float[Tensor, "b c *s"]) -> Int[Tensor, "b *s"]:
+    """The most probable class, the first of equals: torch's argmax takes ten times as long where C is not last."""
+    return probs.max(1).indices
 
 
 class RunningMC:
@@ -57,7 +62,7 @@ class RunningMC:
         if "mc_entropy" in self.wanted:
             self._entropy += entropy_of(probs)
         if "mc_votes" in self.wanted:
-            self._votes.scatter_add_(1, probs.argmax(1, keepdim=True), torch.ones_like(probs[:, :1]))
+            self._votes.scatter_add_(1, likeliest(probs)[:, None], torch.ones_like(probs[:, :1]))
 
     @property
     def mean(self) -> Float[Tensor, "b c *s"]:

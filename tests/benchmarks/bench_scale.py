@@ -39,10 +39,10 @@ def write(file: Path, n: int) -> None:
     made.flush()
 
 
-def choose(name: str, given: dict[str, torch.Tensor], rng: np.random.Generator) -> np.ndarray:
+def choose(name: str, given: dict[str, torch.Tensor], rng: np.random.Generator, n_query: int = PICKS) -> np.ndarray:
     """The picks, as a query makes them."""
-    found = get(name)(**given, n_query=PICKS, n_pool=len(given["embeddings"]), rng=rng)
-    return select(found.double().numpy(), PICKS, rng) if get(name).per_batch else np.asarray(found)
+    found = get(name)(**given, n_query=n_query, n_pool=len(given["embeddings"]), rng=rng)
+    return select(found.double().numpy(), n_query, rng) if get(name).per_batch else np.asarray(found)
 
 
 def measure(name: str, file: str, threads: int) -> None:

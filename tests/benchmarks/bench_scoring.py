@@ -126,32 +126,36 @@ def pool_of(folder: str) -> Images:
     return cached("noise", "benchmark", "class_map", ("background", "gland"), noise, cache_root=Path(folder))
 
 
-class Crops(Dataset):
-    """Crops in memory: for baal pairs of an image and nothing, for a query what `WithoutTargets` reads."""
+def crops_of(images: Images, n: int, side: int, folder: str) -> Images:
+    """A crop of each of the first `n` images, kept in `folder`."""
 
-    def __init__(self, images: Images, n: int, side: int):
-        crops = [crop_example(images.raw(i), None, side, np.random.default_rng(i))[0] for i in range(min(n, len(images)))]
-        self.pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-        self.names, self.shapes = images.names[: len(crops)], np.full((len(crops), 2), side)
+    def records() -> Iterator[Record]:
+        for i in range(min(n, len(images))):
+            crop, mask = crop_example(images.raw(i), images.target(i).numpy(), side, np.random.default_rng(i))
+            yield Record(images.names[i], crop, np.asarray(mask, dtype=np.uint8))
+
+    return cached("crops", f"{n}x{side}", "class_map", images.classes, records, cache_root=Path(folder))
+
+
+class Pairs(Dataset):
+    """What baal reads: pairs of an image and nothing."""
+
+    def __init__(self, images: Images, indices: ndarray):
+        self.pictures = [images.image(i) for i in indices]
 
     def __len__(self) -> int:
-        return len(self.pixels)
-
-    def image(self, i: int) -> Tensor:
-        return self.pixels[i].float().div_(255)
-
-    def raw(self, i: int) -> ndarray:
-        return self.pixels[i].permute(1, 2, 0).numpy()
+        return len(self.pictures)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return self.image(i), 0
+        return self.pictures[i], 0
 
 
 def measure_query(peer: str, n: int, k: int, side: int, folder: str) -> dict[str, Any]:
     """A query with BALD; `peer` is empty for ours, else how baal makes its passes: replicated or loop."""
     images, options = pool_of(folder), options_of(mc_samples=k)
     task = TASK.make_task(options, images)
-    crops = Crops(images, n, side)
+    crops = crops_of(images, n, side, folder)
+    pairs = Pairs(crops, np.arange(len(crops)))
     torch.manual_seed(0)
     model = task.make_model()
     with torch.no_grad():  # new weights, with batch norm's statistics of these images: scores are not all alike
@@ -164,13 +168,13 @@ def measure_query(peer: str, n: int, k: int, side: int, folder: str) -> dict[str
     def ours(pool: ndarray) -> ndarray:
         asked = QueryOptions.of(options | {"n_query": min(options["n_query"], len(pool))})
         evidence = evidence_of(task, model, asked, seed=0, cycle=0)
-        return query(get("bald"), evidence, WithoutTargets(crops), pool, asked).scores  # type: ignore[arg-type]
+        return query(get("bald"), evidence, WithoutTargets(crops), pool, asked).scores
 
     def theirs(pool: ndarray) -> ndarray:
         replicated, batch_size = peer == "replicated", options["query_batch_size"]
         settings = TrainingArgs(batch_size=batch_size, use_cuda=False, workers=0, replicate_in_memory=replicated)
         with MCDropoutModule(nn.Sequential(model, nn.Softmax(1)).eval()) as stochastic:
-            subset = crops if len(pool) == len(crops) else torch.utils.data.Subset(crops, pool.tolist())
+            subset = torch.utils.data.Subset(pairs, pool.tolist())
             passes = ModelWrapper(stochastic, settings).predict_on_dataset(subset, k, verbose=False)
         return BALD(reduction="mean").get_ranks(passes)[1]
 

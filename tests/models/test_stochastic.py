@@ -10,6 +10,7 @@ from pytest import fixture, mark, raises
 from torch import nn
 
 from models.classifiers import make_classifier
+from models.segmenters import make_segmenter
 from models.stochastic import mc_dropout, mc_logits, shared_masks
 
 
@@ -180,6 +181,29 @@ def test_trunk_once_gives_the_naive_passes(name, monkeypatch):
         torch.set_rng_state(state)
         for k in range(3):
             torch.testing.assert_close(fast[k], model(x), rtol=0, atol=0)
+
+
+@mark.parametrize("encoder", ["none", "resnet18_cifar"])
+@torch.no_grad()
+def test_what_a_unet_does_before_its_dropout_is_done_once(encoder, monkeypatch):
+    torch.manual_seed(0)
+    model = make_segmenter("unet", 2, 3, width=4, depth=3, dropout=0.5, encoder=encoder).eval()
+    calls, begin = [], type(model).begin
+    monkeypatch.setattr(type(model), "begin", lambda self, images: calls.append(1) or begin(self, images))
+    x = torch.rand(2, 3, 21, 30)
+    with mc_dropout(model):
+        state = torch.get_rng_state()
+        fast = torch.stack(list(mc_logits(model, x, 4)))
+        assert len(calls) == 1
+        torch.set_rng_state(state)
+        whole = torch.stack([model(x) for _ in range(4)])
+    assert torch.equal(fast, whole)
+    assert fast.std(0).max() > 0
+    with shared_masks(model, 4) as set_pass:
+        fast = list(mc_logits(model, x, 2, set_pass))
+        for k in range(2):
+            set_pass(k)
+            assert torch.equal(fast[k], model(x))
 
 
 @torch.no_grad()
