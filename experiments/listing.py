@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from data.names import Missing
+from data.names import Missing, Refused
 from experiments.learning.evidence import ModelEvidence
 from experiments.learning.querying import QueryOptions
 from experiments.learning.randomness import generator
@@ -21,6 +21,7 @@ from experiments.loop import evidence_of
 from experiments.pictures.advice import save_advice
 from experiments.rounds.division import listed, waiting
 from experiments.rounds.exports.target import Chart
+from experiments.rounds.made_with import in_words, unlike
 from experiments.rounds.place import kinds_of
 from experiments.rounds.seeing import chart_of, images_folder, nearest, predictions, seen, suggestion_of, wanted_of, why
 from experiments.rounds.suggestion import Seen
@@ -128,6 +129,11 @@ def evidence_in(turn: Turn, model: nn.Module | None) -> ModelEvidence | None:
     task = turn.definition.make_task(options, turn.train)
     model = model or last_model(turn, task)
     if model is None:
+        if others := in_words(unlike(options, state.options)):
+            raise Refused(
+                f"the list of round {state.round} is not whole yet, and its model was made with {others}: type the "
+                "command with that once more"
+            )
         file = turn.checkpoint.model_file(state.round - 1)
         raise Missing(f"{file}, the model of round {state.round}, is lost: resume=fresh begins this study again")
     return evidence_of(task, model, QueryOptions.of(options), options["seed"], state.round - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -17,6 +18,8 @@ from data.unlabelled import Unlabelled
 from experiments.learning.querying import QueryOptions
 from experiments.learning.weights import load_weights
 from experiments.loop import evidence_of
+from experiments.rounds.division import require_classes
+from experiments.rounds.made_with import as_made
 from experiments.rounds.place import kinds_of, read
 from experiments.rounds.seeing import images_folder, predictions, seen, suggestion_of, wanted_of
 from experiments.rounds.state import load
@@ -38,8 +41,12 @@ def predict(task: str, definition: Definition, options: Values, checkpoint: Chec
     state = load(checkpoint.folder)
     if state is None or not state.round:
         raise Missing(f"{checkpoint.folder} has no model yet: `suggest` makes one when the first images are labelled")
+    options, taken = as_made(task, options, state.options)
+    print(taken, end="\n" if taken else "", flush=True)
     found, images = read(task, definition, options, state, checkpoint.folder)
-    root, trained_on = folder_of(options["data_root"]), images
+    require_classes(state, images)
+    root = own_root = folder_of(options["data_root"])
+    trained_on = images
     if options["images"]:
         root = under_root(options["images"])
         images = _others(task, definition, found, root, state.classes)
@@ -49,7 +56,7 @@ def predict(task: str, definition: Definition, options: Values, checkpoint: Chec
     network = definition.make_task(found, images)
     model = load_weights(network.make_model(), checkpoint.model_file(state.round - 1)).eval()
     evidence = evidence_of(network, model, QueryOptions.of(found), found["seed"], state.round - 1)
-    folder = checkpoint.folder / (f"predictions_{root.name}" if options["images"] else "predictions")
+    folder = checkpoint.folder / ("predictions" if root == own_root else f"predictions_{_called(root)}")
     building = folder.with_name(f".{folder.name}")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -66,6 +73,11 @@ def predict(task: str, definition: Definition, options: Values, checkpoint: Chec
     shutil.rmtree(folder, ignore_errors=True)  # ours, of an earlier model
     os.replace(building, folder)
     return folder, len(images)
+
+
+def _called(root: Path) -> str:
+    """The name of another folder, and a digest of where it lies: others have the same name."""
+    return f"{root.resolve().name}-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
 
 
 def _others(task: str, definition: Definition, options: Values, root: Path, classes: list[str]) -> Images:

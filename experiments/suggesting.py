@@ -32,6 +32,7 @@ from experiments.learning.stop_set import StopSet
 from experiments.learning.weights import load_weights, save_weights
 from experiments.loop import Row, Study, ask, evidence_of, measure, train
 from experiments.rounds import division
+from experiments.rounds.made_with import in_words, unlike
 from experiments.rounds.place import forget, read
 from experiments.rounds.sampling import interval_of
 from experiments.rounds.state import Asked, Rounds, checksums, load, save
@@ -100,9 +101,8 @@ def opened(
     options, images = read(task, definition, given, state, checkpoint.folder)
     if state is None:
         state = division.begin(images, options["n_test"], generator(options["seed"], START, "split"))
-    elif list(images.classes) != state.classes:
-        before, now = ", ".join(state.classes), ", ".join(images.classes)
-        raise Refused(f"the classes are {now}, before they were {before}: another out= or resume=fresh begins anew")
+    else:
+        division.require_classes(state, images)
     said = [f"{kind}: {sentence}" for kind, sentence in images.notes if kind in TOLD]
     said += [division.counted(state, images), *division.take_in(state, images)]
     turn = Turn(task, options, heuristic, definition, checkpoint, state, images, said)
@@ -249,6 +249,9 @@ def last_model(turn: Turn, task: Task) -> nn.Module | None:
     """The model of the round before, or None before the first, and where the options describe another network now."""
     file = turn.checkpoint.model_file(turn.state.round - 1)
     if not turn.state.round or not file.is_file():
+        return None
+    if others := in_words(unlike(turn.options, turn.state.options)):
+        turn.said.append(f"The last model was made with {others} and is not compared with.")
         return None
     try:
         return load_weights(task.make_model(), file).eval()

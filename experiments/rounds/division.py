@@ -40,6 +40,13 @@ def begin(images: Images, n_test: int, rng: np.random.Generator) -> Rounds:
     return Rounds(classes=list(images.classes), order=names[rest[kept]].tolist(), test=names[rest[held]].tolist())
 
 
+def require_classes(state: Rounds, images: Images) -> None:
+    """Refused where the classes are others than before."""
+    if list(images.classes) != state.classes:
+        before, now = ", ".join(state.classes), ", ".join(images.classes)
+        raise Refused(f"the classes are {now}, before they were {before}: another out= or resume=fresh begins anew")
+
+
 def take_in(state: Rounds, images: Images) -> list[str]:
     """Bring the state to the folder as it is now; says in sentences what came, went, or was labelled otherwise.
 
