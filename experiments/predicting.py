@@ -52,7 +52,9 @@ def predict(task: str, definition: Definition, options: Values, checkpoint: Chec
         images = _others(task, definition, found, root, state.classes)
         if images.channels != trained_on.channels:
             here, there = ({1: "grey", 3: "coloured"}[each.channels] for each in (images, trained_on))
-            raise Refused(f"the images in {root} are {here}, but the model learnt from {there} ones")
+            raise Refused(
+                f"the images in {root} are {here}, but the model learnt from {there} ones: save copies that are {there}"
+            )
     network = definition.make_task(found, images)
     model = load_weights(network.make_model(), checkpoint.model_file(state.round - 1)).eval()
     evidence = evidence_of(network, model, QueryOptions.of(found), found["seed"], state.round - 1)
@@ -84,8 +86,10 @@ def _others(task: str, definition: Definition, options: Values, root: Path, clas
     """The images of another folder, whose labels, if there are any, do not matter."""
     if not root.is_dir():
         raise Missing(f"images={str(root)!r} is no folder")
-    known = catalogue.options(task, options["dataset"])
+    dataset = "voc" if options["dataset"] == "coco" else options["dataset"]  # which needs no file that lists the images
+    known = catalogue.options(task, dataset)
     name = next((name for name in ("class_names", "classes") if name in known), None)
-    own = {**options["dataset_options"], **({name: classes} if name else {})}
-    chosen = {**options, "data_root": str(root), "dataset_options": own, "more_labels": Unlabelled()}
-    return with_features(definition.load(chosen), chosen, definition)
+    own = {option: value for option, value in options["dataset_options"].items() if option in known}
+    own |= {name: classes} if name else {}
+    chosen = {**options, "dataset": dataset, "data_root": str(root), "dataset_options": own}
+    return with_features(definition.load({**chosen, "more_labels": Unlabelled()}), chosen, definition)
