@@ -88,9 +88,7 @@ def _below(file: Path, folder: Path) -> str:
     return file.relative_to(folder).as_posix()
 
 
-def _with_ours(
-    entries: Sequence[Entry], names: Sequence[str], given: Unlabelled, lines: Sequence[str]
-) -> list[Entry]:
+def _with_ours(entries: Sequence[Entry], names: Sequence[str], given: Unlabelled, lines: Sequence[str]) -> list[Entry]:
     """The entries with our labels where the user gave none."""
     file = given.inner(TABLE)
     ours = _ours(file, lines) if file else {}

@@ -30,8 +30,8 @@ def as_made(task: str, options: Values, recorded: Values) -> tuple[dict[str, Any
     for name, before, now in others:
         if now != table[name].default:
             raise Refused(
-                f"{name}={now}, but the model of the last round was made with {name}={before}: leave {name}= out to use "
-                f"that model, or let `suggest` train one with {name}={now}"
+                f"{name}={now}, but the model of the last round was made with {name}={before}: leave {name}= out to "
+                f"use that model, or let `suggest` train one with {name}={now}"
             )
     listed = ", ".join(f"{name}={before}" for name, before, _ in others)
     made = {name: recorded[name] for name in (*NAMES, *DIGESTS) if name in recorded}
