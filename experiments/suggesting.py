@@ -37,7 +37,7 @@ from experiments.rounds.place import forget, read
 from experiments.rounds.sampling import interval_of
 from experiments.rounds.state import Asked, Rounds, checksums, load, save
 from experiments.rounds.suiting import keep_suited
-from experiments.simulation import first_labels, stop_set_of
+from experiments.simulation import check_volumes, first_labels, stop_set_of
 from experiments.tasks.task import Definition, Task
 from experiments.tracking.checkpoints import Checkpoint, State
 from experiments.tracking.options import WHERE
@@ -106,6 +106,7 @@ def opened(
     said = [f"{kind}: {sentence}" for kind, sentence in images.notes if kind in TOLD]
     said += [division.counted(state, images), *division.take_in(state, images)]
     turn = Turn(task, options, heuristic, definition, checkpoint, state, images, said)
+    check_volumes(options, turn.train)
     turn.step = step_of(turn)
     if taken := keep_suited(state, given, options, images.kind, turn.step == TRAIN):
         turn.said.append(taken)
