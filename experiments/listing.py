@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from data.files import room_for
 from data.names import Missing, Refused
 from experiments.learning.evidence import ModelEvidence
 from experiments.learning.querying import QueryOptions
@@ -58,20 +59,21 @@ def write_list(turn: Turn, model: nn.Module | None = None) -> Path:
     folder = folder_of_list(turn)
     if folder.is_dir():
         return folder
-    building = folder.with_name(f".{folder.name}")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    title = f"{turn.options['dataset_title']}: round {turn.state.round}"
-    evidence = evidence_in(turn, model)
-    told = title, turn.task, images_folder(turn.images, turn.data_root), chart_in(turn, evidence)
-    with writing(kinds_of(turn.options), building, turn.state.classes, *told) as write:
-        for each in seen_of(turn, evidence):
-            write(each)
-    if (advice := advice_of(turn)) is not None:
-        (building / "advice.json").write_text(json.dumps(record(advice), indent=1))
-        save_advice(building / "advice.png", advice, title)
-    (building / "state.json").write_text(json.dumps(asdict(turn.state), indent=1))
-    os.replace(building, folder)
+    with room_for(folder):
+        building = folder.with_name(f".{folder.name}")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        title = f"{turn.options['dataset_title']}: round {turn.state.round}"
+        evidence = evidence_in(turn, model)
+        told = title, turn.task, images_folder(turn.images, turn.data_root), chart_in(turn, evidence)
+        with writing(kinds_of(turn.options), building, turn.state.classes, *told) as write:
+            for each in seen_of(turn, evidence):
+                write(each)
+        if (advice := advice_of(turn)) is not None:
+            (building / "advice.json").write_text(json.dumps(record(advice), indent=1))
+            save_advice(building / "advice.png", advice, title)
+        (building / "state.json").write_text(json.dumps(asdict(turn.state), indent=1))
+        os.replace(building, folder)
     return folder
 
 
