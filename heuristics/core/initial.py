@@ -22,7 +22,8 @@ def start(
     """`n_start` of N images by one of STARTS, a selector of the same name that is told that nothing is labelled.
 
     `n_classes`: how many classes whole images have, 0 where images are not of one class each. `probcover` estimates its
-    radius with as many clusters (Yehuda et al., 2022, section 3.3), else with those it has by default. Raises Refused for an unknown name and for more images than there are.
+    radius with as many clusters (Yehuda et al., 2022, section 3.3), else with those it has by default. Raises Refused
+    for an unknown name and for more images than there are.
     """
     require_one_of("initial", name, STARTS)
     nothing = embeddings[:0]
