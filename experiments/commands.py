@@ -102,7 +102,7 @@ class Script(Entry):
         heuristic = self.check(options)
         from experiments.rounds.place import checkpoint_of, require_own
         from experiments.suggesting import opened
-        from experiments.turning import is_run, take_labels, tell
+        from experiments.turning import end_round, is_run, take_labels, tell
 
         require_own(options)
         checkpoint = checkpoint_of(self.name, options)
@@ -117,11 +117,13 @@ class Script(Entry):
             meta = {"named_configs": list(presets)}
             self.turn = turn
             try:
-                return self._observed(
+                run = self._observed(
                     command, {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
                 )
             finally:
                 self.turn = None
+            end_round(turn)
+            return run
 
     def check(self, options: declare.Values) -> Heuristic:
         """The heuristic that the options ask for. Refused for anything that cannot work, before data are loaded."""

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from data.names import Missing
+from data.files import room_for
+from data.names import Missing, Refused
 from experiments.learning.evidence import ModelEvidence
 from experiments.learning.querying import QueryOptions
 from experiments.learning.randomness import generator
@@ -21,6 +22,7 @@ from experiments.loop import evidence_of
 from experiments.pictures.advice import save_advice
 from experiments.rounds.division import listed, waiting
 from experiments.rounds.exports.target import Chart
+from experiments.rounds.made_with import in_words, unlike
 from experiments.rounds.place import kinds_of
 from experiments.rounds.seeing import chart_of, images_folder, nearest, predictions, seen, suggestion_of, wanted_of, why
 from experiments.rounds.suggestion import Seen
@@ -57,20 +59,21 @@ def write_list(turn: Turn, model: nn.Module | None = None) -> Path:
     folder = folder_of_list(turn)
     if folder.is_dir():
         return folder
-    building = folder.with_name(f".{folder.name}")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    title = f"{turn.options['dataset_title']}: round {turn.state.round}"
-    evidence = evidence_in(turn, model)
-    told = title, turn.task, images_folder(turn.images, turn.data_root), chart_in(turn, evidence)
-    with writing(kinds_of(turn.options), building, turn.state.classes, *told) as write:
-        for each in seen_of(turn, evidence):
-            write(each)
-    if (advice := advice_of(turn)) is not None:
-        (building / "advice.json").write_text(json.dumps(record(advice), indent=1))
-        save_advice(building / "advice.png", advice, title)
-    (building / "state.json").write_text(json.dumps(asdict(turn.state), indent=1))
-    os.replace(building, folder)
+    with room_for(folder):
+        building = folder.with_name(f".{folder.name}")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        title = f"{turn.options['dataset_title']}: round {turn.state.round}"
+        evidence = evidence_in(turn, model)
+        told = title, turn.task, images_folder(turn.images, turn.data_root), chart_in(turn, evidence)
+        with writing(kinds_of(turn.options), building, turn.state.classes, *told) as write:
+            for each in seen_of(turn, evidence):
+                write(each)
+        if (advice := advice_of(turn)) is not None:
+            (building / "advice.json").write_text(json.dumps(record(advice), indent=1))
+            save_advice(building / "advice.png", advice, title)
+        (building / "state.json").write_text(json.dumps(asdict(turn.state), indent=1))
+        os.replace(building, folder)
     return folder
 
 
@@ -128,6 +131,11 @@ def evidence_in(turn: Turn, model: nn.Module | None) -> ModelEvidence | None:
     task = turn.definition.make_task(options, turn.train)
     model = model or last_model(turn, task)
     if model is None:
+        if others := in_words(unlike(options, state.options)):
+            raise Refused(
+                f"the list of round {state.round} is not whole yet, and its model was made with {others}: type the "
+                "command with that once more"
+            )
         file = turn.checkpoint.model_file(state.round - 1)
         raise Missing(f"{file}, the model of round {state.round}, is lost: resume=fresh begins this study again")
     return evidence_of(task, model, QueryOptions.of(options), options["seed"], state.round - 1)

@@ -138,18 +138,19 @@ def first_labels(task: Task, splits: Splits, options: Values, supervised: bool) 
     seed, how, n_initial = options["seed"], options["initial"], options["n_initial"]
     rng = generator(seed, START, "initial")
     labelled = np.zeros(len(splits.train), dtype=np.int64)
+    n_classes = len(splits.train.classes) if splits.train.kind == "class" else 0
     if supervised:
         labelled[:] = 1
     elif how in STARTS and not _is_own(splits.train, options):
         embeddings = features_of(splits.train).of(splits.train.rows)
-        labelled[start(how, embeddings, n_initial, rng)] = 1
+        labelled[start(how, embeddings, n_initial, rng, n_classes)] = 1
     elif how in STARTS:  # on what the first model, as it is given, makes of the images
         with torch_seeded(seed, START, "weights"):
             model = task.make_model()
         own = replace(QueryOptions.of(options), embeddings="model")  # whatever strategies see later
         evidence = evidence_of(task, model, own, seed, START)
         embeddings = evidence.embed(WithoutTargets(splits.train), np.arange(len(splits.train)))
-        labelled[start(how, embeddings, n_initial, rng)] = 1
+        labelled[start(how, embeddings, n_initial, rng, n_classes)] = 1
     elif options["unit"] == "volume":
         volumes = members(splits.train.volumes)
         taken = whole(rng.permutation(len(volumes)), np.array([len(v) for v in volumes]), n_initial)

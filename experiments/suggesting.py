@@ -32,11 +32,12 @@ from experiments.learning.stop_set import StopSet
 from experiments.learning.weights import load_weights, save_weights
 from experiments.loop import Row, Study, ask, evidence_of, measure, train
 from experiments.rounds import division
+from experiments.rounds.made_with import in_words, unlike
 from experiments.rounds.place import forget, read
 from experiments.rounds.sampling import interval_of
 from experiments.rounds.state import Asked, Rounds, checksums, load, save
 from experiments.rounds.suiting import keep_suited
-from experiments.simulation import first_labels, stop_set_of
+from experiments.simulation import check_volumes, first_labels, stop_set_of
 from experiments.tasks.task import Definition, Task
 from experiments.tracking.checkpoints import Checkpoint, State
 from experiments.tracking.options import WHERE
@@ -100,12 +101,12 @@ def opened(
     options, images = read(task, definition, given, state, checkpoint.folder)
     if state is None:
         state = division.begin(images, options["n_test"], generator(options["seed"], START, "split"))
-    elif list(images.classes) != state.classes:
-        before, now = ", ".join(state.classes), ", ".join(images.classes)
-        raise Refused(f"the classes are {now}, before they were {before}: another out= or resume=fresh begins anew")
+    else:
+        division.require_classes(state, images)
     said = [f"{kind}: {sentence}" for kind, sentence in images.notes if kind in TOLD]
     said += [division.counted(state, images), *division.take_in(state, images)]
     turn = Turn(task, options, heuristic, definition, checkpoint, state, images, said)
+    check_volumes(options, turn.train)
     turn.step = step_of(turn)
     if taken := keep_suited(state, given, options, images.kind, turn.step == TRAIN):
         turn.said.append(taken)
@@ -249,6 +250,9 @@ def last_model(turn: Turn, task: Task) -> nn.Module | None:
     """The model of the round before, or None before the first, and where the options describe another network now."""
     file = turn.checkpoint.model_file(turn.state.round - 1)
     if not turn.state.round or not file.is_file():
+        return None
+    if others := in_words(unlike(turn.options, turn.state.options)):
+        turn.said.append(f"The last model was made with {others} and is not compared with.")
         return None
     try:
         return load_weights(task.make_model(), file).eval()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sacred.run import Run
-from torch import nn
 
 from data.names import Refused
 from experiments.listing import evidence_in, seen_of, told, waited_for, write_list
@@ -34,7 +33,7 @@ def tell(turn: Turn) -> None:
     write_list(turn)
     _say({WAIT: waited_for, NOTHING: _nothing}.get(turn.step, lambda turn: [])(turn))
     _say(told(turn))
-    _say(_asked_for(turn, None))
+    _say(_asked_for(turn))
 
 
 def foretold(turn: Turn) -> list[str]:
@@ -61,7 +60,10 @@ def take_labels(task: str, options: Values, folder: Path) -> list[str]:
 
 
 def run_round(run: Run, turn: Turn) -> float | None:
-    """Train and ask, and write the list; the record holds all rounds so far. Returns the main metric of the last."""
+    """Train and ask, and write the list; the record holds all rounds so far. Returns the main metric of the last.
+
+    What comes after the record is whole stands in `end_round`.
+    """
     _say(turn.said)
     turn.said.clear()
     model = next_round(turn) if turn.step == TRAIN else None
@@ -74,29 +76,33 @@ def run_round(run: Run, turn: Turn) -> float | None:
     for file in sorted(folder.iterdir()):
         if file.is_file():
             run.add_artifact(str(file), content_type=CONTENT_TYPES.get(file.suffix, PLAIN))
-    state.recorded = state.round
-    save(state, turn.folder)
     if turn.step == RECORD and waiting(state, turn.images):
         _say(waited_for(turn))
     _say(told(turn))
-    try:
-        _say(_asked_for(turn, model))
-    except Refused as error:  # the round stands: its run has not failed
-        _say([f"warning: {error}", "The list is not in Label Studio yet: the same command sends it."])
     return state.curve[-1].get(turn.options["metric"])
 
 
-def _asked_for(turn: Turn, model: nn.Module | None) -> list[str]:
+def end_round(turn: Turn) -> None:
+    """Note that the record of the round is whole, and send its list; a process that is killed before makes it again."""
+    turn.state.recorded = turn.state.round
+    save(turn.state, turn.folder)
+    try:
+        _say(_asked_for(turn))
+    except Refused as error:  # the round stands: its run has not failed
+        _say([f"warning: {error}", "The list is not in Label Studio yet: the same command sends it."])
+
+
+def _asked_for(turn: Turn) -> list[str]:
     """Send the list to Label Studio, where one is named."""
     state, names = turn.state, [each.name for each in turn.state.asked]
     digest = hashlib.sha256("\n".join([state.weights, *names]).encode()).hexdigest()[:8]
     version = f"round {state.round} {digest}"
-    return label_studio.ask(turn.task, turn.options, state.classes, turn.folder, _seen(turn, model), version, names)
+    return label_studio.ask(turn.task, turn.options, state.classes, turn.folder, _seen(turn), version, names)
 
 
-def _seen(turn: Turn, model: nn.Module | None) -> Iterator[Seen]:
+def _seen(turn: Turn) -> Iterator[Seen]:
     """The list, of which nothing is computed before the first image is asked for."""
-    yield from seen_of(turn, evidence_in(turn, model))
+    yield from seen_of(turn, evidence_in(turn, None))
 
 
 def _nothing(turn: Turn) -> list[str]:

@@ -178,7 +178,7 @@ def boxed_images(
             yield record._replace(file=entry.file.relative_to(root).as_posix(), size=size) if opened else record
         checker.warn(dataset)
         if any(entry.labelled for entry in found):
-            seen.tell(dataset)
+            seen.tell(dataset, "annotated images" if opened else "images")
 
     tables_there = [file for file in root.iterdir() if file.name.casefold() == patients.TABLE]
     annotated = dict.fromkeys(entry.source for entry in found)

@@ -75,9 +75,7 @@ def named(labels: Sequence[str], names: Sequence[str], root: Path, source: str) 
     tench'), or the class of the labels 0, 1, ... (or 1, 2, ...). Refused for a label that has no class.
     """
     told = f"class_names={list(names)}" if names else str(root / LIST)
-    lines = [str(name).strip() for name in names]
-    if not lines and (root / LIST).is_file():
-        lines = [line.strip() for line in read_text(root / LIST).splitlines() if line.strip()]
+    lines = lines_of(names, root)
     if not lines:
         return {label: label for label in labels}, sorted(labels, key=order)
     if len(set(lines)) < len(lines):
@@ -93,6 +91,20 @@ def named(labels: Sequence[str], names: Sequence[str], root: Path, source: str) 
     if labels and without:  # where nothing is labelled yet, no class can be missed
         note(WARNING, f"{source}: no image is of class {', '.join(map(repr, without))}, which {told} names.")
     return classes, lines
+
+
+def lines_of(names: Sequence[str], root: Path) -> list[str]:
+    """`names`, or else the lines of `root`/classes.txt; [] where there is none."""
+    lines = [str(name).strip() for name in names]
+    if not lines and (root / LIST).is_file():
+        lines = [line.strip() for line in read_text(root / LIST).splitlines() if line.strip()]
+    return lines
+
+
+def is_named(label: str, lines: Sequence[str]) -> bool:
+    """Whether one of the lines could give a label its class, in any of the ways that `named` knows."""
+    halves = [half for line in lines for half in re.split(r"\s*[:;,=\s]\s*", line, maxsplit=1)]
+    return alike(label) in map(alike, [*lines, *halves]) or alike(label).isdigit()
 
 
 def require_classes(counts: Mapping[str, int], source: str) -> None:

@@ -11,14 +11,14 @@ from filecmp import cmp
 from pathlib import Path
 from typing import NamedTuple
 
-from data.formats import class_table
+from data.formats import class_table, classes
 from data.formats.class_table import Entry
 from data.formats.endings import natural
 from data.formats.folders import Unused, is_junk, part_folders, pictures_below, subfolders
-from data.formats.tables import read_table
+from data.formats.tables import Row, read_table
 from data.formats.unlabelled import note_both, note_lost
 from data.formats.words import alike, is_missing
-from data.names import Missing, Refused
+from data.names import Missing, Refused, suggestion
 from data.notes import LEFT_OUT, note
 from data.unlabelled import TABLE, Unlabelled
 
@@ -43,7 +43,7 @@ def read(root: Path, table: Path | None, given: Unlabelled, class_names: Sequenc
         raise Missing(f"{root} holds no picture that can be read")
     order = sorted(range(len(names)), key=lambda i: natural(names[i]))  # whatever rows come in later
     entries, names = [entries[i] for i in order], [names[i] for i in order]
-    return Open(_with_ours(entries, names, given), names)
+    return Open(_with_ours(entries, names, given, classes.lines_of(class_names, root)), names)
 
 
 def _in_folders(root: Path, class_names: Sequence[str]) -> tuple[list[Entry], list[str]]:
@@ -88,13 +88,10 @@ def _below(file: Path, folder: Path) -> str:
     return file.relative_to(folder).as_posix()
 
 
-def _with_ours(entries: Sequence[Entry], names: Sequence[str], given: Unlabelled) -> list[Entry]:
+def _with_ours(entries: Sequence[Entry], names: Sequence[str], given: Unlabelled, lines: Sequence[str]) -> list[Entry]:
     """The entries with our labels where the user gave none."""
     file = given.inner(TABLE)
-    if file is None:
-        return list(entries)
-    rows = read_table(file, ["file", "label"]).rows
-    ours = {row.cells["file"]: row.cells["label"] for row in rows if not is_missing(row.cells["label"])}
+    ours = _ours(file, lines) if file else {}
     note_lost(ours.keys() - set(names))
     pairs = list(zip(entries, names, strict=True))
     both = {
@@ -104,6 +101,23 @@ def _with_ours(entries: Sequence[Entry], names: Sequence[str], given: Unlabelled
     }
     note_both(both)
     return [entry if entry.label else entry._replace(label=ours.get(name, "")) for entry, name in pairs]
+
+
+def _ours(file: Path, told: Sequence[str]) -> dict[str, str]:
+    """Image -> label of a table of ours. Refused names the line of an image with two labels, or of no known class."""
+    found: dict[str, Row] = {}
+    for row in read_table(file, ["file", "label"]).rows:
+        name, label = row.cells["file"], row.cells["label"]
+        if is_missing(label):
+            continue
+        before = found.setdefault(name, row)
+        if alike(before.cells["label"]) != alike(label):
+            one = f"{before.cells['label']!r} in line {before.line}"
+            raise Refused(f"{file} says {one} of {name!r} and {label!r} in line {row.line}: remove one of the two rows")
+        if told and not classes.is_named(label, told):
+            near, listed = suggestion(label, told), ", ".join(told)
+            raise Refused(f"{file}, line {row.line}: {name!r} is of class {label!r}, which is none of {listed}.{near}")
+    return {name: row.cells["label"] for name, row in found.items()}
 
 
 def classes_told(class_names: Sequence[str], root: Path, labels: Sequence[str], listed: str) -> None:

@@ -40,7 +40,8 @@ def records(
     """A record of every image below `root`. Refused names a mask of another size, or a file of several pictures."""
     differing, files = {}, [entry.image.file for entry in found]
     if twice := next((a for a, b in zip(files, files[1:], strict=False) if a == b), None):
-        raise Refused(f"{twice} holds several pictures, expected one: each picture is labelled by itself")
+        one = "each is labelled by itself: save its slices, or pages, as files of their own"
+        raise Refused(f"{twice} holds several pictures, expected one, for {one}")
     note_lost(sought.mine.keys() - {stem(Path(entry.file)) for entry in found})
     kept = Kept(reader, partial(reading.shrink, scale=sought.scale), sought.scale, cache_root)
     decoded = ordered_map(kept.read, [entry.image for entry in found])

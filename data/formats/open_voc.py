@@ -20,7 +20,7 @@ from data.formats.classes import LIST
 from data.formats.endings import natural
 from data.formats.folders import Unused
 from data.formats.tables import read_text
-from data.formats.unlabelled import note_both, note_lost, ours, stem
+from data.formats.unlabelled import note_both, note_lost, one_each, ours, stem
 from data.formats.voc_xml import CORNERS, Annotation
 from data.names import Refused, suggestion
 from data.notes import LEFT_OUT, note
@@ -46,7 +46,7 @@ def read(root: Path, given: Unlabelled, classes: Sequence[str], corners: str) ->
         note(LEFT_OUT, f"{len(lost)} annotations are of no image and not used, the first {texts[lost[0]].name}.")
     own = {stem: voc_xml.read(texts[stem]) for stem in found if stem in texts}
     by_name = {picture.relative_to(pictures or root).as_posix(): stem for stem, picture in found.items()}
-    told = {by_name.get(path, path): file for path, file in ours(given, BOXES, ".xml").items()}
+    told = one_each((by_name.get(path, path), file) for path, file in ours(given, BOXES, ".xml").items())
     note_lost(told.keys() - found.keys())
     mine = {stem: voc_xml.read(file) for stem, file in told.items() if stem in found}
     named = classes_of(root, classes, [name for each in (*own.values(), *mine.values()) for name in each.names])
@@ -81,17 +81,21 @@ def boxed(
 
 def opened(found: Sequence[Boxed], root: Path, classes: Sequence[str], given: Unlabelled) -> list[Boxed]:
     """Entries of another format, named by their paths, with our boxes where they have no annotation of their own."""
-    mine, entries = ours(given, BOXES, ".xml"), []
-    for entry in sorted(found, key=lambda entry: natural(entry.file.relative_to(root).as_posix())):
-        name = entry.file.relative_to(root)
+    names = {entry.file: entry.file.relative_to(root).as_posix() for entry in found}
+    of_stem = {stem(Path(name)): name for name in names.values()}
+    mine = one_each((of_stem.get(path, path), file) for path, file in ours(given, BOXES, ".xml").items())
+    note_lost(mine.keys() - set(names.values()))
+    entries = []
+    for entry in sorted(found, key=lambda entry: natural(names[entry.file])):
+        name = names[entry.file]
         if entry.source != entry.file:
-            entries.append(entry._replace(name=name.as_posix()))
-        elif (file := mine.get(name.as_posix()) or mine.get(stem(name))) is None:
-            entries.append(entry._replace(name=name.as_posix(), labelled=False))
+            entries.append(entry._replace(name=name))
+        elif name not in mine:
+            entries.append(entry._replace(name=name, labelled=False))
         else:
-            said = voc_xml.read(file)
-            boxes, told = boxes_of(said, classes, "edges"), {"name": name.as_posix(), "relative": False}
-            entries.append(entry._replace(boxes=boxes, source=file, size=said.size, **told))
+            said = voc_xml.read(mine[name])
+            boxes, told = boxes_of(said, classes, "edges"), {"name": name, "relative": False}
+            entries.append(entry._replace(boxes=boxes, source=mine[name], size=said.size, **told))
     return entries
 
 

@@ -37,11 +37,11 @@ class Seen:
         self._small += int(small.sum())
         self._furthest = max(self._furthest, float((target[:, 2:4] / [width, height]).max(initial=0)))
 
-    def tell(self, dataset: str) -> None:
-        """Note images without boxes, boxes below a pixel, and classes that a part lacks."""
+    def tell(self, dataset: str, what: str = "images") -> None:
+        """Note images without boxes (`what` says which were seen), boxes below a pixel, classes that a part lacks."""
         if self._empty:
             many = f"{self._empty} of {sum(self._images.values())}"
-            note(GUESSED, f"{dataset}: {many} images have no box and are read as images without an object.")
+            note(GUESSED, f"{dataset}: {many} {what} have no box and are read as images without an object.")
         if self._twice:
             many = f"{self._twice} of {self._total} boxes stand twice, with one class and the same corners"
             note(WARNING, f"{dataset}: {many} (the first in {self._first_twice}): remove them.")

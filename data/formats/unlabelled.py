@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from data.files import folder_from
 from data.formats.endings import ending_of
 from data.formats.folders import walk
 from data.formats.pictures import Reader, Source
+from data.names import Refused
 from data.notes import LEFT_OUT, WARNING, note
 from data.unlabelled import Unlabelled
 
@@ -28,10 +29,20 @@ LARGEST = 2**20  # bytes of a decoded picture above which it is not kept
 
 
 def ours(given: Unlabelled, name: str, ending: str) -> dict[str, Path]:
-    """Image, as its path below the folder of images without ending -> our file of it."""
+    """Image, as its path below the folder of images without ending -> our file of it. Refused for two of one image."""
     folder = given.inner(name)
     files = sorted(walk(folder)) if folder else []
-    return {stem(file.relative_to(folder)): file for file in files if file.suffix.casefold() == ending and folder}
+    return one_each((stem(file.relative_to(folder)), file) for file in files if file.suffix.casefold() == ending)
+
+
+def one_each(told: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Image -> our file of it. Refused where two files are of one image."""
+    found: dict[str, Path] = {}
+    for image, file in told:
+        if image in found:
+            raise Refused(f"{found[image]} and {file} are both of the image {image}: remove one of them")
+        found[image] = file
+    return found
 
 
 def stem(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ def save_weights(model: nn.Module, file: Path, classes: Sequence[str] = ()) -> N
 def load_weights(model: nn.Module, file: Path) -> nn.Module:
     """Put saved weights into a model and return it; Refused names the file where they do not fit or cannot be read."""
     saved = _content(file, next(model.parameters()).device)
+    given = saved["state_dict"] if isinstance(saved, dict) and "state_dict" in saved else saved
     try:
-        model.load_state_dict(saved["state_dict"] if isinstance(saved, dict) and "state_dict" in saved else saved)
+        model.load_state_dict(given)
     except BROKEN as error:
-        reason = str(error).splitlines()[0]
+        reason = _misfit(model, given) or str(error).splitlines()[0]
         way_out = "use the options it was trained with"
         raise Refused(f"{file} holds no weights that fit this model ({reason}); {way_out}") from None
     return model
@@ -40,6 +41,19 @@ def classes_of(file: Path) -> tuple[str, ...]:
     saved = _content(file, "cpu")
     named = saved.get("classes") if isinstance(saved, dict) else None
     return tuple(named) if isinstance(named, list) and all(isinstance(name, str) for name in named) else ()
+
+
+def _misfit(model: nn.Module, given: Any) -> str:
+    """The first difference between the weights of a model and those in a file, in words; '' where none is found."""
+    if not isinstance(given, Mapping):
+        return "it is no state dict"
+    own = model.state_dict()
+    unlike = [name for name in own if name in given and getattr(given[name], "shape", None) != own[name].shape]
+    for name in unlike:
+        theirs, ours = (" x ".join(map(str, getattr(each[name], "shape", ("?",)))) for each in (given, own))
+        return f"its {name} is {theirs or 'a number'}, that of the model {ours or 'a number'}"
+    lacking, more = [name for name in own if name not in given], [name for name in given if name not in own]
+    return f"it lacks {lacking[0]}" if lacking else f"the model has no {more[0]}" if more else ""
 
 
 def _content(file: Path, device: str | torch.device) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,27 +42,42 @@ def begin(images: Images, n_test: int, rng: np.random.Generator) -> Rounds:
     return Rounds(classes=list(images.classes), order=names[rest[kept]].tolist(), test=names[rest[held]].tolist())
 
 
+def require_classes(state: Rounds, images: Images) -> None:
+    """Refused where the classes are others than before."""
+    if list(images.classes) != state.classes:
+        before, now = ", ".join(state.classes), ", ".join(images.classes)
+        raise Refused(f"the classes are {now}, before they were {before}: another out= or resume=fresh begins anew")
+
+
 def take_in(state: Rounds, images: Images) -> list[str]:
     """Bring the state to the folder as it is now; says in sentences what came, went, or was labelled otherwise.
 
-    Images that came are to learn from, but for those of patients of the test part, which join it. Refused where
-    nothing to learn from is left.
+    Images that came are to learn from, but for those of the test part that were away, and those of its patients, which
+    join it. Patients that are told otherwise now are brought to one side, see `_apart`. Refused where nothing to learn
+    from is left.
     """
     now, known = set(images.names), {*state.order, *state.test}
     gone = [name for name in (*state.order, *state.test) if name not in now]
     parts = dict(zip(images.names, images.parts.tolist(), strict=True))
     whose = dict(zip(images.names, images.patients.tolist(), strict=True))
     held = {whose[name] for name in state.test if name in now} - {""}
+    back = [name for name in state.away if name in now]
+    held |= {whose[name] for name in back} - {""}
     came = [name for name in images.names if name not in known and not parts[name].startswith("val")]
-    to_test = [name for name in came if parts[name].startswith("test") or whose[name] in held]
+    to_test = [name for name in came if parts[name].startswith("test") or whose[name] in held or name in back]
     said = [f"{_many(gone, 'image')} of before {_are(gone)} no longer there: {listed(gone)}."] if gone else []
     said += [f"{_many(came, 'image')} {_are(came)} new: {listed(came)}."] if came else []
-    if kin := [name for name in to_test if whose[name] in held]:
+    if back:
+        said.append(f"{_many(back, 'image')} of the test part {_are(back)} back, to measure with: {listed(back)}.")
+    if kin := [name for name in to_test if whose[name] in held and name not in back]:
         said.append(f"{_many(kin, 'image')} {_are(kin)} of patients of the test part and join it: {listed(kin)}.")
+    state.away = sorted({name for name in (*state.away, *state.test) if name not in now})
     state.order = [name for name in state.order if name in now] + [n for n in came if n not in set(to_test)]
     state.test = [name for name in state.test if name in now] + to_test
-    state.stop = [name for name in state.stop if name in now] if state.stop is not None else None
-    state.asked = [each for each in state.asked if each.name in now]
+    said += _apart(state, whose) if not any(part.startswith("test") for part in parts.values()) else []
+    test, order = set(state.test), set(state.order)
+    state.stop = [name for name in state.stop if name in order] if state.stop is not None else None
+    state.asked = [_on_its_side(each, test) for each in state.asked if each.name in now]
     labels = checksums(images)
     before = {**state.labels, **state.tested}
     lost = [name for name in before if name in now and name not in labels]
@@ -75,6 +92,43 @@ def take_in(state: Rounds, images: Images) -> list[str]:
     if not state.order:
         raise Refused("no image is left to learn from: all others are of the test part")
     return said
+
+
+def _apart(state: Rounds, whose: Mapping[str, str]) -> list[str]:
+    """Bring patients with images on both sides, which were told after the division, to one; says so in a sentence.
+
+    The test part is made anew of whole patients of whom no image was learnt from, as many images as before or a few
+    more: first of those that it had, in an order that nothing hangs on. Others are to learn from.
+    """
+    both = {whose[name] for name in state.test} & {whose[name] for name in state.order} - {""}
+    if not both:
+        return []
+    learnt = {whose[name] for name in state.labels if name in whose}
+    of_patient: dict[str, list[str]] = {}
+    for name in (*state.order, *state.test):
+        of_patient.setdefault(whose[name], []).append(name)
+    before, test = set(state.test), [name for name in state.test if whose[name] not in both]
+    fresh = set(of_patient) - learnt - {whose[name] for name in test} - {""}
+    for patient in sorted(fresh, key=lambda patient: (patient not in both, zlib.crc32(patient.encode()))):
+        if len(test) >= len(before):
+            break
+        test += of_patient[patient]
+    now = set(test)
+    joined, left = [name for name in test if name not in before], [name for name in state.test if name not in now]
+    state.order = [name for name in (*state.order, *left) if name not in now]
+    state.test = test
+    moved = f"{_many(joined, 'image')} joined it, {len(left)} are to learn from now"
+    return [
+        f"{_many(sorted(both), 'patient')} had images to learn from and in the test part ({listed(sorted(both))}): the "
+        f"test part has {_many(test, 'image')} of other patients now; {moved}. Earlier numbers are of the old one."
+    ]
+
+
+def _on_its_side(asked: Asked, test: Collection[str]) -> Asked:
+    """An image of the list, as what it is asked for now."""
+    if (asked.name in test) == (asked.part == "test"):
+        return asked
+    return replace(asked, part="test" if asked.name in test else "start", score=None)
 
 
 def counted(state: Rounds, images: Images) -> str:

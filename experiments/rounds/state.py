@@ -35,6 +35,7 @@ class Rounds:
     classes: list[str] = field(default_factory=list)
     order: list[str] = field(default_factory=list)  # images to learn from, in the order of their dataset indices
     test: list[str] = field(default_factory=list)  # images to measure with
+    away: list[str] = field(default_factory=list)  # of these, those that are not there at present
     stop: list[str] | None = None  # images on which models are compared; None before the first training
     asked: list[Asked] = field(default_factory=list)  # the last list, in its order
     labels: dict[str, int] = field(default_factory=dict)  # checksum of each label that the last model learnt from

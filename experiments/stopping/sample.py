@@ -15,6 +15,7 @@ from data.names import Refused
 from experiments.measures.intervals import percentiles, widened
 
 REACHED, NOT_REACHED, CANNOT_TELL = "reached", "not reached", "cannot tell"
+SAME = 1e-9  # spread of the resamples of equal values, by rounding
 MOST_UNDEFINED = 0.5  # share of the resamples in which a metric may have no value
 
 
@@ -39,11 +40,13 @@ def sampled(
 
     `measure` gives the metric of the images at these positions, each as often as it stands there: NaN where they define
     none, such as an AUROC of one class. `patients` name the patient of each image, all of whose images are drawn
-    together; '' is a patient of its own. Percentiles are `widened` for few patients. Where all resamples agree a
-    bootstrap has no width, but the next patient may still differ: with `share` (a metric in 0..1), of a perfect or a
-    worst value the far end is the share of perfect patients that n perfect ones do not rule out, (a / 2)^(1 / n) with
-    a = 1 - level (Clopper and Pearson, 1934). NaN ends with fewer than two patients, or where more than half of the
-    resamples define no value.
+    together; '' is a patient of its own. Percentiles are `widened` for few patients. A metric that is no mean, such as
+    an average precision, may be larger or smaller in most resamples than on the sample: where the percentiles do not
+    lie around the value they are moved until it is in their middle. Where all resamples agree a bootstrap has no width,
+    but the next patient may still differ: with `share` (a metric in 0..1) n equal patients do not rule out that only a
+    share u = (a / 2)^(1 / n) of all is like them, with a = 1 - level (Clopper and Pearson, 1934), which gives
+    u value to 1 - u (1 - value). NaN ends with fewer than two patients, or where more than half of the resamples define
+    no value.
     """
     names = np.asarray(patients)
     if not len(names):
@@ -62,9 +65,12 @@ def sampled(
     if len(drawn) < (1 - MOST_UNDEFINED) * n_resamples:
         return Interval(value)
     low, high = percentiles(drawn, widened(level, n))
-    if np.ptp(drawn) == 0 and share and value in (0.0, 1.0):
-        unseen = ((1 - level) / 2) ** (1 / n)
-        low, high = (unseen, 1.0) if value == 1.0 else (0.0, 1 - unseen)
+    if np.ptp(drawn) <= SAME and share:
+        alike = ((1 - level) / 2) ** (1 / n)
+        return Interval(value, alike * value, 1 - alike * (1 - value))
+    if not low < value < high and not (share and value in (0.0, 1.0)):
+        low, high = value - (high - low) / 2, value + (high - low) / 2
+        low, high = (max(low, 0.0), min(high, 1.0)) if share else (low, high)
     return Interval(value, min(low, value), max(high, value))
 
 

@@ -16,11 +16,16 @@ STARTS = ("kmeans", "typiclust", "probcover", "maxherding")  # those that look a
 INITIAL = ("random", "stratified", *STARTS)
 
 
-def start(name: str, embeddings: Float[Tensor, "n d"], n_start: int, rng: np.random.Generator) -> Int[ndarray, " q"]:
+def start(
+    name: str, embeddings: Float[Tensor, "n d"], n_start: int, rng: np.random.Generator, n_classes: int = 0
+) -> Int[ndarray, " q"]:
     """`n_start` of N images by one of STARTS, a selector of the same name that is told that nothing is labelled.
 
-    Raises Refused for an unknown name and for more images than there are.
+    `n_classes`: how many classes whole images have, 0 where images are not of one class each. `probcover` estimates its
+    radius with as many clusters (Yehuda et al., 2022, section 3.3), else with those it has by default. Raises Refused
+    for an unknown name and for more images than there are.
     """
     require_one_of("initial", name, STARTS)
     nothing = embeddings[:0]
-    return get(name)(embeddings=embeddings, labelled_embeddings=nothing, n_query=n_start, rng=rng)
+    known = {"n_clusters": n_classes} if name == "probcover" and n_classes > 1 else {}
+    return get(name)(embeddings=embeddings, labelled_embeddings=nothing, n_query=n_start, rng=rng, **known)

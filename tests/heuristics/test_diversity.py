@@ -294,3 +294,12 @@ def test_starts_need_no_labels():
         assert sorted(labels[start(name, x, 3, rng())]) == [0, 1, 2]
     with pytest.raises(ValueError, match="unknown initial 'kmean'. Did you mean 'kmeans'"):
         start("kmean", x, 3, rng())
+
+
+def test_probcover_starts_with_as_many_clusters_as_classes():
+    x, labels = groups(3, 20)
+    assert sorted(labels[start("probcover", x, 3, rng(), n_classes=3)]) == [0, 1, 2], "a ball around each group"
+    whole = start("probcover", x, 5, rng(), n_classes=3)
+    assert whole.tolist() == probcover(x, x[:0], 5, rng(), n_clusters=3).tolist()
+    assert whole.tolist() != start("probcover", x, 5, rng()).tolist(), "ten clusters have smaller balls"
+    assert start("typiclust", x, 3, rng(), 7).tolist() == start("typiclust", x, 3, rng()).tolist()

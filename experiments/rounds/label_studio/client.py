@@ -219,6 +219,11 @@ def _token() -> str:
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise Refused(f"{TOKEN} holds characters that no token has: copy it anew from Account & Settings")
+    if token.startswith("eyJ") and token.count(".") < 2:
+        raise Refused(
+            f"{TOKEN} holds a personal access token without its last part, as the list of Label Studio shows it: click "
+            "Create New Token, and Copy"
+        )
     return token
 
 

@@ -143,3 +143,60 @@ def test_labels_of_ours_that_are_of_no_image_are_said(tmp_path):
     assert any(
         "1 of the labels beside your own are of no image and not used, the first im9" in n.sentence for n in notes
     )
+
+
+@pytest.mark.parametrize("layout", [voc, yolo, coco])
+def test_boxes_of_ours_that_are_of_no_image_or_twice_of_one_are_named(layout, tmp_path):
+    root, boxes = tmp_path / "own", tmp_path / "ours" / "boxes"
+    pictures(root)
+    given = {"unlabelled": Unlabelled(boxes.parent), **layout(root)}
+    boxes.mkdir(parents=True)
+    (boxes / "gone.png.xml").write_text(XML.format(""))
+    images = load("detect", layout.__name__, root, **given)
+    assert any("1 of the labels beside your own are of no image" in note.sentence for note in images.notes)
+    for name in ("im3.png.xml", "im3.xml"):
+        (boxes / name).write_text(XML.format(""))
+    with pytest.raises(Refused, match=r"im3\.png\.xml and .*im3\.xml are both of the image im3(\.png)?: remove one"):
+        load("detect", layout.__name__, root, **given)
+
+
+@pytest.mark.parametrize("layout", [voc, yolo, coco])
+def test_images_that_wait_are_not_said_to_hold_nothing(layout, tmp_path):
+    pictures(tmp_path, n=6)
+    images = load("detect", layout.__name__, tmp_path, unlabelled=Unlabelled(), **layout(tmp_path))
+    said = [note.sentence for note in images.notes if "have no box" in note.sentence]
+    assert said == [f"{layout.__name__}: 1 of 2 annotated images have no box and are read as images without an object."]
+
+
+def test_two_masks_of_ours_of_one_image_are_named(tmp_path):
+    pictures(tmp_path / "own")
+    for name in ("im1.png", "im1.PNG"):
+        save(tmp_path / "ours" / "masks" / name, values=np.zeros((24, 20), np.uint8))
+    with pytest.raises(Refused, match=r"im1\.PNG and .*im1\.png are both of the image im1: remove one of them"):
+        load("segment", "folder", tmp_path / "own", unlabelled=Unlabelled(tmp_path / "ours"), class_names=["gland"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("im1.png,benign\nim1.png,malignant\n", r"labels\.csv says 'benign' in line 2 of 'im1.png' and 'malignant' in"),
+        ("im1.png,bening\n", r"labels\.csv, line 2: 'im1.png' is of class 'bening', .* Did you mean 'benign'"),
+        ("im1.png,benign\nim1.png,Benign\n", None),
+        ("im1.png,0\nim2.png,1\n", None),
+    ],
+)
+@pytest.mark.parametrize("told", ["option", "list"])
+def test_a_row_of_ours_that_cannot_be_right_is_named(told, rows, sentence, tmp_path):
+    root, ours = tmp_path / "own", tmp_path / "ours"
+    pictures(root)
+    ours.mkdir()
+    (ours / "labels.csv").write_text(f"file,label\n{rows}")
+    names = {"class_names": ["benign", "malignant"]} if told == "option" else {}
+    if not names:
+        (root / "classes.txt").write_text("benign\nmalignant\n")
+    given = {"image_size": 16, "unlabelled": Unlabelled(ours), **names}
+    if sentence:
+        with pytest.raises(Refused, match=sentence):
+            load("classify", "folder", root, **given)
+    else:
+        assert load("classify", "folder", root, **given).labelled.sum() == len({row[:7] for row in rows.split()})

@@ -10,6 +10,7 @@ from data.loading import load
 from data.names import Missing, Refused
 from data.unlabelled import Unlabelled
 from experiments.rounds import division
+from experiments.rounds.state import Asked
 from tests.data.pictures import save
 from tests.experiments.rounds.annotator import Annotator
 
@@ -156,7 +157,8 @@ def test_predictions_are_in_the_pixels_of_the_users_files(task, tmp_path):
     other = tmp_path / "other"
     save(other / "x.png", values=np.tile(person.picture(1), (2, 3, 1)))
     person.suggest("predict", out=str(out), images=str(other), **size)
-    assert (out / "predictions_other" / "predictions.csv").read_text().count("\n") == 2
+    (of_others,) = out.glob("predictions_other-*")
+    assert (of_others / "predictions.csv").read_text().count("\n") == 2
 
 
 @pytest.mark.parametrize(
@@ -248,3 +250,55 @@ def test_rounds_and_studies_of_the_same_folder_read_their_data(unlabelled, perso
         person.label(name)
     person.suggest(out=str(out), unlabelled=unlabelled, train="network")
     person.suggest("supervised")
+
+
+def loaded(person):
+    options = {"image_size": 16, "unlabelled": Unlabelled(), "class_names": ["a", "b", "c"]}
+    return load("classify", "folder", person.root, **options)
+
+
+def test_a_test_image_that_was_away_is_measured_with_again(person):
+    state = division.begin(loaded(person), 3, np.random.default_rng(0))
+    name = state.test[0]
+    picture = (person.images / name).read_bytes()
+    (person.images / name).unlink()
+    division.take_in(state, loaded(person))
+    assert name not in state.test and state.away == [name]
+    (person.images / name).write_bytes(picture)
+    said = division.take_in(state, loaded(person))
+    assert name in state.test and name not in state.order and not state.away
+    assert f"1 image of the test part is back, to measure with: {name}." in said
+
+
+@pytest.mark.parametrize("learnt", ["nothing", "two", "all"])
+def test_patients_that_are_told_later_are_on_one_side(learnt, person):
+    state = division.begin(loaded(person), 3, np.random.default_rng(0))
+    before, whose = set(state.test), {name: f"p{i // 2}" for i, name in enumerate(person.names)}
+    kin = [n for n in state.order if whose[n] in {whose[t] for t in before}]
+    labelled = {"nothing": [], "two": kin[:2], "all": state.order}[learnt]
+    state.labels = dict.fromkeys(labelled, 1)
+    state.stop, state.asked = list(state.order), [Asked(name, "query") for name in kin]
+    table = "file,patient\n" + "".join(f"{n},{patient}\n" for n, patient in whose.items())
+    (person.root / "patients.csv").write_text(table)
+    said = " ".join(division.take_in(state, loaded(person)))
+    test, order = set(state.test), set(state.order)
+    assert {whose[n] for n in test}.isdisjoint(whose[n] for n in order), "no patient is on both sides"
+    assert sorted([*test, *order]) == person.names and len(state.test) == len(test)
+    assert test.isdisjoint(labelled), "nothing that was learnt from is measured with"
+    assert (len(test) == 4) == (learnt != "all") and bool(test) == (learnt != "all")
+    assert set(state.stop) <= order and all((each.part == "test") == (each.name in test) for each in state.asked)
+    assert "patients had images to learn from and in the test part (" in said or "patient had images" in said
+    assert not any("had images" in sentence for sentence in division.take_in(state, loaded(person)))
+
+
+def test_patients_that_are_told_later_are_learnt_from_by_the_next_round(person, out, capsys):
+    for name in person.names:
+        person.label(name)
+    person.suggest(out=str(out), n_test=3)
+    rows = "".join(f"{name},p{i // 2}\n" for i, name in enumerate(person.names))
+    (person.root / "patients.csv").write_text(f"file,patient\n{rows}")
+    person.suggest(out=str(out), n_test=3)
+    said, state = capsys.readouterr().out, person.state(out)
+    assert "had images to learn from and in the test part" in said and state["round"] == 2
+    whose = {name: i // 2 for i, name in enumerate(person.names)}
+    assert {whose[n] for n in state["test"]}.isdisjoint(whose[n] for n in state["order"])

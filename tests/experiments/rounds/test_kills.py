@@ -7,9 +7,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from experiments import suggesting
+from data import files
+from data.files import DiskFull
+from data.names import InProgress
+from experiments import listing, suggesting
+from experiments.rounds import place
 from tests.experiments.moments import Killed, stop_at
 from tests.experiments.rounds.annotator import Annotator
+from tests.small_disk import no_blocks, small_disk
 
 SOME = (1, 4, 7, 10, 13)  # moments of the default suite
 WATCHED = ((suggesting, "train"), (suggesting, "measure"), (suggesting, "ask"), (suggesting, "save_weights"))
@@ -57,6 +62,44 @@ def test_a_round_that_is_killed_is_made_again(moment, prepared, monkeypatch):
 def test_a_round_that_is_killed_at_any_moment_is_made_again(prepared, monkeypatch):
     moment = next(m for m in range(1, 1000) if not killed_at(m, prepared, monkeypatch))
     assert moment > max(SOME)
+
+
+ROOM = {
+    "writing the list": (listing, "seen"),
+    "writing the advice": (listing, "save_advice"),
+    "its state": (files, "to_disk"),
+}
+
+
+@pytest.mark.parametrize("moment", ROOM)
+def test_a_disk_that_is_full_is_one_sentence_and_the_round_goes_on(moment, prepared, tmp_path, monkeypatch):
+    person, _, before, whole = prepared
+    with small_disk(tmp_path / "disk", "size=16m") as disk:
+        out = disk / "out"
+        shutil.copytree(before, out)
+        module, name = ROOM[moment]
+        real = getattr(module, name)
+
+        def filled(*given):
+            no_blocks(disk)
+            return real(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, filled)
+            with pytest.raises(DiskFull, match="the disk is full while saving .*start the same command again"):
+                person.suggest(out=str(out), export="csv")
+        (disk / "filler").unlink()
+        person.suggest(out=str(out), export="csv")
+        assert made(person, out) == whole
+
+
+def test_two_calls_at_once_are_one_and_a_sentence(prepared):
+    person, out, _, _ = prepared
+    with (
+        place.checkpoint_of("classify", person.options(out=str(out), dataset_title="own")).lock(),
+        pytest.raises(InProgress, match=r"already in progress \(process \d+ on .*\); stop that process"),
+    ):
+        person.suggest(out=str(out), export="csv")
 
 
 def test_an_unfinished_training_of_other_labels_is_dropped(prepared, monkeypatch):

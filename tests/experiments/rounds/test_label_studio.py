@@ -296,6 +296,7 @@ WRONG = {
     "legacy": ("0" * 40, "does not accept the token in LABEL_STUDIO_API_KEY: copy it anew"),
     "personal": ("eyJh.eyJi.secret", "does not accept the token in LABEL_STUDIO_API_KEY: copy it anew"),
     "none": ("", "needs a token: set LABEL_STUDIO_API_KEY in the environment"),
+    "shortened": ("eyJh.eyJi", "without its last part, as the list of Label Studio shows it"),
     "two lines": ("abc\ndef", "characters that no token has"),
 }
 

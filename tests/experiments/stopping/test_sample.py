@@ -54,6 +54,25 @@ def test_a_perfect_score_is_not_certain():
     assert (distance.low, distance.high) == (0, 0)
 
 
+@pytest.mark.parametrize("n", [2, 5, 25])
+def test_equal_values_are_not_certain_either(n):
+    found = sampled(mean_of(np.full(n, 0.8)), alone(n), np.random.default_rng(0))
+    assert found.low < found.value < found.high
+    unlike = 1 - 0.025 ** (1 / n)  # share of other patients that n do not rule out: of 0, or of 1
+    np.testing.assert_allclose([found.low, found.high], [0.8 * (1 - unlike), 0.8 + 0.2 * unlike])
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_the_interval_of_what_is_no_mean_lies_around_its_value(share):
+    values = np.linspace(0.4, 0.7, 12)
+    most = lambda i: float(2 * values[i].mean() - len(set(i)) / 20)  # noqa: E731  # larger in every resample
+    found = sampled(most, alone(12), np.random.default_rng(0), share=share)
+    assert found.low < found.value < found.high
+    np.testing.assert_allclose(found.high - found.value, found.value - found.low)
+    spread = sampled(lambda i: most(i) + 10 * (len(set(i)) < 12), alone(12), np.random.default_rng(0), share=False)
+    assert spread.high - spread.low < 1, "moved, not stretched"
+
+
 def test_what_has_no_interval():
     one = sampled(mean_of(np.array([0.5, 0.7])), ["a", "a"], np.random.default_rng(0))
     assert one.value == pytest.approx(0.6) and isnan(one.low) and isnan(one.high)
