@@ -1,0 +1,40 @@
+"""python -m tests.trials KIND [--seed 0] [--n N] [--jobs 1] [--folder DIR] [--only NUMBER]; exit 1 on any failure."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+KINDS = {  # name -> how many trials, what is tried
+    "kills": (100, "random SIGKILLs over all scripts and modes"),
+}
+
+
+def main() -> int:
+    kinds = "\n".join(f"  {name:<14}{what} ({n} unless --n says otherwise)" for name, (n, what) in KINDS.items())
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m tests.trials", description=kinds, formatter_class=shape)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (0)")
+    parser.add_argument("--n", type=int, help="how many trials")
+    parser.add_argument("--jobs", type=int, default=1, help="trials at a time (1)")
+    parser.add_argument("--only", type=int, help="the number of one trial that is to be repeated")
+    parser.add_argument("--folder", type=Path, help="where trials write, else a temporary folder")
+    given = parser.parse_args()
+    module = importlib.import_module(f"tests.trials.{given.kind}")
+    began, number = time.monotonic(), given.n or KINDS[given.kind][0]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (given.folder or Path(temporary)).resolve()
+        tally = module.run(given.seed, number, folder, given.jobs, given.only)
+    print(tally.table())
+    print(f"\n{given.kind}, seed {given.seed}: {sum(tally.tried.values())} tried, {len(tally.failures)} failed, "
+          f"{time.monotonic() - began:.0f} s")  # fmt: skip
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
