@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.files import AGAIN, FULL
-from data.names import Refused, suggestion
+from data.names import Refused, readable, suggestion
 from experiments.tracking.telling import tell
 
 CHANGES_NO_RESULT = True
@@ -118,7 +118,7 @@ def told(debug: bool = False) -> Iterator[None]:
         reason = str(error) if isinstance(error, Refused) else error.strerror or str(error)
         if not isinstance(error, Refused) and error.errno in FULL:
             reason = f"the disk is full; {AGAIN}"
-        print(sentence := f"Refused: {reason}{on_file}", file=sys.stderr)
+        print(sentence := readable(f"Refused: {reason}{on_file}"), file=sys.stderr)
         tell(reason=sentence)
         sys.exit(error.exit_code if isinstance(error, Refused) else 1)
     except KeyboardInterrupt as stop:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in all that is started
+
 KINDS = {  # name -> how many trials, what is tried
     "kills": (100, "random SIGKILLs over all scripts and modes"),
+    "inputs": (300, "bad inputs, drawn from the tables of options"),
 }
 
 

@@ -2,8 +2,9 @@
 
 Each mode is run once undisturbed in a folder of its own, which is copied before and after each command. A trial brings
 back the copy from before a command, starts that command, kills it at a random moment, as often as the dice say, starts it
-a last time and compares all that is there with the copy from after it. A fifth of the moments is drawn from the time until the
-first file is written, which is mostly imports, the others from the time since, to the end of the process.
+a last time and compares all that is there with the copy from after it. A fifth of the kills hits a process as users start
+it before it has written anything, which is mostly imports; the others hit at any time from the first write to the end of a
+process that is a fork of one with the same imports, which takes a third of the time.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import random
 import shutil
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tests.trials.modes import MODES, Mode
+from tests.trials.modes import MODES, Mode, Step
 from tests.trials.scripts import Place, Running
 from tests.trials.tally import Tally
 from tests.trials.traces import damaged, difference, left_behind, locks_held, traces_of
@@ -86,7 +89,7 @@ def tried(made: Reference, rng: random.Random, again: bool = True) -> tuple[str,
             return f"processes live on: {orphans}", counts
         if not more:
             break
-    last = made.place.start(made.steps[step], ALIQUOT_CHECK_CACHE="full")
+    last = begin(made.place, made.steps[step], ALIQUOT_CHECK_CACHE="full")
     if code := last.end():
         return f"it ends with {code}: {last.said[-600:]}", counts
     left = left_behind(made.place.folder)
@@ -94,11 +97,18 @@ def tried(made: Reference, rng: random.Random, again: bool = True) -> tuple[str,
     return _wrong(made, step, last) or _unswept(made, step, left), counts
 
 
+def begin(place: Place, words: Step, **environment: str) -> Running:
+    """Start a command as a fork, but for a grid, which has processes of its own."""
+    if words[0] == "grid.py":
+        return place.start(words, **environment)
+    return place.fork(words, **environment)
+
+
 def _killed(made: Reference, step: int, starting: bool, moment: float, whole: bool) -> bool:
     """Start a command and kill it at a moment, a share of the time before or after its first write; whether it hit."""
     place, (first, end) = made.place, made.seconds[step]
     before = place.written()
-    running = place.start(made.steps[step])
+    running = place.start(made.steps[step]) if starting else begin(place, made.steps[step])
     if starting:
         time.sleep(moment * first)
     else:
@@ -141,7 +151,7 @@ def _unswept(made: Reference, step: int, left: Sequence[Path]) -> str:
         for file in (*each.rglob("*"), each):
             os.utime(file, (time.time() - OLD,) * 2)
     words = made.steps[step]
-    fresh = made.place.start((*words, "resume=fresh") if words[0] != "grid.py" else (*words, "run=7"))
+    fresh = begin(made.place, words if words[0] == "grid.py" else (*words, "resume=fresh"))
     code, stays = fresh.end(), [each for each in left if each.exists()]
     return f"never removed (exit {code}): {stays}" if stays or code else ""
 
@@ -153,23 +163,27 @@ def _wait_for_a_write(place: Place, running: Running, before: set[tuple[str, int
     return time.monotonic()
 
 
-def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None, modes: Sequence[Mode] = MODES) -> Tally:
-    """Go through the modes until `n` kills have hit; a mode is tried by one worker at a time."""
+def of_mode(seed: int, n: int, folder: Path, only: int | None, index: int) -> Tally:
+    """Try the mode of this index until its share of `n` kills has hit, or one trial alone."""
+    tally, share = Tally("kills", seed), -(-n // len(MODES))
+    made = reference_of(MODES[index], folder)
+    numbers = [only] if only is not None else range(index, 3 * len(MODES) * share, len(MODES))
+    hits = 0
+    for number in numbers:
+        why, counts = tried(made, random.Random(f"{seed} {number}"))
+        tally.add(number, made.mode.name, why, **counts)
+        hits += counts["kills"]
+        if hits >= share:
+            break
+    shutil.rmtree(made.place.folder.parent, ignore_errors=True)
+    return tally
+
+
+def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None) -> Tally:
+    """Go through the modes until at least `n` kills have hit; each mode is tried by one process."""
     tally = Tally("kills", seed)
-
-    def of_mode(index: int) -> None:
-        made = reference_of(modes[index], folder)
-        share = -(-n // len(modes)) if n % len(modes) else n // len(modes)
-        number, hits = index, 0
-        while hits < (share if only is None else 1) and number < len(modes) * (3 * share + 3):
-            if only in (None, number):
-                why, counts = tried(made, random.Random(f"{seed} {number}"))
-                hits += counts["kills"] if only is None else 1
-                tally.add(number, made.mode.name, why, **counts)
-            number += len(modes)
-        shutil.rmtree(made.place.folder.parent, ignore_errors=True)
-
-    wanted = range(len(modes)) if only is None else [only % len(modes)]
-    with ThreadPoolExecutor(jobs) as workers:
-        list(workers.map(of_mode, wanted))
+    wanted = range(len(MODES)) if only is None else [only % len(MODES)]
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as workers:
+        for part in workers.map(partial(of_mode, seed, n, folder, only), wanted):
+            tally.merge(part)
     return tally

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).parent.parent.parent
 MARK = "ALIQUOT_TRIAL"  # in the environment of every process that a trial starts, and of those that these start
@@ -49,6 +53,21 @@ class Place:
                 Path(output.name),
             )  # fmt: skip
 
+    def fork(self, words: Sequence[str], **environment: str) -> Running:
+        """The same as a fork of this process, which imports the script once: what a start takes is mostly imports.
+
+        It is a process with a session, a log and an end of its own, and runs the same words in the same way.
+        """
+        script, *rest = [word.replace("PLACE", str(self.folder)) for word in words]
+        from experiments.grids.forks import import_late
+
+        entry = importlib.import_module(f"experiments.{Path(script).stem}").SCRIPT
+        import_late(entry)
+        given, log = self.environment(**environment), self.folder.parent / f"{self.folder.name}.log"
+        if pid := os.fork():
+            return Running(Fork(pid), log)
+        _become(str(ROOT / "experiments" / script), rest, given, log, entry)
+
     def written(self) -> set[tuple[str, int]]:
         """Every file with the time of its last change."""
         found = set()
@@ -78,11 +97,59 @@ class Place:
         return found
 
 
+class Fork:
+    """A fork of this process, as `subprocess` has its processes."""
+
+    def __init__(self, pid: int):
+        self.pid, self.returncode = pid, None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if ended else None
+        return self.returncode
+
+    def wait(self, seconds: float) -> int:
+        deadline = time.monotonic() + seconds
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(str(self.pid), seconds)
+            time.sleep(0.01)
+        return self.returncode or 0
+
+
+def _become(script: str, words: list[str], environment: dict[str, str], log: Path, entry: object) -> NoReturn:
+    """Go on as the process of a script, and end as it ends."""
+    code = 1
+    try:
+        os.setsid()
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for number in (1, 2):
+            os.dup2(output, number)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+        os.environ.clear()
+        os.environ.update(environment)
+        tempfile.tempdir = None
+        sys.argv = [script, *words]
+        from experiments.tracking.launch import launch
+
+        launch(entry.command_line)  # type: ignore[attr-defined]
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 @dataclass
 class Running:
     """A command that was started."""
 
-    process: subprocess.Popen
+    process: subprocess.Popen | Fork
     log: Path
 
     @property

@@ -26,6 +26,13 @@ class Tally:
         dot = "F" if why else "."
         print(f"{dot} {self.kind} {number} {row}{': ' + why if why else ''}", file=sys.stderr, flush=True)
 
+    def merge(self, other: Tally) -> None:
+        """Add what another process counted."""
+        self.failures += other.failures
+        for row, n in other.tried.items():
+            self.tried[row] += n
+            self.noted.setdefault(row, Counter()).update(other.noted[row])
+
     @property
     def failed(self) -> Counter[str]:
         return Counter(row for _, row, _ in self.failures)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ ASIDE = ("holder", "lock")
 
 def traces_of(folder: Path) -> dict[str, Any]:
     """Name -> content of everything that matters below a trial's folder."""
-    found: dict[str, Any] = {"completed": sorted(_completed(folder / "runs"))}
+    found: dict[str, Any] = {"completed": _completed(folder / "runs")}
     for file in sorted((folder / "runs" / "resume").glob("*/state.json")):
         key, state = file.parent.name, json.loads(file.read_text())
         found[f"{key} state"] = _stateless(state)
@@ -43,7 +42,7 @@ def difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
     if missing or more:
         return f"missing {sorted(missing)}, beyond {sorted(more)}"
     differ = [name for name in expected if repr(expected[name]) != repr(found[name])]
-    return f"{', '.join(differ)} differ" if differ else ""
+    return "; ".join(f"{name} differs: {_first(expected[name], found[name])}" for name in differ)
 
 
 def left_behind(folder: Path) -> list[Path]:
@@ -74,12 +73,18 @@ def damaged(folder: Path) -> list[str]:
     return [f"{each.name}: {damage}" for each in wholes if (damage := damage_of(each, fully=True))]
 
 
-def _completed(runs: Path) -> Iterator[tuple[str, str]]:
-    """Command and result of each record that says COMPLETED."""
-    for record in runs.glob("[0-9]*/run.json"):
-        run = json.loads(record.read_text())
-        if run["status"] == "COMPLETED":
-            yield run["command"], repr(run["result"])
+def _first(expected: Any, found: Any) -> str:
+    """Where two values begin to differ."""
+    one, two = repr(expected), repr(found)
+    at = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+    return f"...{one[max(0, at - 60) : at + 60]}... is ...{two[max(0, at - 60) : at + 60]}..."
+
+
+def _completed(runs: Path) -> list[tuple[str, str]]:
+    """Command and result of each record that says COMPLETED; an evaluation may be repeated, and counts once."""
+    records = [json.loads(record.read_text()) for record in runs.glob("[0-9]*/run.json")]
+    found = sorted((run["command"], repr(run["result"])) for run in records if run["status"] == "COMPLETED")
+    return [pair for i, pair in enumerate(found) if pair[0] != "evaluate" or pair not in found[:i]]
 
 
 def _of_record(key: str, record: Path) -> dict[str, Any]:
