@@ -166,7 +166,11 @@ def _wait_for_a_write(place: Place, running: Running, before: set[tuple[str, int
 def of_mode(seed: int, n: int, folder: Path, only: int | None, index: int) -> Tally:
     """Try the mode of this index until its share of `n` kills has hit, or one trial alone."""
     tally, share = Tally("kills", seed), -(-n // len(MODES))
-    made = reference_of(MODES[index], folder)
+    try:
+        made = reference_of(MODES[index], folder)
+    except RuntimeError as error:  # no trial can tell anything
+        tally.add(index, MODES[index].name, str(error))
+        return tally
     numbers = [only] if only is not None else range(index, 3 * len(MODES) * share, len(MODES))
     hits = 0
     for number in numbers:
