@@ -98,4 +98,5 @@ MODES: list[Mode] = [
     Mode("segment predict", lambda: predictions("segment"), tried=1),
     once("grid of processes", "grid.py", "classify", *CLASSIFY[1:], "heuristic=random,margin", "--jobs", "2"),
     once("grid of forks", "grid.py", "classify", *CLASSIFY[1:], "heuristic=random,margin", "run=0,1", "--in-process"),
+    once("grid of pretrain", "grid.py", "pretrain", *PRETRAIN[1:], "run=0,1", "--in-process"),
 ]  # fmt: skip
