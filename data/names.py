@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 LONG_WORD = re.compile(r"(\S{80})\S{100,}(\S{20})")  # longer than any name or path that a sentence can be read with
-LONGEST = 3000  # characters of a sentence
+LONGEST = 2000  # characters of a sentence
 
 
 class Refused(ValueError):
@@ -44,7 +44,7 @@ def readable(sentence: str) -> str:
     """The sentence with the middle of what is very long left out, and signs that cannot be printed by their number."""
     short = LONG_WORD.sub(r"\1...\2", sentence)
     if len(short) > LONGEST:
-        short = f"{short[: LONGEST // 2]} ... {short[-LONGEST // 2 :]}"
+        short = f"{short[: LONGEST - 400]} ... {short[-390:]}"
     return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in short)
 
 

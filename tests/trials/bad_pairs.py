@@ -69,7 +69,7 @@ OWN = {
         "one image left": "batch_size=9999",
     },
 }
-STOCHASTIC = {"segment": "bald", "classify": "bald", "detect": "localization_stability"}
+STOCHASTIC = {"segment": "bald", "classify": "bald", "detect": "box_bald"}
 SCORE = {"segment": "entropy", "classify": "entropy", "detect": "box_entropy"}
 
 

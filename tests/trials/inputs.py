@@ -67,6 +67,10 @@ def words_of(script: str, given: Input) -> list[str]:
         base = [word for word in base if not word.startswith("dataset_options")]
     if own:  # images of one's own, whose options `tiny` does not set
         base = [word for word in base if word != "tiny"]
+    if given.command == "suggest":
+        base.append("resume=fresh")
+    if given.option == "pseudo_thresholds":  # which is of no consequence else
+        base.append("unlabelled=pseudo_labels")
     return [given.command, "with", *base, *given.words]
 
 

@@ -7,7 +7,7 @@ import re
 from tests.trials.bad_values import FINE, Input
 
 SECONDS = 60.0  # within which a script must have refused, on a busy machine
-LENGTH = 1500  # characters of a sentence that can be read; lists of known names take most of them
+LENGTH = 2100  # characters of a sentence that can be read; lists of known names take most of them
 EXPECTS = re.compile(  # how sentences say what would have been right
     r"must be|expected|Known|between|[Uu]se |[Nn]ame |is for |are for |needs |wants |Did you mean|there is no |does not exist|"
     r"is no |has no |lies in|cannot |may |set |choose|give|say |is given twice|has another name|at most|too |use |starts? |"
@@ -46,8 +46,9 @@ def wrong_with(given: Input, code: int, said: str, errors: str, seconds: float) 
 
 def _names(given: Input) -> list[str]:
     """What a sentence may name: the option, its value, or that of another word of the input."""
-    found = [given.option, given.option.replace("_", " ")]
+    found = [given.option, given.option.replace("_", " "), "''" if "no name" in given.kind else given.option]
     for word in given.words:
         name, _, value = word.partition("=")
-        found += [each[:40] for each in (name, name.rpartition(".")[2], value, value.rpartition(":")[2], repr(value)[1:-1], word) if each]
+        parts = re.findall(r"[^\s{}\[\]'\":,.=]{2,}|[^\x00-\x7f]", word)  # entries of a dictionary, the name behind a prefix
+        found += [each[:40] for each in (name, value, repr(value)[1:-1], word, *parts) if each]
     return found
