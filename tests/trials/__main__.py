@@ -15,6 +15,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in all
 KINDS = {  # name -> how many trials, what is tried
     "kills": (100, "random SIGKILLs over all scripts and modes"),
     "inputs": (300, "bad inputs, drawn from the tables of options"),
+    "disk": (40, "disks that are full or read-only from a random moment on; as root"),
+    "memory": (40, "limits of memory by `ulimit -v`"),
 }
 
 

@@ -65,7 +65,7 @@ def reference_of(mode: Mode, folder: Path) -> Reference:
         shutil.copytree(place.folder, made.kept(i), symlinks=True)
         before, began = place.written(), time.monotonic()
         running = place.start(step)
-        first = _wait_for_a_write(place, running, before)
+        first = wait_for_a_write(place, running, before)
         if code := running.end():
             raise RuntimeError(f"{mode.name} ends with {code} undisturbed: {running.said[-2000:]}")
         if i in commands[-mode.tried :]:
@@ -112,7 +112,7 @@ def _killed(made: Reference, step: int, starting: bool, moment: float, whole: bo
     if starting:
         time.sleep(moment * first)
     else:
-        _wait_for_a_write(place, running, before)
+        wait_for_a_write(place, running, before)
         time.sleep(moment * (end - first))
     if running.process.poll() is not None:  # it was faster this time
         return False
@@ -156,7 +156,7 @@ def _unswept(made: Reference, step: int, left: Sequence[Path]) -> str:
     return f"never removed (exit {code}): {stays}" if stays or code else ""
 
 
-def _wait_for_a_write(place: Place, running: Running, before: set[tuple[str, int]]) -> float:
+def wait_for_a_write(place: Place, running: Running, before: set[tuple[str, int]]) -> float:
     """Wait until a file of the place is new or changed, or the process has ended; the time then."""
     while running.process.poll() is None and not place.written() - before:
         time.sleep(0.03)
