@@ -106,9 +106,8 @@ def listen() -> None:
 
 @contextmanager
 def told(debug: bool = False) -> Iterator[None]:
-    """Mistakes, stops and too little memory in one sentence, with the mistake's exit code, 130 or 1.
-
-    All else keeps its traceback, with 1.
+    """Mistakes, stops and too little memory in one sentence, with the mistake's exit code, 130 or 1; all else
+    keeps its traceback, with 1.
 
     A grid hears the reason in a file of its own, see `tell`.
     """

@@ -17,6 +17,8 @@ KINDS = {  # name -> how many trials, what is tried
     "inputs": (300, "bad inputs, drawn from the tables of options"),
     "disk": (40, "disks that are full or read-only from a random moment on; as root"),
     "memory": (40, "limits of memory by `ulimit -v`"),
+    "mongo": (12, "a MongoDB that is killed while runs are mirrored to it"),
+    "label_studio": (6, "a Label Studio that is killed while labels are asked for and taken"),
 }
 
 

@@ -23,8 +23,7 @@ from tests.trials.scripts import Running
 from tests.trials.tally import Tally
 from tests.trials.traces import damaged, difference, left_behind, locks_held, traces_of
 
-TRIED = ("classify", "segment", "detect", "pretrain", "segment unlabelled=mean_teacher", "segment unit=volume")
-TRIED += ("classify train=head", "classify suggest", "segment predict", "grid of forks")
+TRIED = ("classify", "segment unit=volume", "detect", "pretrain", "classify predict", "grid of forks")
 FILLS = {"no blocks": no_blocks, "no inodes": no_inodes}
 SIZE = "size=96m,nr_inodes=3000"
 WAYS = (*FILLS, *FILLS, "read-only")  # the last from the start

@@ -19,8 +19,7 @@ from tests.trials.scripts import Running
 from tests.trials.tally import Tally
 from tests.trials.traces import damaged, difference, left_behind, locks_held, traces_of
 
-TRIED = ("classify", "segment", "detect", "pretrain", "segment unit=volume", "classify train=head", "classify suggest")
-TRIED += ("grid of processes",)
+TRIED = ("classify", "segment unit=volume", "detect", "pretrain", "classify predict", "grid of processes")
 LEAST = 60_000  # kB, about what Python alone needs
 SAYS = re.compile(r"not enough memory|Memory allocation still failed|MemoryError|killed by|libgomp: Out of memory")
 
