@@ -248,3 +248,25 @@ def test_rounds_and_studies_of_the_same_folder_read_their_data(unlabelled, perso
         person.label(name)
     person.suggest(out=str(out), unlabelled=unlabelled, train="network")
     person.suggest("supervised")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"classes": "a,a", "dataset_options": {}}, "classes='a,a': expected each class once"),
+        ({"classes": "a", "dataset_options": {}}, "classes='a': expected at least two classes"),
+        ({"classes": ["a", "b\x07"], "dataset_options": {}}, "expected each class once, by a name that can be printed"),
+        ({"out": "/proc/x"}, "out='/proc/x' is no folder that can be written"),
+    ],
+)
+def test_what_a_study_cannot_begin_with(options, sentence, tmp_path):
+    person = Annotator("classify", tmp_path / "own")
+    with pytest.raises(Refused, match=sentence):
+        person.suggest(**{"out": str(tmp_path / "out"), **options})
+
+
+def test_a_study_does_not_lie_in_a_file(tmp_path):
+    person = Annotator("classify", tmp_path / "own")
+    (tmp_path / "file").touch()
+    with pytest.raises(Refused, match="is no folder that can be written .it is a file"):
+        person.suggest(out=str(tmp_path / "file"))
