@@ -89,7 +89,7 @@ MODES: list[Mode] = [
     Mode("classify evaluate", lambda: (CLASSIFY, ("classify.py", "evaluate", *CLASSIFY[1:])), tried=1),
     *_semi_supervised(),
     once("segment unit=volume", *HEARTS, "unit=volume", "heuristic=entropy"),
-    once("segment apart=2", *HEARTS, "apart=2", "heuristic=random", "n_val=8", "val_every=3"),
+    once("segment apart=2", *HEARTS, "apart=2", "heuristic=random", "n_val=28", "val_every=3"),
     once("classify train=head", *CLASSIFY, *HEAD, "heuristic=typiclust", "initial=kmeans"),
     once("classify proxy=head", *CLASSIFY, "proxy=head", "features=pixels", "heuristic=entropy", "workers=2"),
     once("classify start=warm", *CLASSIFY, "start=warm", "heuristic=coreset"),
