@@ -31,13 +31,14 @@ def main() -> int:
     parser.add_argument("--n", type=int, help="how many trials")
     parser.add_argument("--jobs", type=int, default=1, help="trials at a time (1)")
     parser.add_argument("--only", type=int, help="the number of one trial that is to be repeated")
+    parser.add_argument("--match", default="", help="only rows whose name has this pattern (kills)")
     parser.add_argument("--folder", type=Path, help="where trials write, else a temporary folder")
     given = parser.parse_args()
     module = importlib.import_module(f"tests.trials.{given.kind}")
     began, number = time.monotonic(), given.n or KINDS[given.kind][0]
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).resolve()
-        tally = module.run(given.seed, number, folder, given.jobs, given.only)
+        tally = module.run(given.seed, number, folder, given.jobs, given.only, given.match)
     print(tally.table())
     print(f"\n{given.kind}, seed {given.seed}: {sum(tally.tried.values())} tried, {len(tally.failures)} failed, "
           f"{time.monotonic() - began:.0f} s")  # fmt: skip

@@ -95,9 +95,9 @@ def unclear(running: Running, code: int, way: str) -> str:
     return ""
 
 
-def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None) -> Tally:
+def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None, match: str = "") -> Tally:
     """`n` trials over the modes and ways in turn."""
-    tally, modes = Tally("disk", seed), [mode for mode in MODES if mode.name in TRIED]
+    tally, modes = Tally("disk", seed), [mode for mode in MODES if mode.name in TRIED and match in mode.name]
     if os.geteuid():
         raise SystemExit("disk: mounting a file system needs root")
     for index, mode in enumerate(modes):

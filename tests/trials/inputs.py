@@ -103,7 +103,7 @@ def as_process(script: str, words: list[str], place: Path) -> tuple[int, str, st
     return code, "", running.said, time.monotonic() - began
 
 
-def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None) -> Tally:
+def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None, match: str = "") -> Tally:
     """Give `n` bad inputs to the scripts, and some of them to real processes; `n` of 10**6 gives all."""
     place = folder / "inputs"
     shutil.rmtree(place, ignore_errors=True)

@@ -84,7 +84,7 @@ def study_in(folder: Path) -> str:
     return json.dumps([state[name] for name in ("round", "asked", "picks", "stop")] + rows)
 
 
-def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None) -> Tally:
+def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None, match: str = "") -> Tally:
     """`n` studies of ROUNDS rounds, over the tasks in turn; the server is killed in each call of `suggest`."""
     tally, program = Tally("label_studio", seed), os.environ.get("ALIQUOT_LABEL_STUDIO") or shutil.which("label-studio")
     if not program:

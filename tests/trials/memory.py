@@ -77,9 +77,9 @@ def half_written(runs: Path) -> str:
     return ""
 
 
-def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None) -> Tally:
+def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None, match: str = "") -> Tally:
     """`n` limits over the modes in turn."""
-    tally, modes = Tally("memory", seed), [mode for mode in MODES if mode.name in TRIED]
+    tally, modes = Tally("memory", seed), [mode for mode in MODES if mode.name in TRIED and match in mode.name]
     for index, mode in enumerate(modes):
         numbers = [number for number in range(n) if number % len(modes) == index and only in (None, number)]
         if not numbers:

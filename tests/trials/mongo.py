@@ -58,9 +58,9 @@ def wrong(made: Reference, step: int, code: int, said: str, server: Server) -> s
     return ""
 
 
-def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None) -> Tally:
+def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None, match: str = "") -> Tally:
     """`n` trials over the modes in turn."""
-    tally, modes = Tally("mongo", seed), [mode for mode in MODES if mode.name in TRIED]
+    tally, modes = Tally("mongo", seed), [mode for mode in MODES if mode.name in TRIED and match in mode.name]
     program = os.environ.get("ALIQUOT_MONGOD") or shutil.which("mongod")
     if not program:
         raise SystemExit("mongo: no mongod; set ALIQUOT_MONGOD, see tests/mongo_install.sh")

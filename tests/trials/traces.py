@@ -32,7 +32,7 @@ def traces_of(folder: Path) -> dict[str, Any]:
         found["study"] = _stateless(json.loads(file.read_text()))
         found |= {f"study {model.name}": _tensors(model) for model in file.parent.glob("*.pt")}
         listed = [each for kept in file.parent.glob("[rp]*") for each in kept.rglob("*") if each.is_file()]
-        found |= {f"study {each.relative_to(file.parent)}": _checksum(each) for each in listed}
+        found |= {f"study {each.relative_to(file.parent)}": _content(each) for each in listed}
     return found
 
 
@@ -118,6 +118,11 @@ def _tensors(file: Path) -> str:
 
     take("", torch.load(file, weights_only=True, map_location="cpu"))
     return digest.hexdigest()
+
+
+def _content(file: Path) -> Any:
+    """What a file of a list holds, without what measures the machine where it is a state."""
+    return _stateless(json.loads(file.read_text())) if file.name == "state.json" else _checksum(file)
 
 
 def _checksum(file: Path) -> str:
