@@ -20,10 +20,17 @@ def test_what_is_short_of_memory_and_what_is_not():
 
 
 @pytest.mark.parametrize("megabytes", [100, 1500])
-@pytest.mark.parametrize("words", [["classify.py", "with", "tiny", "heuristic=bald"], ["grid.py", "classify", "with", "tiny"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words",
+    [["classify.py", "with", "tiny", "heuristic=bald"], ["grid.py", "classify", "with", "tiny"]],
+    ids=lambda words: words[0],
+)
 def test_a_script_that_cannot_even_import_what_it_needs(megabytes, words, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     limited = ["bash", "-c", f'ulimit -v {megabytes * 1000}; exec "$@"', "-", sys.executable, f"experiments/{words[0]}"]
     ended = subprocess.run([*limited, *words[1:]], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
-    assert "Refused: there is not enough memory, with ulimit -v at" in ended.stderr or "Memory allocation still failed" in ended.stderr
+    assert (
+        "Refused: there is not enough memory, with ulimit -v at" in ended.stderr
+        or "Memory allocation still failed" in ended.stderr
+    )

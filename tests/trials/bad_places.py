@@ -33,7 +33,14 @@ def of_places(script: str, place: Path) -> Iterator[Input]:
     missing, file, empty, full = (str(place / name) for name in ("missing", "file", "empty", "full"))
     long, odd, nobody, deep = f"{place}/{LONG}", f"{place}/½ñ漢", "~nobody_of_this_name/x", f"{file}/below"
     bad_folder = {"missing": missing, "a file": file, "empty": empty, "long": long, "unicode": odd, "nobody's": nobody}
-    bad_file = {"missing": missing, "a folder": empty, "no weights": file, "long": long, "unicode": odd, "below a file": deep}
+    bad_file = {
+        "missing": missing,
+        "a folder": empty,
+        "no weights": file,
+        "long": long,
+        "unicode": odd,
+        "below a file": deep,
+    }
     own = (f"dataset={OWN[script]}", f"data_root={place / script}")
     for kind, path in bad_folder.items():
         yield Input("data_root", kind, (own[0], f"data_root={path}"), REFUSED)
@@ -48,10 +55,21 @@ def of_places(script: str, place: Path) -> Iterator[Input]:
         yield Input("weights", "no run", (f"weights={word}", *_with_encoder(script)), REFUSED)
         yield Input("features", "no run", (f"features={word}", "initial=kmeans"), REFUSED)
     yield Input("features", "no network", ("features=timm:no_such_network", "initial=kmeans"), REFUSED)
-    for kind, path in {"a file": file, "below a file": deep, "not writable": "/proc/x", "long": long, "nobody's": nobody}.items():
+    for kind, path in {
+        "a file": file,
+        "below a file": deep,
+        "not writable": "/proc/x",
+        "long": long,
+        "nobody's": nobody,
+    }.items():
         yield Input("results_dir", kind, (f"results_dir={path}",), REFUSED)
     yield Input("results_dir", "missing, made", (f"results_dir={missing}_results/½",), FINE)
-    for kind, path in {"a file": file, "below a file": deep, "not ours": full, "among the images": f"{place / script}/out"}.items():
+    for kind, path in {
+        "a file": file,
+        "below a file": deep,
+        "not ours": full,
+        "among the images": f"{place / script}/out",
+    }.items():
         yield Input("out", kind, (*own, f"out={path}"), REFUSED, "suggest")
         yield Input("out", kind, (*own, f"out={path}"), REFUSED, "predict")
     yield Input("out", "long", (*own, f"out={long}"), REFUSED, "suggest")
@@ -76,7 +94,13 @@ def of_words(script: str, place: Path) -> Iterator[Input]:
         yield Input("export", kind, (*own, f"export={wrong or 'csv,,cvs'}"), REFUSED, "suggest")
     for wrong in ("cuda:99", "cpu:7", "cuda:-1", "cuda:x", "mps:3", "meta", "xla"):
         yield Input("device", "not here", (f"device={wrong}",), REFUSED)
-    for kind, title in {"unicode": "½ñ漢", "long": LONG, "mathematics": "$\\frac{", "markup": "<b>&", "path": "../../x"}.items():
+    for kind, title in {
+        "unicode": "½ñ漢",
+        "long": LONG,
+        "mathematics": "$\\frac{",
+        "markup": "<b>&",
+        "path": "../../x",
+    }.items():
         yield Input("dataset_title", kind, (f"dataset_title={title}",), FINE)
     addresses = {
         "word": "nonsense", "another protocol": "ftp://127.0.0.1", "password": "http://a:b@127.0.0.1:9", "no host": "http://",

@@ -36,7 +36,9 @@ def inputs(place: Path) -> list[tuple[str, Input]]:
     found: list[tuple[str, Input]] = []
     for script in SCRIPTS:
         table = ALL[script]
-        of_one = [each for name, option in table.items() for each in (*of_option(name, option), *of_name(name, {*table}))]
+        of_one = [
+            each for name, option in table.items() for each in (*of_option(name, option), *of_name(name, {*table}))
+        ]
         more = () if script == "pretrain" else of_words(script, place)
         for each in (*of_one, *of_pairs(script), *of_places(script, place), *more):
             found.append((script, each))
@@ -80,7 +82,11 @@ def in_process(script: str, words: list[str], place: Path) -> tuple[int, str, st
 
     entry = importlib.import_module(f"experiments.{script}").SCRIPT
     said, wrong, began, code = io.StringIO(), io.StringIO(), time.monotonic(), 0
-    own = {"ALIQUOT_RUNS": str(place / "runs"), "ALIQUOT_CACHE": str(place / "cache"), "LABEL_STUDIO_API_KEY": "f00d" * 10}
+    own = {
+        "ALIQUOT_RUNS": str(place / "runs"),
+        "ALIQUOT_CACHE": str(place / "cache"),
+        "LABEL_STUDIO_API_KEY": "f00d" * 10,
+    }
     with mock.patch.dict(os.environ, own), redirect_stdout(said), redirect_stderr(wrong):
         os.environ.pop("ALIQUOT_MONGO", None)
         quiet()
@@ -120,6 +126,22 @@ def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None, mat
         for way in ways:
             code, said, wrong, seconds = way(script, words, place)
             why = wrong_with(given, code, said, wrong, seconds)
-            print(number, script, given.kind, repr(words)[:300], code, f"{seconds:.1f}", wrong[:1500], sep="\t", file=log, flush=True)
-            tally.add(number, f"{script}, {way.__name__.replace('_', ' ')}", why and f"{given.option}, {given.kind}: {why[-500:]}", taken=int(code == 0))
+            print(
+                number,
+                script,
+                given.kind,
+                repr(words)[:300],
+                code,
+                f"{seconds:.1f}",
+                wrong[:1500],
+                sep="\t",
+                file=log,
+                flush=True,
+            )
+            tally.add(
+                number,
+                f"{script}, {way.__name__.replace('_', ' ')}",
+                why and f"{given.option}, {given.kind}: {why[-500:]}",
+                taken=int(code == 0),
+            )
     return tally

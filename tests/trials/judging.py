@@ -49,6 +49,8 @@ def _names(given: Input) -> list[str]:
     found = [given.option, given.option.replace("_", " "), "''" if "no name" in given.kind else given.option]
     for word in given.words:
         name, _, value = word.partition("=")
-        parts = re.findall(r"[^\s{}\[\]'\":,.=]{2,}|[^\x00-\x7f]", word)  # entries of a dictionary, the name behind a prefix
+        parts = re.findall(
+            r"[^\s{}\[\]'\":,.=]{2,}|[^\x00-\x7f]", word
+        )  # entries of a dictionary, the name behind a prefix
         found += [each[:40] for each in (name, value, repr(value)[1:-1], word, *parts) if each]
     return found

@@ -187,7 +187,9 @@ def of_mode(seed: int, n: int, folder: Path, only: int | None, index: int) -> Ta
 def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None, match: str = "") -> Tally:
     """Go through the modes until at least `n` kills have hit; each mode is tried by one process."""
     tally = Tally("kills", seed)
-    wanted = [i for i, mode in enumerate(MODES) if re.search(match, mode.name) and (only is None or i == only % len(MODES))]
+    wanted = [
+        i for i, mode in enumerate(MODES) if re.search(match, mode.name) and (only is None or i == only % len(MODES))
+    ]
     with ProcessPoolExecutor(jobs, get_context("spawn")) as workers:
         for part in workers.map(partial(of_mode, seed, n, folder, only), wanted):
             tally.merge(part)

@@ -66,7 +66,11 @@ class Trial:
         if one != two:
             return f"round {round_} differs: {one[:300]} | {two[:300]}"
         projects = self.server.call("GET", "/api/projects?page_size=100")["results"]
-        ours = [each for each in projects if str(self.drawing.root) in json.dumps(each) or each["id"] == max(p["id"] for p in projects)]
+        ours = [
+            each
+            for each in projects
+            if str(self.drawing.root) in json.dumps(each) or each["id"] == max(p["id"] for p in projects)
+        ]
         tasks = self.server.tasks(ours[-1]["id"])  # fails where a name is there twice
         waiting = sorted(name for name, task in tasks.items() if not task["total_annotations"])
         asked = sorted(row["file"] for row in self.drawing.rows(drawn, round_))

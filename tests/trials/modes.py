@@ -76,7 +76,9 @@ def _semi_supervised() -> list[Mode]:
         once("segment unlabelled=mean_teacher", *SEGMENT, *few, "unlabelled=mean_teacher", "heuristic=entropy"),
         once("segment unlabelled=cps", *SEGMENT, *few, "unlabelled=cps", "n_val=4", "val_every=5"),
         once("detect unlabelled=pseudo_labels", *DETECT, "unlabelled=pseudo_labels", "pseudo_threshold=0.05"),
-        once("detect unlabelled=mean_teacher", *DETECT, "unlabelled=mean_teacher", "burn_in=2", "pseudo_threshold=0.05"),
+        once(
+            "detect unlabelled=mean_teacher", *DETECT, "unlabelled=mean_teacher", "burn_in=2", "pseudo_threshold=0.05"
+        ),
     ]
 
 

@@ -41,7 +41,9 @@ class Tally:
         """Markdown, as docs/reliability.md has it; below it the numbers that repeat a failure."""
         more = list(dict.fromkeys(name for counts in self.noted.values() for name in counts))
         heads = [self.kind, "tried", "passed", "failed", *more]
-        rows = [[row, n, n - self.failed[row], self.failed[row], *self._counts(row, more)] for row, n in self.tried.items()]
+        rows = [
+            [row, n, n - self.failed[row], self.failed[row], *self._counts(row, more)] for row, n in self.tried.items()
+        ]
         total = [sum(row[i] for row in rows) for i in range(1, len(heads))]
         lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows, ["**all**", *total]]
         table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

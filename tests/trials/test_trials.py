@@ -18,7 +18,9 @@ def test_some_bad_inputs_are_one_sentence_each(tmp_path):
     """Those that no data need be read for."""
     inputs.prepare(tmp_path / "place")
     every = inputs.inputs(tmp_path / "place")
-    quick = [pair for pair in every if pair[1].expected == REFUSED and pair[1].command == "main" and pair[1].kind in QUICK]
+    quick = [
+        pair for pair in every if pair[1].expected == REFUSED and pair[1].command == "main" and pair[1].kind in QUICK
+    ]
     assert len(every) > 300 and len({given.option for _, given in every}) > 100
     for number in inputs.drawn(quick, SEED, FEW):
         script, given = quick[number]
@@ -26,7 +28,20 @@ def test_some_bad_inputs_are_one_sentence_each(tmp_path):
         assert not wrong_with(given, code, said, wrong, seconds), given
 
 
-QUICK = {"word", "empty", "nan", "nothing", "below", "above", "letter lost", "very long", "control", "name: upper case", "nested dictionary", "twice"}
+QUICK = {
+    "word",
+    "empty",
+    "nan",
+    "nothing",
+    "below",
+    "above",
+    "letter lost",
+    "very long",
+    "control",
+    "name: upper case",
+    "nested dictionary",
+    "twice",
+}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +67,10 @@ def test_a_tally_names_what_repeats_a_failure():
     tally = Tally("kills", 7)
     tally.add(0, "classify", kills=2)
     tally.add(1, "classify", "curve differs", kills=1)
-    assert "| classify | 2 | 1 | 1 | 3 |" in tally.table() and "python -m tests.trials kills --seed 7 --only 1" in tally.table()
+    assert (
+        "| classify | 2 | 1 | 1 | 3 |" in tally.table()
+        and "python -m tests.trials kills --seed 7 --only 1" in tally.table()
+    )
 
 
 @pytest.mark.processes
