@@ -100,7 +100,7 @@ class Script(Entry):
         heuristic = self.check(options)
         from experiments.rounds.place import checkpoint_of, require_own
         from experiments.suggesting import opened
-        from experiments.turning import is_run, take_labels, tell
+        from experiments.turning import is_run, mark_recorded, take_labels, tell
 
         require_own(options)
         checkpoint = checkpoint_of(self.name, options)
@@ -115,9 +115,10 @@ class Script(Entry):
             meta = {"named_configs": list(presets)}
             self.turn = turn
             try:
-                return self._observed(
-                    command, {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
-                )
+                sacred = {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
+                run = self._observed(command, sacred)
+                mark_recorded(turn)
+                return run
             finally:
                 self.turn = None
 

@@ -74,8 +74,6 @@ def run_round(run: Run, turn: Turn) -> float | None:
     for file in sorted(folder.iterdir()):
         if file.is_file():
             run.add_artifact(str(file), content_type=CONTENT_TYPES.get(file.suffix, PLAIN))
-    state.recorded = state.round
-    save(state, turn.folder)
     if turn.step == RECORD and waiting(state, turn.images):
         _say(waited_for(turn))
     _say(told(turn))
@@ -84,6 +82,12 @@ def run_round(run: Run, turn: Turn) -> float | None:
     except Refused as error:  # the round stands: its run has not failed
         _say([f"warning: {error}", "The list is not in Label Studio yet: the same command sends it."])
     return state.curve[-1].get(turn.options["metric"])
+
+
+def mark_recorded(turn: Turn) -> None:
+    """Note that the record of a round is whole: not before it says so itself, for a process may be killed meanwhile."""
+    turn.state.recorded = turn.state.round
+    save(turn.state, turn.folder)
 
 
 def _asked_for(turn: Turn, model: nn.Module | None) -> list[str]:

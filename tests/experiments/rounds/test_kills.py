@@ -7,7 +7,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from experiments import suggesting
+from experiments import suggesting, turning
 from tests.experiments.moments import Killed, stop_at
 from tests.experiments.rounds.annotator import Annotator
 
@@ -77,6 +77,19 @@ def test_an_unfinished_training_of_other_labels_is_dropped(prepared, monkeypatch
     shutil.copytree(before, again)
     person.suggest(out=str(again))
     assert np.isclose(resumed, person.state(again)["curve"][0]["train_loss"], rtol=0, atol=0)
+
+
+def test_a_round_that_is_killed_while_its_list_is_sent_is_recorded_later(prepared, monkeypatch):
+    """As complete, by the same command, which trains nothing again."""
+    person, out, before, whole = prepared
+    shutil.rmtree(out)
+    shutil.copytree(before, out)
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(turning, "_asked_for", _killed)
+        person.suggest(out=str(out), export="csv")
+    monkeypatch.setattr(suggesting, "train", _killed)
+    assert person.suggest(out=str(out), export="csv").status == "COMPLETED" and made(person, out) == whole
+    assert person.suggest(out=str(out), export="csv") is None
 
 
 def _killed(*args):
