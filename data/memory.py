@@ -14,6 +14,7 @@ SIGNS = (  # in the messages of what is raised where memory cannot be had
     "out of memory",
     "bad_alloc",
     "can't start new thread",
+    "could not create a primitive",  # oneDNN's word for it
 )
 
 

@@ -16,6 +16,7 @@ def test_what_is_short_of_memory_and_what_is_not():
         assert is_short(error) and "not enough memory" in sentence(error)
     assert is_short(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
     assert is_short(OSError(12, "Cannot allocate memory")) and is_short(RuntimeError("CUDA out of memory."))
+    assert is_short(RuntimeError("could not create a primitive"))
     assert not is_short(ValueError("steps=0")) and not is_short(None) and not is_short(ImportError("no module 'x'"))
 
 
