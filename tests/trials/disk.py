@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.small_disk import no_blocks, no_inodes
-from tests.trials.kills import Reference, begin, reference_of, wait_for_a_write
+from tests.trials.kills import Reference, begin, reference_of, unswept, wait_for_a_write
 from tests.trials.modes import MODES
 from tests.trials.scripts import Running
 from tests.trials.tally import Tally
@@ -70,8 +70,8 @@ def tried(made: Reference, rng: random.Random, way: str) -> tuple[str, dict[str,
         if again := last.end():
             return f"with room again it ends with {again}: {last.said[-600:]}", counts
         found = difference(made.expected[step], traces_of(place)) or "; ".join(damaged(place))
-        left = [each for each in left_behind(place) if not each.is_relative_to(place / "cache")]
-        return found or "; ".join(map(str, [*left, *locks_held(place)])), counts
+        found = found or "; ".join(map(str, locks_held(place)))
+        return found or unswept(made, step, left_behind(place)), counts
 
 
 def barred(made: Reference, step: int) -> Running:

@@ -95,7 +95,7 @@ def tried(made: Reference, rng: random.Random, again: bool = True) -> tuple[str,
         return f"it ends with {code}: {last.said[-600:]}", counts
     left = left_behind(made.place.folder)
     counts["left for a sweep"] = len(left)
-    return _wrong(made, step, last) or _unswept(made, step, left), counts
+    return _wrong(made, step, last) or unswept(made, step, left), counts
 
 
 def begin(place: Place, words: Step, **environment: str) -> Running:
@@ -137,7 +137,7 @@ def _wrong(made: Reference, step: int, last: Running) -> str:
     return ""
 
 
-def _unswept(made: Reference, step: int, left: Sequence[Path]) -> str:
+def unswept(made: Reference, step: int, left: Sequence[Path]) -> str:
     """What killed processes left, and a command that starts two days later does not remove.
 
     Until then a temporary file may be one of another machine that writes to the same folder.
@@ -152,7 +152,8 @@ def _unswept(made: Reference, step: int, left: Sequence[Path]) -> str:
         for file in (*each.rglob("*"), each):
             os.utime(file, (time.time() - OLD,) * 2)
     words = made.steps[step]
-    fresh = begin(made.place, words if words[0] == "grid.py" else (*words, "resume=fresh"))
+    other = [word for word in words if not word.startswith("run=")]
+    fresh = begin(made.place, (*other, "run=7") if words[0] == "grid.py" else (*words, "resume=fresh"))
     code, stays = fresh.end(), [each for each in left if each.exists()]
     return f"never removed (exit {code}): {stays}" if stays or code else ""
 

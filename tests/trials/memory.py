@@ -13,7 +13,7 @@ import shutil
 import time
 from pathlib import Path
 
-from tests.trials.kills import Reference, begin, reference_of
+from tests.trials.kills import Reference, begin, reference_of, unswept
 from tests.trials.modes import MODES
 from tests.trials.scripts import Running
 from tests.trials.tally import Tally
@@ -52,8 +52,8 @@ def tried(made: Reference, rng: random.Random, peak: int) -> tuple[str, str, dic
     if again := last.end():
         return row, f"with plenty it ends with {again}: {last.said[-600:]}", counts
     found = difference(made.expected[step], traces_of(made.place.folder)) or "; ".join(damaged(made.place.folder))
-    left = [each for each in left_behind(made.place.folder) if not each.is_relative_to(made.place.folder / "cache")]
-    return row, found or "; ".join(map(str, [*left, *locks_held(made.place.folder)])), counts
+    found = found or "; ".join(map(str, locks_held(made.place.folder)))
+    return row, found or unswept(made, step, left_behind(made.place.folder)), counts
 
 
 def unclear(running: Running, code: int, limit: int) -> str:
