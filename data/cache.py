@@ -39,6 +39,7 @@ ABANDONED = 24 * 3600.0  # s without a write after which an unfinished folder be
 
 def whole_folder(folder: Path, build: Callable[[Path], None], what: str = "decoded images") -> Path:
     """The folder, whole: as it is, or filled by `build`, which gets the folder to write into; `what` it holds."""
+    _remove_abandoned(folder)
     if folder.exists():
         damage = damage_of(folder, fully=os.environ.get("ALIQUOT_CHECK_CACHE") == "full")
         if not damage:
@@ -47,7 +48,6 @@ def whole_folder(folder: Path, build: Callable[[Path], None], what: str = "decod
         _remove(folder)
     with room_for(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
         building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             build(building)

@@ -40,7 +40,8 @@ def at_home(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise Refused(f"{str(path)!r} begins with the home of a user that this computer does not have") from error
+        nobody = "begins with the home of a user that this computer does not have"
+        raise Refused(f"{str(path)!r} {nobody}: give the whole path") from error
 
 
 def folder_from(variable: str, default: str) -> Path:

@@ -144,6 +144,10 @@ class Script(Entry):
         definition.check(options)
         return heuristic
 
+    def import_late(self) -> None:
+        """Import the task."""
+        self.definition()
+
     def suited(self, options: declare.Values, command: str = "main") -> tuple[declare.Values, str]:
         """The options with values for those that are taken from the data, and which in words; '' where there are none.
 

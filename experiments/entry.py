@@ -72,6 +72,10 @@ class Entry:
         """What another process of a run on several devices does beside it, see `experiments.several`."""
         raise NotImplementedError
 
+    def import_late(self) -> None:
+        """Import what runs of this script need once their options are accepted, beside what all scripts need."""
+        raise NotImplementedError
+
     def suited(self, options: declare.Values, command: str = "main") -> tuple[declare.Values, str]:
         """The options with values for those that are taken from the data, and which in words; '' where none are."""
         return options, ""

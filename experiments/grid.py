@@ -25,6 +25,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, wherever this is started from
+if __name__ == "__main__":
+    from data.memory import say_when_short
+
+    say_when_short()
 
 from tqdm import tqdm
 

@@ -12,6 +12,9 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that `data` is ours
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback; later `launch` listens
+    from data.memory import say_when_short
+
+    say_when_short()
 
 from sacred import Experiment
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,10 @@ class Pretraining(Entry):
         from experiments.tracking.code import digest_of
 
         return digest_of(f"experiments.{self.name}", module_of(options["task"], options["dataset"]))
+
+    def import_late(self) -> None:
+        """Import what trains."""
+        import_module("experiments.tasks.siamese")
 
     def data_of(self, options: declare.Values) -> str:
         """Digest of the images that are learnt from and of those that report."""

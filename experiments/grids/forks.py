@@ -175,7 +175,7 @@ def import_late(script: Any) -> None:
     """Import what every run of a script imports sooner or later, but for its dataset, and read what it digests."""
     from heuristics import names
 
-    script.definition()
+    script.import_late()
     names()
     mirror = ["experiments.tracking.mongo"] if os.environ.get("ALIQUOT_MONGO") else []
     for module in (*LATE, *mirror):

@@ -20,7 +20,7 @@ def device_of(name: str) -> torch.device:
     except RuntimeError:
         raise Refused(f"unknown device {name!r}: use auto, cpu, cuda, cuda:0 or mps") from None
     no_cuda = not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
-    missing = {"cpu": False, "cuda": no_cuda, "mps": not torch.backends.mps.is_available()}
+    missing = {"cpu": bool(device.index), "cuda": no_cuda, "mps": not torch.backends.mps.is_available()}
     if missing.get(device.type, True):
         there = f"CUDA devices: {torch.cuda.device_count()}"
         raise Refused(f"device={name} was asked for, but this machine has none such ({there}); use device=cpu")

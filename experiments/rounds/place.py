@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.catalogue import OWN
-from data.files import folder_of, under_root
+from data.files import folder_of, require_writable, under_root
 from data.names import Refused
 from data.store import Images
 from data.unlabelled import Unlabelled
@@ -29,7 +29,8 @@ Values = Mapping[str, Any]
 def checkpoint_of(task: str, options: Values) -> Checkpoint:
     """Where a study lies: in `out`, else below runs/rounds in a folder that its images and `run` name.
 
-    Refused for a folder among the user's own images, and for one that holds other things than a study.
+    Refused for a folder among the user's own images, for one that holds other things than a study, and for one that
+    cannot be written.
     """
     root = folder_of(options["data_root"]).resolve()
     said = hashlib.sha256(f"{task} {options['dataset']} {root} {options['run']}".encode()).hexdigest()[:8]
@@ -39,6 +40,7 @@ def checkpoint_of(task: str, options: Values) -> Checkpoint:
         raise Refused(
             f"out={str(folder)!r} lies in data_root={str(root)!r}, where nothing is ever written: name another"
         )
+    require_writable("out", folder)
     if folder.is_dir() and not (folder / "holder").exists():
         others = sorted(file.name for file in folder.iterdir() if file.name not in ("labels", "lock"))
         if others:

@@ -63,12 +63,14 @@ def resolve(options: Options, presets: Mapping[str, Preset], words: Sequence[str
 
     Presets and files are taken in their order, then name=value. Naming another dataset forgets the options of the one
     before. `dataset_options={}` and `heuristic_options={}` clear what presets set. `seed` follows `run` unless it was
-    typed. Raises Refused for an unknown name or file and for what is typed twice.
+    typed. Raises Refused for an unknown name or file, for a value without a name, and for what is typed twice.
     """
     typed: dict[str, str] = {}
     named: list[str] = []
     for word in words:
         name, equals, text = (part.strip() for part in word.partition("="))
+        if equals and not name:
+            raise Refused(f"{word!r} names no option: expected name=value, such as run=3")
         if not equals:
             named.append(name)
         elif name in typed:

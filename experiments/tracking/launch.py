@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.files import AGAIN, FULL
-from data.names import Refused, suggestion
+from data.memory import is_short, sentence
+from data.names import Refused, readable, suggestion
 from experiments.tracking.telling import tell
 
 CHANGES_NO_RESULT = True
@@ -105,7 +106,8 @@ def listen() -> None:
 
 @contextmanager
 def told(debug: bool = False) -> Iterator[None]:
-    """Mistakes and stops in one sentence, with the mistake's exit code or 130; all else keeps its traceback, with 1.
+    """Mistakes, stops and too little memory in one sentence, with the mistake's exit code, 130 or 1; all else
+    keeps its traceback, with 1.
 
     A grid hears the reason in a file of its own, see `tell`.
     """
@@ -115,17 +117,23 @@ def told(debug: bool = False) -> Iterator[None]:
         if debug:
             raise
         on_file = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        short = not isinstance(error, Refused) and is_short(error)
         reason = str(error) if isinstance(error, Refused) else error.strerror or str(error)
+        reason = sentence(error) if short else reason
         if not isinstance(error, Refused) and error.errno in FULL:
             reason = f"the disk is full; {AGAIN}"
-        print(sentence := f"Refused: {reason}{on_file}", file=sys.stderr)
-        tell(reason=sentence)
+        print(said := readable(f"Refused: {reason}{on_file}"), file=sys.stderr)
+        tell(reason=said)
         sys.exit(error.exit_code if isinstance(error, Refused) else 1)
     except KeyboardInterrupt as stop:
         again = "The same command without resume=fresh" if "resume=fresh" in sys.argv else "The same command"
         print(f"\nStopped{f' by {stop}' if str(stop) else ''}. {again} continues from here.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        if is_short(error) and not debug:
+            print(said := f"Refused: {sentence(error)}", file=sys.stderr)
+            tell(reason=said)
+            sys.exit(1)
         tell(reason=f"{type(error).__name__}: {error}")
         raise
 

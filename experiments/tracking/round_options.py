@@ -60,5 +60,10 @@ def with_classes(task: str, options: Values) -> Values:
         raise Refused(f"classes={names!r}: dataset {options['dataset']!r} says itself which classes it has")
     if given := options["dataset_options"].get(name):
         raise Refused(f"classes={names!r} and dataset_options.{name}={given!r} both name the classes; use one of them")
-    chosen = {**options["dataset_options"], name: [str(each).strip() for each in listed if str(each).strip()]}
+    listed = [str(each).strip() for each in listed if str(each).strip()]
+    if len(listed) > len(set(listed)) or not all(each.isprintable() for each in listed):
+        raise Refused(f"classes={names!r}: expected each class once, by a name that can be printed")
+    if task == "classify" and len(listed) < 2:
+        raise Refused(f"classes={names!r}: expected at least two classes that images can have")
+    chosen = {**options["dataset_options"], name: listed}
     return {**options, "classes": "", "dataset_options": chosen}

@@ -168,3 +168,15 @@ def test_what_a_killed_build_left_is_removed_after_a_day(tmp_path):
                 os.utime(path, (time.time() - 2 * cache.ABANDONED,) * 2)
     whole_folder(tmp_path / "set", lambda folder: (folder / "a").touch())
     assert not old.exists() and young.exists() and other.exists()
+
+
+def test_what_a_killed_build_left_goes_although_another_made_the_folder(tmp_path):
+    folder = images(tmp_path)
+    left, going_on = (tmp_path / f".{folder.name}-{end}" for end in ("killed", "going_on"))
+    for each in (left, going_on):
+        each.mkdir()
+        (each / "pixels.bin").write_bytes(b"half")
+    for each in (left / "pixels.bin", left):
+        os.utime(each, (time.time() - 2 * cache.ABANDONED,) * 2)
+    images(tmp_path)
+    assert not left.exists() and going_on.exists()

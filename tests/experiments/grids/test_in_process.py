@@ -65,6 +65,11 @@ def test_a_fork_records_what_a_process_records(script, capsys, tmp_path, monkeyp
         assert one[name] == other[name], name
 
 
+def test_runs_of_pretrain_are_forks_too(capsys):
+    assert grid.main(["pretrain", "with", "tiny", "run=0,1", "--in-process"]) == 0
+    assert "2 completed" in capsys.readouterr().out
+
+
 def test_memory_stays_as_it_is(capsys, monkeypatch):
     """Of the process that is forked, over a dozen runs."""
     resident = []

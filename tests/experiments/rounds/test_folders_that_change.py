@@ -302,3 +302,25 @@ def test_patients_that_are_told_later_are_learnt_from_by_the_next_round(person, 
     assert "had images to learn from and in the test part" in said and state["round"] == 2
     whose = {name: i // 2 for i, name in enumerate(person.names)}
     assert {whose[n] for n in state["test"]}.isdisjoint(whose[n] for n in state["order"])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"classes": "a,a", "dataset_options": {}}, "classes='a,a': expected each class once"),
+        ({"classes": "a", "dataset_options": {}}, "classes='a': expected at least two classes"),
+        ({"classes": ["a", "b\x07"], "dataset_options": {}}, "expected each class once, by a name that can be printed"),
+        ({"out": "/proc/x"}, "out='/proc/x' is no folder that can be written"),
+    ],
+)
+def test_what_a_study_cannot_begin_with(options, sentence, tmp_path):
+    person = Annotator("classify", tmp_path / "own")
+    with pytest.raises(Refused, match=sentence):
+        person.suggest(**{"out": str(tmp_path / "out"), **options})
+
+
+def test_a_study_does_not_lie_in_a_file(tmp_path):
+    person = Annotator("classify", tmp_path / "own")
+    (tmp_path / "file").touch()
+    with pytest.raises(Refused, match="is no folder that can be written .it is a file"):
+        person.suggest(out=str(tmp_path / "file"))

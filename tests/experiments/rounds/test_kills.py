@@ -10,7 +10,7 @@ import pytest
 from data import files
 from data.files import DiskFull
 from data.names import InProgress
-from experiments import listing, suggesting
+from experiments import listing, suggesting, turning
 from experiments.rounds import place
 from tests.experiments.moments import Killed, stop_at
 from tests.experiments.rounds.annotator import Annotator
@@ -120,6 +120,19 @@ def test_an_unfinished_training_of_other_labels_is_dropped(prepared, monkeypatch
     shutil.copytree(before, again)
     person.suggest(out=str(again))
     assert np.isclose(resumed, person.state(again)["curve"][0]["train_loss"], rtol=0, atol=0)
+
+
+def test_a_round_that_is_killed_while_its_list_is_sent_is_recorded_later(prepared, monkeypatch):
+    """As complete, by the same command, which trains nothing again."""
+    person, out, before, whole = prepared
+    shutil.rmtree(out)
+    shutil.copytree(before, out)
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(turning, "_asked_for", _killed)
+        person.suggest(out=str(out), export="csv")
+    monkeypatch.setattr(suggesting, "train", _killed)
+    assert person.suggest(out=str(out), export="csv").status == "COMPLETED" and made(person, out) == whole
+    assert person.suggest(out=str(out), export="csv") is None
 
 
 def _killed(*args):

@@ -35,6 +35,7 @@ MISTAKES = [
     ),
     ({"pool_subset": 2}, "pool_subset=2 is less than n_query=3"),
     ({"device": "gpu"}, "unknown device 'gpu'"),
+    ({"device": "cpu:7"}, "device=cpu:7 was asked for, but this machine has none such"),
     ({"heuristic_options": {"metric": "l2"}}, "heuristic 'random' has no option 'metric'"),
     ({"heuristic": "random", "balance": "predicted"}, "balance=predicted needs one score per image"),
     ({"heuristic": "coreset", "select": "power"}, "select=power needs one score per image"),
@@ -90,6 +91,12 @@ def test_on_the_command_line_a_mistake_is_one_line_and_exit_code_1():
     assert process.returncode == 1
     assert "Refused: unknown heuristic 'bold'. Did you mean 'bald'?" in process.err
     assert "Traceback" not in process.err + process.out
+
+
+@pytest.mark.parametrize(("words", "sentence"), [(["=1"], "'=1' names no option: expected name=value"), (["RUN=1"], "Did you mean 'run'")])
+def test_words_that_name_no_option(words, sentence):
+    with pytest.raises(Refused, match=sentence):
+        SCRIPT.command_line(["with", "tiny", *words])
 
 
 def test_scripts_agree_from_the_root_and_from_their_own_folder():
