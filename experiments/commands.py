@@ -114,12 +114,10 @@ class Script(Entry):
                 tell(turn)
                 return None
             changed = {name: v for name, v in turn.options.items() if v != self.options[name].default}
-            meta = {"named_configs": list(presets)}
+            meta = {"meta_info": {"named_configs": list(presets)}, "options": dict(flags or {})}
             self.turn = turn
             try:
-                run = self._observed(
-                    command, {"config_updates": changed, "meta_info": meta, "options": dict(flags or {})}
-                )
+                run = self._observed(command, {"config_updates": changed, **meta})
             finally:
                 self.turn = None
             end_round(turn)
@@ -158,8 +156,7 @@ class Script(Entry):
         self.check(options)
         from experiments.looking import suit_to_data
 
-        timed = command == "check"  # it measures the time
-        return suit_to_data(self.name, self.definition(), options, command == "supervised", timed)
+        return suit_to_data(self.name, self.definition(), options, command == "supervised", timed=command == "check")
 
     def titled(self, options: declare.Values) -> declare.Values:
         """As every script's options, with the digests of the files that hold weights."""
