@@ -113,7 +113,7 @@ def first_says(value: Made) -> Made:
     """The value of the first process, for all of them."""
     if _group.size == 1:
         return value
-    return gathered(value if _group.rank == 0 else None)[0]
+    return gathered(value if _group.rank == 0 else None)[0]  # type: ignore[return-value] - the first is no None
 
 
 def gathered(value: Made) -> list[Made]:

@@ -16,7 +16,15 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]
-OPTIONS = ["dataset_options.n_pool=14", "dataset_options.n_test=5", "n_cycles=1", "n_query=2", "steps=60"]
+OPTIONS = [
+    "dataset_options.n_pool=14",
+    "dataset_options.n_test=5",
+    "n_cycles=1",
+    "n_query=2",
+    "steps=40",
+    "scale=0.25",
+    "crop=32",
+]
 OPTIONS += ["depth=2", "precision=float32", "heuristic=bald", "save_every=0"]
 WORDS = ["with", "tiny", *OPTIONS, "devices=2"]
 
