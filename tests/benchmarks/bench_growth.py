@@ -99,7 +99,7 @@ def stored_runs(what: str) -> Callable[[int, Path], Callable[[], Any]]:
         make(runs, n)
 
         def summarise() -> None:
-            sys.argv = ["summary", str(runs), "--dataset", DATASETS[0], "--baseline", "random", "--metric", "accuracy"]
+            sys.argv = ["summary", str(runs), "--dataset", DATASETS[1], "--baseline", "random", "--metric", "accuracy"]
             with contextlib.redirect_stdout(io.StringIO()):
                 summary.main()
 
@@ -116,7 +116,7 @@ ROWS = {
     "K passes, 4 images of 128 pixels": Row((5, 10, 20, 50, 100), (), query_of(4, None, 128)),
     "side in pixels, one image, K = 2": Row((128, 256, 512, 1024), (2048,), query_of(1, 2, None)),
     "runs, read": Row((10, 100, 1_000), (10_000,), stored_runs("load")),
-    "runs, summary of a tenth": Row((400, 1_200), (4_000, 10_000), stored_runs("summary")),
+    "runs, summary of a tenth of them": Row((400, 1_000, 2_000), (10_000,), stored_runs("summary")),
 }
 
 
