@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import multiprocessing
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 from data.files import ROOT
 from data.names import Refused
 from experiments.grids.jobs import Job
+from experiments.tracking.processes import ending_with
 
 Line = tuple[str, ...]
 
@@ -60,9 +62,15 @@ def examine(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
 def examined(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
     """`examine` in a process of its own, so that this one stays small."""
     spawn = multiprocessing.get_context("spawn")
-    quiet = logging.disable, (logging.CRITICAL,)  # what Sacred would log, the runs log again
-    with ProcessPoolExecutor(1, spawn, *quiet) as pool:
+    with ProcessPoolExecutor(1, spawn, _begin, (os.getpid(),)) as pool:
         return pool.submit(examine, script, command, lines).result()
+
+
+def _begin(grid: int) -> None:
+    """End with the grid, however it ends; a killed one would leave its pool waiting for ever."""
+    if ask := ending_with(grid):
+        ask()
+    logging.disable(logging.CRITICAL)  # what Sacred would log, the runs log again
 
 
 def _refuse_equal(keys: Mapping[Line, str], sentence: str) -> None:

@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--n", type=int, help="how many trials")
     parser.add_argument("--jobs", type=int, default=1, help="trials at a time (1)")
     parser.add_argument("--only", type=int, help="the number of one trial that is to be repeated")
-    parser.add_argument("--match", default="", help="only rows whose name has this pattern (kills)")
+    parser.add_argument("--match", default="", help="only rows, or kinds of inputs, whose name has this pattern")
     parser.add_argument("--folder", type=Path, help="where trials write, else a temporary folder")
     given = parser.parse_args()
     module = importlib.import_module(f"tests.trials.{given.kind}")

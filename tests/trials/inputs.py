@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import random
+import re
 import shutil
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -116,13 +117,13 @@ def run(seed: int, n: int, folder: Path, jobs: int, only: int | None = None, mat
     prepare(place)
     tally, every = Tally("inputs", seed), inputs(place)
     numbers = drawn(every, seed, n) if only is None else [only]
+    numbers = [number for number in numbers if re.search(match, every[number][1].kind)]
     real = {*numbers[:: max(1, len(numbers) // PROCESSES)][:PROCESSES]} if only is None else {only}
     log = (folder / "inputs.log").open("w", errors="backslashreplace")
     for number in numbers:
         script, given = every[number]
         words = words_of(script, given)
-        ways = [in_process] if "\udce9" not in "".join(words) else []
-        ways += [as_process] if number in real and "\x00" not in "".join(words) else []
+        ways = [in_process, *([as_process] if number in real else [])]
         for way in ways:
             code, said, wrong, seconds = way(script, words, place)
             why = wrong_with(given, code, said, wrong, seconds)

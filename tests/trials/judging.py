@@ -52,5 +52,5 @@ def _names(given: Input) -> list[str]:
         parts = re.findall(
             r"[^\s{}\[\]'\":,.=]{2,}|[^\x00-\x7f]", word
         )  # entries of a dictionary, the name behind a prefix
-        found += [each[:40] for each in (name, value, repr(value)[1:-1], word, *parts) if each]
+        found += [each[:40] for each in (name, value, repr(value)[1:-1], word, repr(word)[1:-1], *parts) if each]
     return found

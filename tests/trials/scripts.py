@@ -82,11 +82,12 @@ class Place:
     def orphans(self, within: float = 20.0) -> list[str]:
         """Command lines of processes of this trial that live on, after waiting for them to end."""
         deadline = time.monotonic() + within
-        while (found := self._alive()) and time.monotonic() < deadline:
+        while (found := self.alive()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return found
 
-    def _alive(self) -> list[str]:
+    def alive(self) -> list[str]:
+        """Command lines of all processes of this trial but forks of this one."""
         found, sought = [], f"{MARK}={self.mark}".encode()
         for process in Path("/proc").iterdir():
             try:

@@ -1,6 +1,7 @@
 """A few of the hard trials, in seconds; `python -m tests.trials` has all of them."""
 
 import random
+import time
 
 import pytest
 
@@ -8,6 +9,7 @@ from tests.trials import inputs, kills
 from tests.trials.bad_values import FINE, REFUSED, Input
 from tests.trials.judging import wrong_with
 from tests.trials.modes import MODES
+from tests.trials.scripts import Place
 from tests.trials.tally import Tally
 
 FEW = 40
@@ -71,6 +73,17 @@ def test_a_tally_names_what_repeats_a_failure():
         "| classify | 2 | 1 | 1 | 3 |" in tally.table()
         and "python -m tests.trials kills --seed 7 --only 1" in tally.table()
     )
+
+
+@pytest.mark.processes
+def test_a_grid_that_is_killed_while_it_checks_its_lines_leaves_no_process(tmp_path):
+    place = Place(tmp_path / "place")
+    place.folder.mkdir()
+    grid = place.start(("grid.py", "classify", "with", "tiny", "run=0..3"))
+    while "spawn_main" not in " ".join(place.alive()) and grid.process.poll() is None:
+        time.sleep(0.05)
+    grid.kill(whole=False)
+    assert place.orphans(within=60) == []
 
 
 @pytest.mark.processes
