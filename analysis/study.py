@@ -86,12 +86,10 @@ def only_study(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
 
 def _used(runs: pd.DataFrame, options: dict[str, str]) -> pd.DataFrame:
     """The runs without the values of options that change nothing beside the others of the same run."""
-    columns = {name: column for column, name in options.items()}
-    values = runs[list(options)].rename(columns=options).to_dict("records")
-    unused = pd.DataFrame([{name: name in idle(row) and name not in NEUTRAL for name in columns} for row in values])
-    return runs.assign(
-        **{column: runs[column].mask(unused[name].to_numpy(dtype=bool)) for name, column in columns.items()}
-    )
+    rows = [dict(zip(options.values(), row, strict=True)) for row in runs[list(options)].to_numpy(dtype=object)]
+    unused = [idle(row) - NEUTRAL.keys() for row in rows]
+    masked = {column: [name in some for some in unused] for column, name in options.items()}
+    return runs.assign(**{column: runs[column].mask(np.array(which)) for column, which in masked.items()})
 
 
 def _refuse_mixed(runs: pd.DataFrame, options: dict[str, str], whose: str) -> None:

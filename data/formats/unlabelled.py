@@ -30,9 +30,10 @@ LARGEST = 2**20  # bytes of a decoded picture above which it is not kept
 
 def ours(given: Unlabelled, name: str, ending: str) -> dict[str, Path]:
     """Image, as its path below the folder of images without ending -> our file of it. Refused for two of one image."""
-    folder = given.inner(name)
-    files = sorted(walk(folder)) if folder else []
-    return one_each((stem(file.relative_to(folder)), file) for file in files if file.suffix.casefold() == ending)
+    if (folder := given.inner(name)) is None:
+        return {}
+    files = (file for file in sorted(walk(folder)) if file.suffix.casefold() == ending)
+    return one_each((stem(file.relative_to(folder)), file) for file in files)
 
 
 def one_each(told: Iterable[tuple[str, Path]]) -> dict[str, Path]:
