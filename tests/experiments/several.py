@@ -1,5 +1,6 @@
 """Several processes of one run, as forks of the one that tests: what they have imported is there at once."""
 
+import gc
 import os
 import pickle
 import signal
@@ -20,8 +21,10 @@ class Fork:
 
     def __init__(self, work):
         self.returncode = None
+        gc.collect()  # with the exchanges of groups that were: each waits for a thread, which a fork does not have
         self.pid = os.fork()
         if not self.pid:
+            gc.freeze()
             code = 1
             try:
                 for number in (signal.SIGTERM, signal.SIGINT):
