@@ -53,7 +53,7 @@ def test_how_forks_end(tmp_path, capfd):
     todo = [
         forked(tmp_path, "1", "print('one')", record=True),
         forked(tmp_path, "2", "from data.names import *; raise Refused('lr=9 is too much')"),
-        forked(tmp_path, "3", "raise MemoryError('all of it')"),
+        forked(tmp_path, "3", "raise LookupError('all of it')"),
         forked(tmp_path, "4", "from data.names import *; raise InProgress('this run is already in progress')"),
         forked(tmp_path, "5", "import os; os.kill(os.getpid(), 9)"),
         forked(tmp_path, "6", "import os; os.kill(os.getpid(), 15)"),
@@ -66,7 +66,7 @@ def test_how_forks_end(tmp_path, capfd):
     assert [end.status for end in ends] == [*statuses[0].split(), statuses[1], *statuses[2].split()]
     assert [end.reason for end in ends[1:4]] == [
         "Refused: lr=9 is too much",
-        "MemoryError: all of it",
+        "LookupError: all of it",
         "Refused: this run is already in progress",
     ]
     assert ends[4].reason.startswith("killed by SIGKILL") and ends[6].reason.endswith("last words: no word")
