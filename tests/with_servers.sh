@@ -27,7 +27,7 @@ slurm=$!
 wait "$installing"
 ALIQUOT_LABEL_STUDIO=$(cat "$folder/labelstudio.path")
 export ALIQUOT_LABEL_STUDIO
-python -m pytest -m labelstudio -rs tests/experiments/rounds > "$folder/labelstudio.log" 2>&1 &
+python -m pytest -m "labelstudio and not processes" -rs tests/experiments/rounds > "$folder/labelstudio.log" 2>&1 &
 labelstudio=$!
 failed=0
 python -m pytest -m "mongo or browser" -rs $(marked "mongo|browser") | tee "$folder/tests.log" || failed=1

@@ -72,8 +72,8 @@ def whole(tmp_path_factory):
     [
         ("first", signal.SIGKILL, 0),
         ("other", signal.SIGKILL, 1),
-        ("other", signal.SIGTERM, 0),
-        ("first", signal.SIGINT, 1),
+        pytest.param("other", signal.SIGTERM, 0, marks=pytest.mark.trials),
+        pytest.param("first", signal.SIGINT, 1, marks=pytest.mark.trials),
     ],
 )
 def test_killed_at_its_work(who, number, cycle, whole):
@@ -99,9 +99,13 @@ def test_killed_at_its_work(who, number, cycle, whole):
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("classify", ["with", "tiny", "n_cycles=1", "heuristic=badge", "precision=float32"]),
+        pytest.param(
+            "classify",
+            ["with", "tiny", "n_cycles=1", "heuristic=badge", "precision=float32"],
+            marks=pytest.mark.trials,
+        ),
         ("detect", ["with", "tiny", "n_cycles=1", "precision=float32"]),
-        ("pretrain", ["with", "tiny", "precision=float32"]),
+        pytest.param("pretrain", ["with", "tiny", "precision=float32"], marks=pytest.mark.trials),
     ],
 )
 def test_each_script_starts_its_processes(script, words):

@@ -39,6 +39,7 @@ FIRST = {  # the same before the first list
 }
 CASES = [("classify", "round", name) for name in MOMENTS] + [("classify", "first", name) for name in FIRST]
 CASES += [(task, "round", name) for task in ("segment", "detect") for name in ("training", "writing the list")]
+OFTEN = [("classify", "round", "training"), ("classify", "round", "recording"), ("detect", "round", "writing the list")]
 
 
 def words_of(person, **options):
@@ -74,7 +75,10 @@ def whole(out, round_):
     return [kept, repr(rows), *files, sorted(file.name for file in folder.iterdir())]
 
 
-@pytest.mark.parametrize(("task", "step", "moment"), CASES)
+@pytest.mark.parametrize(
+    ("task", "step", "moment"),
+    [pytest.param(*case, marks=() if case in OFTEN else pytest.mark.trials) for case in CASES],
+)
 def test_a_killed_process_is_as_if_it_had_not_begun(task, step, moment, tmp_path, monkeypatch):
     person, out, undisturbed = Annotator(task, tmp_path / "own", n=8), tmp_path / "out", tmp_path / "undisturbed"
     round_ = int(step == "round")
