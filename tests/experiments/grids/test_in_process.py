@@ -75,10 +75,10 @@ def test_memory_stays_as_it_is(capsys, monkeypatch):
     resident = []
 
     class Watched(forks.Origin):
-        def fork(self, job):
+        def fork(self, job, slot):
             lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
             resident.append(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024)
-            return super().fork(job)
+            return super().fork(job, slot)
 
     monkeypatch.setattr(forks, "Origin", Watched)
     few = ["n_cycles=0", "steps=1", "dataset_options.n_pool=27", "dataset_options.n_test=9"]
