@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data import catalogue
-from data.files import folder_of, under_root
+from data.files import folder_of, room_for, under_root
 from data.names import Missing, Refused
 from data.store import Images
 from data.unlabelled import Unlabelled
@@ -61,11 +61,12 @@ def predict(task: str, definition: Definition, options: Values, checkpoint: Chec
     folder = checkpoint.folder / ("predictions" if root == own_root else f"predictions_{_called(root)}")
     building = folder.with_name(f".{folder.name}")
     shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    with room_for(folder):
+        building.mkdir(parents=True)
     given = found if found["export"] != ROUND["export"].default else {**found, "export": KINDS[task]}
     title = f"{options['dataset_title']}: predictions of round {state.round}"
     told = title, task, images_folder(images, root)
-    with writing(kinds_of(given), building, state.classes, *told) as write:
+    with room_for(folder), writing(kinds_of(given), building, state.classes, *told) as write:
         stream = predictions(evidence, images, np.arange(len(images)), wanted_of(images), options["least_score"])
         for rank, (i, prediction, doubt) in enumerate(stream, start=1):
             told_of = {"rank": rank, "part": "query", "score": float("nan"), "uncertainty": doubt, "why": ""}

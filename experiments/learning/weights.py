@@ -30,7 +30,8 @@ def load_weights(model: nn.Module, file: Path) -> nn.Module:
     try:
         model.load_state_dict(given)
     except BROKEN as error:
-        reason = _misfit(model, given) or str(error).splitlines()[0]
+        own = isinstance(error, Refused)  # a model that knows better what does not fit
+        reason = (not own and _misfit(model, given)) or str(error).splitlines()[0]
         way_out = "use the options it was trained with"
         raise Refused(f"{file} holds no weights that fit this model ({reason}); {way_out}") from None
     return model

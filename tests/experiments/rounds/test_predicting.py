@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from data.files import DiskFull
 from data.names import Refused
+from experiments import predicting
 from tests.data.pictures import save
 from tests.experiments.rounds.annotator import OPTIONS, Annotator
 from tests.experiments.small_sets import SCRIPTS
+from tests.small_disk import no_blocks, small_disk
 
 OTHER = {  # not the value of a small study, and not the usual one
     "classify": ("image_size", 24, 16),
@@ -88,3 +91,27 @@ def test_images_of_another_folder_need_no_json(tmp_path):
     SCRIPTS["detect"].run("predict", **given, images=str(tmp_path / "others"))
     (written,) = out.glob("predictions_others-*")
     assert len(rows(written)) == 1
+
+
+def test_a_disk_that_is_full_is_one_sentence_and_the_predictions_come_later(tmp_path, monkeypatch):
+    person = Annotator("classify", tmp_path / "own", n=6)
+    for name in person.names:
+        person.label(name)
+    with small_disk(tmp_path / "disk", "size=16m") as disk:
+        out, real = disk / "out", predicting.seen
+        person.suggest(out=str(out), n_test=2)
+
+        def filled(*given):
+            no_blocks(disk)
+            return real(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(predicting, "seen", filled)
+            with pytest.raises(
+                DiskFull, match="the disk is full while saving .*predictions.* start the same command again"
+            ):
+                person.suggest("predict", out=str(out))
+        assert not (out / "predictions").exists()
+        (disk / "filler").unlink()
+        person.suggest("predict", out=str(out))
+        assert len(rows(out / "predictions")) == 6
