@@ -155,7 +155,7 @@ def test_supervised_check_and_pictures_work(capsys):
 @pytest.mark.parametrize("initial", STARTS)
 def test_the_first_labels_are_spread_over_frozen_features(featured, initial):
     _, train = featured
-    expected = start(initial, features_of(train).of(train.rows), 18, generator(0, START, "initial"))
+    expected = start(initial, features_of(train).of(train.rows), 18, generator(0, START, "initial"), len(train.classes))
     for options in ({**HEAD, "n_cycles": 0}, {**SHORT, "n_cycles": 0}):
         assert picks_of(run_in_process(SCRIPT, **options, initial=initial)) == sorted(expected.tolist())
 
