@@ -26,6 +26,8 @@ from data.unlabelled import Unlabelled
 
 NO_LABEL = -1  # in the place of the number of a class
 LARGEST = 2**20  # bytes of a decoded picture above which it is not kept
+# A kept picture that cannot be read; SystemError is Python 3.11's own, where several threads parse the header of one.
+UNREAD = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, SystemError)
 
 
 def ours(given: Unlabelled, name: str, ending: str) -> dict[str, Path]:
@@ -83,7 +85,7 @@ class Kept:
         said = (os.path.abspath(source.file), state.st_size, state.st_mtime_ns, source.frame, self.how)
         digest = hashlib.sha256(repr(said).encode()).hexdigest()[:24]
         file = self.folder / digest[:2] / f"{digest}.npz"
-        with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(file) as found:
+        with suppress(*UNREAD), np.load(file) as found:
             return tuple(found["size"].tolist()), found["image"]
         size, image = self.decoded(source)
         if image.nbytes <= LARGEST:
