@@ -1,12 +1,15 @@
 """Shapes are checked while tests run, wherever a function is annotated with jaxtyping."""
 
 import os
+import random
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two test processes share two cores
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from jaxtyping import install_import_hook
 from matplotlib.figure import Figure
 
@@ -26,6 +29,14 @@ def _own_folders(tmp_path, phantom_cache, monkeypatch):
     monkeypatch.setenv("ALIQUOT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("ALIQUOT_CACHE", str(phantom_cache))
     monkeypatch.delenv("ALIQUOT_MONGO", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """What a test draws without a generator of its own depends neither on the tests before it nor on the process."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -89,6 +89,8 @@ MODES: list[Mode] = [
     once("pretrain", *PRETRAIN),
     once("segment supervised", "segment.py", "supervised", *SEGMENT[1:]),
     Mode("classify evaluate", lambda: (CLASSIFY, ("classify.py", "evaluate", *CLASSIFY[1:])), tried=1),
+    once("segment devices=2", *SEGMENT, "device=cpu", "devices=2", "heuristic=entropy"),
+    once("pretrain devices=2", *PRETRAIN, "device=cpu", "devices=2"),
     *_semi_supervised(),
     once("segment unit=volume", *HEARTS, "unit=volume", "heuristic=entropy"),
     once("segment apart=2", *HEARTS, "apart=2", "heuristic=random", "n_val=28", "val_every=3"),
