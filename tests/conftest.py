@@ -32,6 +32,12 @@ def _own_folders(tmp_path, phantom_cache, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def _no_power_cut(monkeypatch):
+    """Files of tests need not survive one."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(autouse=True)
 def _seeded():
     """What a test draws without a generator of its own depends neither on the tests before it nor on the process."""
     random.seed(0)

@@ -51,8 +51,8 @@ class Fork:
             os.kill(self.pid, signal.SIGKILL)
 
     def wait(self):
-        while self.poll() is None:
-            pass
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.returncode
 
 

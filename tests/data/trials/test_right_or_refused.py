@@ -7,7 +7,6 @@ A few hundred in the default run; as many of each reader as ALIQUOT_TRIALS says 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 
 import numpy as np
@@ -28,13 +27,7 @@ READERS = {  # (draw, check, damage)
     "brushes": (own_painted.draw_brushes, own_painted.check_painted, damage.of_picture),
     "class table": (own_classes.draw_table, own_classes.check, damage.of_table),
 }
-FEW = 40  # cases of each reader in the default run
-
-
-@pytest.fixture(autouse=True)
-def _no_disk(monkeypatch):
-    """What is read here is read once: it need not survive a power cut."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+FEW = 20  # cases of each reader in the default run
 
 
 def ends_well(trial, check) -> str:

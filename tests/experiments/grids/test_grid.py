@@ -208,6 +208,7 @@ def test_another_option_or_resume_fresh_is_not_finished(here, capsys):
         assert len(capsys.readouterr().out.splitlines()) == lines, more
 
 
+@pytest.mark.processes
 def test_a_real_grid(capsys, monkeypatch):
     """Two runs of a script, one of them finished before; and once more, when nothing is left to do."""
     run_in_process(segment.SCRIPT, **TINY, run=1)

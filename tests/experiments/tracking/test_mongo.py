@@ -52,6 +52,7 @@ def test_what_was_not_sent_is_kept_and_sent_when_the_server_is_back(unreachable,
     assert sent["run"]["info"]["metrics"] == [{"name": "dice", "id": "id"}]
 
 
+@pytest.mark.processes
 def test_a_whole_run_without_its_server(monkeypatch):
     monkeypatch.setenv("ALIQUOT_MONGO", "mongodb://127.0.0.1:9/")
     started = time.monotonic()

@@ -251,6 +251,7 @@ def wait_for(process, sign, seconds=120):
         time.sleep(0.02)
 
 
+@pytest.mark.processes
 def test_killed_by_the_system_at_random_moments(whole):
     """kill -9 as soon as some file of the state appears, at random, until one is left to finish."""
     runs, chance = Path(os.environ["ALIQUOT_RUNS"]), random.Random(0)
@@ -267,6 +268,7 @@ def test_killed_by_the_system_at_random_moments(whole):
     assert status_of(folder) == "COMPLETED"
 
 
+@pytest.mark.processes
 def test_sigterm_marks_the_run_and_a_second_process_is_refused():
     runs = Path(os.environ["ALIQUOT_RUNS"])
     words = [w for w in WORDS if not w.startswith("steps")] + ["steps=100000"]
