@@ -191,6 +191,9 @@ def _at_budgets(stored: Record, curves: Curves) -> Curves:
     spent = sorted({step for steps, _ in curves.values() for step in steps})
     n_initial, n_query = int(stored.config["n_initial"]), int(stored.config["n_query"])
     given = {step: n_initial + cycle * n_query for cycle, step in enumerate(spent)}
+    if spent and spent[0] > n_initial:
+        larger = f"its first volume has more slices than n_initial={n_initial}, so that nothing tells its value there"
+        raise Refused(f"run {stored.run_id} began with {spent[0]} labels: {larger}; leave it out with ids=[...]")
     found: Curves = {}
     for name, (steps, values) in curves.items():
         budgets = [given[step] for step in steps]

@@ -19,7 +19,7 @@ from data.splits import Splits
 from experiments.learning.batches import WithoutTargets
 from experiments.learning.evidence import ModelEvidence
 from experiments.learning.labels import Labels
-from experiments.learning.parallel import first_says
+from experiments.learning.parallel import first_says, require_alike
 from experiments.learning.querying import QueryOptions, Selection, query
 from experiments.learning.randomness import torch_seeded
 from experiments.learning.stop_set import StopSet
@@ -99,7 +99,9 @@ def train(
     if study.start == "warm" and previous is not None:
         model.load_state_dict(previous.state_dict())
     if study.task.fit is not None:
-        return model, study.task.fit(model, labelled, cycle)
+        told = study.task.fit(model, labelled, cycle)
+        require_alike(model, f"the weights after the training of cycle {cycle}")
+        return model, told
     batches = study.make_batches(labelled, cycle, previous)
     val, evaluate = study.splits.val, study.task.evaluate
     validate = (lambda m: evaluate(m, val, cycle)[study.metric]) if val else None

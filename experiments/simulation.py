@@ -64,10 +64,17 @@ def check_budget(options: Values, n_pool: int) -> None:
 
 
 def check_volumes(options: Values, train: Images) -> None:
-    """Refuse options for volumes where the pool has none."""
+    """Refuse options for volumes where the pool has none, and to pay less in a cycle than the largest of them costs."""
     asked = "unit=volume" if options["unit"] == "volume" else f"apart={options['apart']}" if options["apart"] else ""
     if asked and not (train.volumes != "").any():
         raise Refused(f"{asked} needs volumes, which dataset {train.dataset!r} does not have: use unit=slice, apart=0")
+    if options["unit"] == "volume":
+        names, sizes = np.unique(train.volumes[train.volumes != ""], return_counts=True)
+        largest, name = int(sizes.max()), names[sizes.argmax()]
+        for option in ("n_initial", "n_query"):
+            if options[option] < largest:
+                costs = f"unit=volume pays for whole volumes, and the largest of the pool, {name}, has {largest} slices"
+                raise Refused(f"{option}={options[option]}: {costs}; use {option}={largest} or more")
 
 
 def simulate(

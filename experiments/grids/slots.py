@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from data.names import Refused
 from experiments.grids.jobs import Job
 
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 PLAIN = r"\d+|(?:GPU|MIG)-[0-9A-Za-z/-]+"
+NAMED = r"^GPU (\d+):.*UUID: ([^)\s]+)"
 RANGE = r"(\d+)\s*(?:\.\.|-|:)\s*(\d+)"
 
 
@@ -42,7 +44,7 @@ def slots_of(jobs: Sequence[Job], devices: Sequence[str], at_once: int | None) -
         fitting = f"name {len(devices) - len(groups[-1]) or each}, or {len(devices) - len(groups[-1]) + each}"
         raise Refused(f"--devices names {len(devices)} GPUs, and each run takes devices={each} of them: {fitting}")
     for group in groups:
-        if twice := [name for name, count in Counter(group).items() if count > 1]:
+        if twice := [name for name, count in Counter(map(_number, group)).items() if count > 1]:
             own = f"one run would get GPU {twice[0]} twice, and devices={each} needs {each} different ones"
             raise Refused(f"--devices {','.join(devices)}: {own}")
     _require_ours(devices)
@@ -75,11 +77,21 @@ def _meant(piece: str) -> list[str]:
 
 def _require_ours(devices: Sequence[str]) -> None:
     """Refused for a GPU beside those that this process was given, by Slurm maybe: it may be another's."""
-    given = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
-    alike = all(name.isdecimal() for name in (*given, *devices)) or not any(n.isdecimal() for n in (*given, *devices))
-    if given and alike and (others := [name for name in devices if name not in given]):
+    if VISIBLE not in os.environ:
+        return
+    given = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
+    if not given:
+        raise Refused(f"--devices {','.join(devices)}: {VISIBLE} is empty and gives this process no GPU; unset it")
+    numbers = {_number(name) for name in given}
+    if others := [name for name in devices if _number(name) not in numbers]:
         only = f"{VISIBLE}={','.join(given)} gives this process no other: use --devices {','.join(given)}"
         raise Refused(f"--devices {','.join(devices)}: GPU {others[0]} is not ours; {only}")
+
+
+def _number(name: str) -> str:
+    """The number of a GPU that is named by the beginning of its uuid; the name itself where nothing tells."""
+    found = [number for number, uuid in re.findall(NAMED, _listed(), re.MULTILINE) if uuid.startswith(name)]
+    return found[0] if len(found) == 1 else name
 
 
 def _require_there(devices: Sequence[str]) -> None:
@@ -95,6 +107,7 @@ def _require_there(devices: Sequence[str]) -> None:
             raise Refused(f"--devices {','.join(devices)}: there is no GPU {name} here, but {', '.join(numbers)}")
 
 
+@cache
 def _listed() -> str:
     """The GPUs of this machine as nvidia-smi lists them; '' where it is not there."""
     if not shutil.which("nvidia-smi"):

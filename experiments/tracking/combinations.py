@@ -37,6 +37,8 @@ def check_together(options: Mapping[str, Any]) -> Heuristic:
         if options[name] != neutral and options["then"] != "none" and name != "then":
             both = f"{name}={options[name]} and then={options['then']} both choose the batch"
             raise Refused(f"{both}; use {name}={neutral} or then=none")
+    if options["apart"] == 1:
+        raise Refused("apart=1 would change nothing, two slices are always one apart: use apart=2 or more, or apart=0")
     _check_units(options, heuristic)
     return heuristic
 
@@ -50,6 +52,9 @@ def _check_units(options: Mapping[str, Any], heuristic: Heuristic) -> None:
     if heuristic.chooser or (not heuristic.per_batch and heuristic.wants):
         whole = f"heuristic {heuristic.name!r} chooses whole batches of images"
         raise Refused(f"unit=volume needs one score per image; {whole}, use unit=slice")
+    if not heuristic.per_batch and options["volume_score"] != "mean":
+        none = f"heuristic {heuristic.name!r} scores no slices"
+        raise Refused(f"volume_score={options['volume_score']} would change nothing: {none}; use volume_score=mean")
     for name, neutral in WITH_VOLUMES.items():
         if options[name] != neutral:
             raise Refused(f"{name}={options[name]} is for single images and unit=volume is not; use {name}={neutral}")

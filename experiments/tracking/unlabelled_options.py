@@ -57,4 +57,7 @@ def unlabelled(script: str, *more: str) -> dict[str, Option]:
 
 def unused(options: Mapping[str, Any]) -> frozenset[str]:
     """The options of this file that change nothing beside the others."""
-    return OF_UNLABELLED - USED.get(options.get("unlabelled", "none"), frozenset())
+    used = USED.get(arm := options.get("unlabelled", "none"), frozenset())
+    if arm == "mean_teacher" and "burn_in" not in options:  # its pseudo-labels are boxes alone
+        used -= {"pseudo_threshold"}
+    return OF_UNLABELLED - used

@@ -249,3 +249,6 @@ def test_runs_of_whole_volumes_are_read_at_the_labels_that_they_were_given(tmp_p
     store(tmp_path, 3, values=(0.5, 0.7), budgets=(3, 7), run=2)
     with pytest.raises(ValueError, match="mixes budgets"):
         load(tmp_path)
+    store(tmp_path, 4, unit="volume", values=(0.5, 0.7), budgets=(6, 7), run=3)
+    with pytest.raises(ValueError, match="run 4 began with 6 labels: its first volume has more slices than n_initial=4"):
+        load(tmp_path)

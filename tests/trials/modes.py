@@ -92,7 +92,7 @@ MODES: list[Mode] = [
     once("segment devices=2", *SEGMENT, "device=cpu", "devices=2", "heuristic=entropy"),
     once("pretrain devices=2", *PRETRAIN, "device=cpu", "devices=2"),
     *_semi_supervised(),
-    once("segment unit=volume", *HEARTS, "unit=volume", "heuristic=entropy"),
+    once("segment unit=volume", *HEARTS, "n_initial=20", "n_query=20", "unit=volume", "heuristic=entropy"),
     once("segment apart=2", *HEARTS, "apart=2", "heuristic=random", "n_val=28", "val_every=3"),
     once("classify train=head", *CLASSIFY, *HEAD, "heuristic=typiclust", "initial=kmeans"),
     once("classify proxy=head", *CLASSIFY, "proxy=head", "features=pixels", "heuristic=entropy", "workers=2"),

@@ -94,6 +94,7 @@ def test_jobs_beside_devices(capsys):
     [
         ([job(2)], "0,1,2", "names 3 GPUs, and each run takes devices=2 of them: name 2, or 4"),
         ([job(2)], "0", "names 1 GPUs, and each run takes devices=2 of them: name 2, or 2"),
+        ([job(2)], "0,GPU-0a2b", "one run would get GPU 0 twice"),
         ([job(2)], "0,1,2,2", "one run would get GPU 2 twice, and devices=2 needs 2 different ones"),
         ([job(1), job(2)], "0,1", "runs with devices=1,2 take different numbers of GPUs: make two grids"),
         ([job()], "0,4", "there is no GPU 4 here, but 0, 1, 2, 3"),
@@ -109,9 +110,18 @@ def test_gpus_of_others_are_not_taken(monkeypatch):
     """As in a job of Slurm, which has given this process some."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     assert seen(slots_of([job()], ["3"], None)) == ["3"]
-    assert seen(slots_of([job()], ["GPU-3a2b"], None)) == ["GPU-3a2b"], "nothing tells which number that is"
+    assert seen(slots_of([job()], ["GPU-3a2b"], None)) == ["GPU-3a2b"]
     with pytest.raises(Refused, match="GPU 0 is not ours; CUDA_VISIBLE_DEVICES=2,3 .*: use --devices 2,3"):
         slots_of([job()], ["0", "2"], None)
+    with pytest.raises(Refused, match="GPU GPU-1a2b is not ours"):
+        slots_of([job()], ["GPU-1a2b"], None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1a2b-77")
+    assert seen(slots_of([job()], ["1"], None)) == ["1"]
+    with pytest.raises(Refused, match="GPU 0 is not ours"):
+        slots_of([job()], ["0"], None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(Refused, match="CUDA_VISIBLE_DEVICES is empty and gives this process no GPU"):
+        slots_of([job()], ["0"], None)
 
 
 def test_where_nothing_lists_gpus_a_sentence_says_so(monkeypatch, capsys):

@@ -148,3 +148,15 @@ def test_a_step_of_several_devices_is_that_of_one(loss, dim, size):
             torch.testing.assert_close(theirs_after[name], expected, rtol=1e-5, atol=1e-6)
     for name, tensor in made[0][2].items():
         assert torch.equal(tensor, made[-1][2][name]), "and to the last bit the same on all of them"
+
+
+def test_dropped_paths_of_timm_are_drawn_for_the_whole_batch():
+    from timm.layers import DropPath
+
+    def kept():
+        model = nn.Sequential(nn.Identity(), DropPath(0.5)).train()
+        with torch_seeded(0, 0, "dropout", 0), divided(model):
+            return model(torch.ones(12, 1))[:, 0].tolist()
+
+    alone = kept()
+    assert 0 < alone.count(0) < 12 and together(kept) == [alone] * 2

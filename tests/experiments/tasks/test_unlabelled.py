@@ -227,4 +227,8 @@ def test_options_that_change_nothing_name_no_run(task):
     }
     assert len(keys) == 1
     assert run_key("main", script.values(["tiny", "unlabelled=mean_teacher", "mu=9"])) not in keys
+    words = ["tiny", "unlabelled=mean_teacher"]
+    if task != "segment":  # which has no threshold
+        named = {run_key("main", script.values([*words, f"pseudo_threshold={least}"])) for least in (0.5, 0.6)}
+        assert len(named) == (2 if task == "detect" else 1), "classes have no threshold but in fixmatch"
     assert ARMS.keys() == USED.keys()
