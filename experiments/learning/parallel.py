@@ -155,8 +155,9 @@ def require_alike(model: nn.Module, what: str) -> None:
     if _group.size == 1:
         return
     digest = 0
-    for tensor in model.state_dict().values():
-        digest = zlib.crc32(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), digest)
+    for value in model.state_dict().values():  # tensors, and what else a model keeps, such as the names of its head
+        flat = value.detach().cpu().contiguous().reshape(-1) if isinstance(value, Tensor) else None
+        digest = zlib.crc32(repr(value).encode() if flat is None else flat.view(torch.uint8).numpy(), digest)
     if len(set(gathered(digest))) > 1:
         raise Refused(f"the devices of this run disagree on {what}: use devices=1, which needs no agreement")
 

@@ -43,7 +43,7 @@ def test_own_volumes_are_measured_whole(tmp_path):
             folder.mkdir(parents=True, exist_ok=True)
             nibabel.save(nibabel.Nifti1Image(array, np.diag([*SIDES, 1.0])), folder / f"{name}.nii.gz")
     chosen = {"dataset": "folder", "dataset_options": {}, "data_root": str(tmp_path), "eval_samples": 2}
-    folder = run_in_process(SCRIPT, **SHORT, **chosen, unit="volume")
+    folder = run_in_process(SCRIPT, **SHORT | chosen | {"unit": "volume", "n_initial": 5, "n_query": 5})
     curve = curve_of(folder)
     assert curve["dice_volume"] == pytest.approx(curve["dice_volume_ED"]) and "dice_volume_ES" not in curve
     assert {"mc_asd_volume", "mc_dice_volume_ED[class 3]", "hd95_volume[class 1]"} <= set(curve)
