@@ -156,8 +156,10 @@ def require_alike(model: nn.Module, what: str) -> None:
         return
     digest = 0
     for value in model.state_dict().values():  # tensors, and what else a model keeps, such as the names of its head
-        flat = value.detach().cpu().contiguous().reshape(-1) if isinstance(value, Tensor) else None
-        digest = zlib.crc32(repr(value).encode() if flat is None else flat.view(torch.uint8).numpy(), digest)
+        if isinstance(value, Tensor):
+            digest = zlib.crc32(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes(), digest)
+        else:
+            digest = zlib.crc32(repr(value).encode(), digest)
     if len(set(gathered(digest))) > 1:
         raise Refused(f"the devices of this run disagree on {what}: use devices=1, which needs no agreement")
 
