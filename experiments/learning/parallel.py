@@ -157,7 +157,8 @@ def require_alike(model: nn.Module, what: str) -> None:
     digest = 0
     for value in model.state_dict().values():  # tensors, and what else a model keeps, such as the names of its head
         if isinstance(value, Tensor):
-            digest = zlib.crc32(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes(), digest)
+            flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest = zlib.crc32(flat.numpy().tobytes(), digest)
         else:
             digest = zlib.crc32(repr(value).encode(), digest)
     if len(set(gathered(digest))) > 1:
