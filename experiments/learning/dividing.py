@@ -23,7 +23,8 @@ from torchvision.ops import StochasticDepth
 from experiments.learning.parallel import group, rows_of_all, summed
 from experiments.learning.teacher import MeanTeacher, learners_of
 
-NOISE = (_DropoutNd, StochasticDepth)  # layers that draw for each row of a batch; so does the DropPath of timm
+NOISE = (_DropoutNd, StochasticDepth)  # layers that draw for each row of a batch
+NOISE_OF_TIMM = "DropPath"  # another, known by its name: timm is imported by those who use it
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def divided(model: nn.Module) -> Iterator[None]:
     for network in [*learners_of(model), *([model.teacher] if isinstance(model, MeanTeacher) else [])]:
         hooks += [network.register_forward_pre_hook(_take_share), network.register_forward_hook(_put_together)]
         for layer in network.modules():
-            if isinstance(layer, NOISE) or type(layer).__name__ == "DropPath":
+            if isinstance(layer, NOISE) or type(layer).__name__ == NOISE_OF_TIMM:
                 hooks += [layer.register_forward_pre_hook(_as_whole), layer.register_forward_hook(_take_back)]
     if group().sync_batchnorm:
         functional.batch_norm = _batch_norm
