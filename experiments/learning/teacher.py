@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+DELAY = 10  # an average over all steps of a short training would lag behind it
+
 
 class MeanTeacher(nn.Module):
     """A network that learns (`student`) and the exponential moving average of its weights (`teacher`)."""
@@ -18,7 +20,7 @@ class MeanTeacher(nn.Module):
         self.student, self.teacher = network, copy.deepcopy(network).requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def follow(self, decay: float, delay: int = 1) -> None:
+    def follow(self, decay: float, delay: int = DELAY) -> None:
         """Move the teacher towards the student: w <- d w + (1 - d) w'; d grows from 0 to `decay`.
 
         In step t = 1, 2, ... d is at most 1 - delay / (t + delay - 1): with a delay of 1 the teacher begins as the mean

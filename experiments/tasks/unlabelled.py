@@ -31,7 +31,6 @@ from experiments.tasks.task import Task
 Values = Mapping[str, Any]
 Views = tuple[Float[Tensor, "b channels h w"], Float[Tensor, "b channels h w"]]
 BY_STEPS = ("fixmatch", "mean_teacher", "cps")  # what joins the steps of a training
-DELAY = 10  # of a mean teacher, see `follow`: an average over all of a short training would lag behind it
 REPORTED = 500  # images of the pool on which pseudo-labels are counted
 
 
@@ -131,7 +130,7 @@ def reported(
 def _before_step(options: Values) -> Callable[[nn.Module], None]:
     def follow(model: nn.Module) -> None:
         if isinstance(model, MeanTeacher):
-            model.follow(options["ema_decay"], DELAY)
+            model.follow(options["ema_decay"])
         elif isinstance(model, Twins):
             model.steps += 1
 

@@ -53,3 +53,13 @@ def test_the_teacher_is_the_moving_average_of_the_student(delay):
     assert network_of(model) is model.teacher and network_of(model.student) is model.student
     assert all(not p.requires_grad for p in model.teacher.parameters()) and int(model.steps) == 5
     assert model.teacher[1].num_batches_tracked == model.student[1].num_batches_tracked
+
+
+def test_the_teacher_of_a_short_training_does_not_lag_behind():
+    """A weight that is t after step t: the mean over all of 100 steps would be 50.5, the last tenth begins at 91."""
+    model = MeanTeacher(nn.Linear(1, 1, bias=False))
+    for step in range(1, 101):
+        with torch.no_grad():
+            model.student.weight.fill_(step)
+        model.follow(0.99)
+    assert 88 < float(model.teacher.weight) < 95
