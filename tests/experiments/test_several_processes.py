@@ -71,7 +71,7 @@ def whole(tmp_path_factory):
     ("who", "number", "cycle"),
     [
         ("first", signal.SIGKILL, 0),
-        ("other", signal.SIGKILL, 1),
+        pytest.param("other", signal.SIGKILL, 1, marks=pytest.mark.trials),
         pytest.param("other", signal.SIGTERM, 0, marks=pytest.mark.trials),
         pytest.param("first", signal.SIGINT, 1, marks=pytest.mark.trials),
     ],
@@ -114,6 +114,7 @@ def test_each_script_starts_its_processes(script, words):
     assert "2 processes compute this run (cpu)" in ended.out
 
 
+@pytest.mark.trials
 def test_a_grid_gives_each_run_its_devices(capfd):
     """Two processes a run, two runs at a time, and each run its own GPUs, which nobody has here."""
     gpus = ["--devices", "0,1,2,3"]

@@ -87,7 +87,8 @@ def test_a_grid_that_is_killed_while_it_checks_its_lines_leaves_no_process(tmp_p
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", ["classify", pytest.param("classify predict", marks=pytest.mark.trials)])
+@pytest.mark.trials
+@pytest.mark.parametrize("name", ["classify", "classify predict"])
 def test_killed_at_random_moments(name, tmp_path):
     made = kills.reference_of(next(mode for mode in MODES if mode.name == name), tmp_path)
     for number in range(3):

@@ -45,7 +45,7 @@ def record_of(folder):
     return found | {n: content for n, content in others.items() if n != "curve.png"} | picks
 
 
-@pytest.mark.parametrize("script", ["classify", "segment", "detect"])
+@pytest.mark.parametrize("script", ["classify", "segment", pytest.param("detect", marks=pytest.mark.trials)])
 def test_a_fork_records_what_a_process_records(script, capsys, tmp_path, monkeypatch):
     """After a run that failed, and with as many threads."""
     heuristic = {"classify": "badge", "segment": "bald", "detect": "box_entropy"}[script]

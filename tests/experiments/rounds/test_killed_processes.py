@@ -116,14 +116,17 @@ SENDING = [  # calls at which the process is killed, one after another, before a
     ("POST", "/import", AFTER),
 ]
 PULLING = [("GET", "/export", BEFORE), ("GET", "/export", AFTER)]
+ROUNDS = [SENDING, [*PULLING, *SENDING[2:], ("PATCH", "/", BEFORE)]]
+DONE = [[moment for moment in moments if moment[2] == AFTER] for moments in ROUNDS]  # what would be done twice
 
 
-def test_a_process_that_is_killed_while_it_pulls_or_sends_sends_nothing_twice(studio, tmp_path, monkeypatch):
+@pytest.mark.parametrize("rounds", [DONE, pytest.param(ROUNDS, marks=pytest.mark.trials)], ids=["done", "all"])
+def test_a_process_that_is_killed_while_it_pulls_or_sends_sends_nothing_twice(studio, tmp_path, monkeypatch, rounds):
     drawing, writing = Drawing(studio, "segment"), Annotator("segment", tmp_path / "own")
     out, other = tmp_path / "out", tmp_path / "other"
     with between(studio.url) as passing:
         words = words_of(drawing, out=str(out), label_studio=passing.here, n_test=3)
-        for round_, moments in enumerate((SENDING, [*PULLING, *SENDING[2:], ("PATCH", "/", BEFORE)])):
+        for round_, moments in enumerate(rounds):
             for moment in moments:
                 passing.hold_next(*moment)
                 process = command_line(*words, script=script_of(drawing), wait=False)
