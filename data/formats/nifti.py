@@ -15,8 +15,9 @@ from numpy import ndarray
 
 from data.formats.decoded import Decoded, Known, require_frame, require_pixels
 from data.names import Refused
+from data.notes import GUESSED, note
 
-MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # all else is taken as millimetres, as it is meant where unknown
+MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # the low three bits of xyzt_units: unsaid, metre, ..., micron
 
 
 def look(file: Path) -> Known:
@@ -50,8 +51,11 @@ def _axes(volume: Any) -> str:
 
 def _spacing(volume: Any) -> tuple[float, float, float]:
     """Millimetres between rows (the second axis), columns and slices, by the affine that is in use."""
-    unit = MILLIMETRES.get(volume.header.get_xyzt_units()[0], 1.0)
-    first, second, third = (round(float(side), 6) * unit for side in np.linalg.norm(volume.affine[:3, :3], axis=0))
+    code = int(volume.header["xyzt_units"]) & 7
+    if code not in MILLIMETRES:
+        note(GUESSED, f"NIfTI volumes say a unit that is no length (xyzt_units {code}): millimetres are taken.")
+    sides = np.linalg.norm(volume.affine[:3, :3], axis=0)
+    first, second, third = (round(float(side), 6) * MILLIMETRES.get(code, 1.0) for side in sides)
     return second, first, third
 
 
@@ -68,6 +72,9 @@ def _opened(file: Path) -> Any:
         raise Refused(f"{file} cannot be read as NIfTI: {error}") from error
     if not isinstance(volume, nibabel.Nifti1Image):  # CIFTI: surfaces, of the same ending
         raise Refused(f"{file} is {type(volume).__name__}, expected a volume of NIfTI")
+    if not np.isfinite(volume.affine).all():
+        place = "its affine (sform, qform or pixdim) holds NaN or inf, expected finite numbers"
+        raise Refused(f"{file} does not say where it lies in the body: {place}; set it, or save the volume anew")
     return volume
 
 
@@ -76,7 +83,9 @@ def _shape(file: Path, volume: Any) -> tuple[int, int, int]:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     shape = (*shape, 1) if len(shape) == 2 else shape
-    if len(shape) != 3 or min(shape) < 1:
+    if min(shape, default=0) < 1:
+        raise Refused(f"{file} holds no voxel: its axes are {volume.shape}, expected each to be at least 1")
+    if len(shape) != 3:
         raise Refused(f"{file} has the axes {volume.shape}, expected three; save each moment as a file of its own")
     if volume.get_data_dtype().kind not in "uif":
         raise Refused(f"{file} holds {volume.get_data_dtype()} values, expected one number for each voxel")
