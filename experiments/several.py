@@ -55,13 +55,21 @@ def several(script: str, command: str, begun: Begun) -> Iterator[None]:
     before = torch.get_num_threads()
     threads, device = max(1, before // size), device_of(options["device"])
     print(f"{size} processes compute this run ({device.type}), with {threads} of {before} threads each.", flush=True)
-    folder, followers = Path(tempfile.mkdtemp(prefix="aliquot-")), list[tuple[processes.Group, IO[bytes]]]()
+    folder, followers = begun.checkpoint.folder / "meeting", list[tuple[processes.Group, IO[bytes]]]()
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir(parents=True)
 
     def watch() -> None:
         for rank, (process, log) in enumerate(followers, 1):
             if process.poll():
                 ended = f"process {rank} of this run on {size} devices ended ({_reason(process.returncode, log)})"
                 raise Refused(f"{ended}, and the run with it; the same command goes on from the last save")
+
+    def end() -> None:
+        for process, _ in followers:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
 
     try:
         (folder / "order").write_bytes(pickle.dumps(_order(command, begun)))
@@ -75,15 +83,13 @@ def several(script: str, command: str, begun: Begun) -> Iterator[None]:
             watch()
             time.sleep(LOOK)
         torch.set_num_threads(threads)
-        with joined(Group(0, size, options["sync_batchnorm"], watch), folder, device):
+        with joined(Group(0, size, options["sync_batchnorm"], watch, end), folder, device):
             shutil.rmtree(folder)  # nobody else comes
             yield
     finally:
         torch.set_num_threads(before)
-        for process, log in followers:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+        end()
+        for _, log in followers:
             log.close()
         shutil.rmtree(folder, ignore_errors=True)
 

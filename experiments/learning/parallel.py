@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import torch
@@ -29,6 +30,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 LONGEST = timedelta(days=7)  # that a process waits for one that is busy; that one has ended is noticed at once
 PAUSE = 5e-5  # s between two looks at whether the others are there
+LOOK = 0.02  # s between two looks at whether all have met
 NOTICED = 10.0  # s in which the end of a process is known after its connection broke
 
 
@@ -40,6 +42,7 @@ class Group:
     size: int = 1
     sync_batchnorm: bool = True
     watch: Callable[[], None] = lambda: None  # raises where another one has ended
+    end: Callable[[], None] = lambda: None  # ends the others, if they are this one's to end
     on_device: Any = None  # torch's group for tensors on GPUs; None where they travel through the CPU
 
 
@@ -64,15 +67,18 @@ def joined(group: Group, folder: Path, device: torch.device) -> Iterator[None]:
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nobody beyond this machine can reach them
     store = dist.FileStore(str(folder / "store"), group.size)  # type: ignore[attr-defined]
-    dist.init_process_group("gloo", store=store, rank=group.rank, world_size=group.size, timeout=LONGEST)
+    way = {"store": store, "rank": group.rank, "world_size": group.size, "timeout": LONGEST}
+    _watched(lambda: dist.init_process_group("gloo", **way), group)
     try:
         _group = group
         places = gathered(device.index or 0)  # once all have met here the folder may go
         if device.type == "cuda" and len(set(places)) == group.size:
             torch.cuda.set_device(device.index or 0)
-            _group = replace(group, on_device=dist.new_group(backend="nccl", timeout=LONGEST))
-            summed(torch.zeros(1, device=device))  # now: they meet in the folder
+            _group = replace(group, on_device=_watched(lambda: _met_on(device), group))
         yield
+    except BaseException:
+        group.end()  # or what they still have to send would be waited for
+        raise
     finally:
         _group = ALONE
         dist.destroy_process_group()
@@ -176,6 +182,38 @@ def moved(value: Any, device: torch.device) -> Any:
     return value
 
 
+def _watched(meet: Callable[[], Made], group: Group) -> Made:
+    """What comes of a meeting that hears nothing until all are there; the end of another one and Ctrl-C are heard."""
+    made, failed = list[Made](), list[Exception]()
+
+    def run() -> None:
+        try:
+            made.append(meet())
+        except Exception as error:
+            failed.append(error)
+
+    meeting = Thread(target=run, daemon=True)  # one that nobody comes to is left behind
+    meeting.start()
+    while meeting.is_alive():
+        group.watch()
+        meeting.join(LOOK)
+    if failed:
+        _told(group)
+        raise failed[0]
+    return made[0]
+
+
+def _met_on(device: torch.device) -> Any:
+    """torch's group for tensors on GPUs of their own, after a first exchange: they meet in the folder."""
+    import torch.distributed as dist
+
+    torch.cuda.set_device(device)  # of this thread
+    found = dist.new_group(backend="nccl", timeout=LONGEST)
+    dist.all_reduce(torch.zeros(1, device=device), group=found)
+    torch.cuda.synchronize(device)
+    return found
+
+
 def _on(place: torch.device) -> Any:
     """torch's group for tensors there; None is that of the CPU."""
     return _group.on_device if place.type == "cuda" else None
@@ -189,8 +227,13 @@ def _done(work: Any) -> None:
     try:
         work.wait()
     except RuntimeError:  # the connection broke, before anything else is known of the other process
-        end = time.monotonic() + NOTICED
-        while time.monotonic() < end:
-            _group.watch()
-            time.sleep(0.05)
+        _told(_group)
         raise
+
+
+def _told(group: Group) -> None:
+    """Raises if another process turns out to have ended."""
+    end = time.monotonic() + NOTICED
+    while time.monotonic() < end:
+        group.watch()
+        time.sleep(0.05)
