@@ -47,6 +47,9 @@ def require_devices(options: Mapping[str, Any]) -> None:
     if steps and isinstance(batch, int) and batch % n:
         equal = "each gets as many images of a batch"
         raise Refused(f"devices={n} with batch_size={batch}: {equal}, use batch_size={max(1, round(batch / n)) * n}")
+    if batch == n and "projector_dim" in options and not options["sync_batchnorm"]:  # vectors, not maps, have a norm
+        one = "batch norm of shares needs two images in each"
+        raise Refused(f"devices={n} with batch_size={n}, sync_batchnorm=False: {one}, use batch_size={2 * n}")
 
 
 def layout_of(options: Mapping[str, Any]) -> torch.memory_format:

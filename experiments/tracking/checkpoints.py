@@ -26,7 +26,7 @@ from data.files import FULL, atomic, folder_of, sweep
 from data.names import InProgress, Refused
 from data.store import Images
 from experiments.learning.weights import save_weights
-from experiments.tracking.head_options import idle
+from experiments.tracking.head_options import by_shares, idle
 from experiments.tracking.options import CHOOSING, WHERE
 
 IN_PROGRESS = "this run is already in progress"
@@ -68,6 +68,8 @@ def run_key(command: str, options: Mapping[str, Any]) -> str:
     decisive = {name: value for name, value in options.items() if name not in ignored}
     if options["dataset"] in OWN:
         decisive["data_root"] = str(folder_of(options["data_root"]).resolve())
+    if by_shares(command, options):
+        decisive["devices"] = options["devices"]
     digest = hashlib.sha256(json.dumps([command, decisive], sort_keys=True, default=str).encode()).hexdigest()[:12]
     chosen_by = "" if supervised or "heuristic" not in options else f"-{options['heuristic']}"
     return f"{command}-{options['dataset']}{chosen_by}-{options['run']}-{digest}"

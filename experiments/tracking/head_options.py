@@ -68,6 +68,12 @@ def shown_features(options: Mapping[str, Any]) -> bool:
     return by_head(options) or options.get("embeddings") == "features"
 
 
+def by_shares(command: str, options: Mapping[str, Any]) -> bool:
+    """Whether the number of devices decides: batch norm, or a detector's loss, takes means over their shares."""
+    several = options.get("devices", 1) > 1 and options.get("train") != "head"
+    return several and (command.startswith("detect-") or not options.get("sync_batchnorm", True))
+
+
 def idle(options: Mapping[str, Any]) -> frozenset[str]:
     """The options that change nothing beside the others: they do not name a run. Older runs may lack some."""
     found = {name for name, neutral in NEUTRAL.items() if options.get(name) == neutral} | unused(options)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from data.names import NotFinite, Refused
 from experiments import classify, detect, pretrain, segment, several
 from experiments.learning import evidence, training
-from experiments.learning.parallel import group
+from experiments.learning.parallel import group, joined
 from experiments.tracking.checkpoints import run_key
 from experiments.tracking.head_options import idle
 from tests.experiments.runs import curve_of, picks_of, run_in_process, status_of
@@ -191,6 +192,46 @@ def test_one_that_dies_ends_all_with_one_sentence(where, died, reason, followers
     assert time.monotonic() - began < 120
 
 
+def test_one_that_dies_before_all_have_met_ends_the_run(followers, monkeypatch):
+    def dying(met, *given):
+        if met.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return joined(met, *given)
+
+    monkeypatch.setattr(several, "joined", dying)
+    with pytest.raises(Refused, match="process 1 of this run on 2 devices ended .killed by SIGKILL"):
+        run_in_process(segment.SCRIPT, **FEW, devices=2)
+    assert not list(Path(os.environ["ALIQUOT_RUNS"]).glob("resume/*/meeting"))
+
+
+def test_a_run_is_stopped_while_another_process_stands_still(followers, monkeypatch):
+    """What that one still has to send is not waited for."""
+    take_step = training._take_step
+
+    def standing(*given):
+        if group().rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        signal.alarm(1)
+        take_step(*given)
+
+    def stop(number, frame):
+        raise Stopped
+
+    monkeypatch.setattr(training, "_take_step", standing)
+    before = signal.signal(signal.SIGALRM, stop)
+    freed = threading.Timer(60, lambda: followers[0].kill())  # or it would be waited for without an end
+    freed.start()
+    try:
+        began = time.monotonic()
+        with pytest.raises(Stopped):
+            run_in_process(segment.SCRIPT, **FEW, devices=2)
+        assert time.monotonic() - began < 50
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        freed.cancel()
+
+
 def test_what_all_refuse_is_said_once(followers, monkeypatch, tmp_path):
     """The step and its images, as on one device; a grid hears nothing of the others."""
     told, take_step = tmp_path / "told.json", training._take_step
@@ -215,6 +256,11 @@ def test_what_all_refuse_is_said_once(followers, monkeypatch, tmp_path):
         (segment, {"devices": 0}, "devices=0 must be between 1 and 64"),
         (segment, {"devices": 1.5}, "devices=1.5"),
         (pretrain, {"devices": 3}, "devices=3 with batch_size=16: .* use batch_size=15"),
+        (
+            pretrain,
+            {"devices": 2, "batch_size": 2, "sync_batchnorm": False},
+            "devices=2 with batch_size=2, sync_batchnorm=False: .* use batch_size=4",
+        ),
         (classify, {"device": "cuda", "devices": 2}, "device=cuda was asked for, but this machine has none such"),
     ],
 )
@@ -246,14 +292,17 @@ def test_rounds_with_a_person_compute_on_one_device(command, tmp_path, followers
         segment.SCRIPT.run(command, ["folder"], data_root=str(tmp_path), classes="gland", devices=2)
 
 
-def test_devices_name_no_run():
-    """But for a batch norm of shares, which changes the result."""
+def test_devices_name_no_run_but_where_shares_count():
+    """Batch norm of shares, and a detector's loss, which is a mean over them."""
     options = segment.SCRIPT.values(["tiny"])
     key = run_key("segment-main", options)
     assert run_key("segment-main", {**options, "devices": 2}) == key
     assert run_key("segment-main", {**options, "sync_batchnorm": False}) == key, "of one device there are no shares"
     assert run_key("segment-main", {**options, "devices": 2, "sync_batchnorm": False}) != key
     assert "sync_batchnorm" in idle({"devices": 2, "sync_batchnorm": True})
+    shares = {run_key("segment-main", {**options, "devices": n, "sync_batchnorm": False}) for n in (2, 4)}
+    boxes = {run_key("detect-main", {**detect.SCRIPT.values(["tiny"]), "devices": n}) for n in (1, 2, 4)}
+    assert len(shares) == 2 and len(boxes) == 3
 
 
 @LONG
