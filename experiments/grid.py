@@ -139,7 +139,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if options.in_process:
             require_forks()
         require_address()
-        jobs = examined(script, command, expand(described))
+        jobs = examined(script, command, expand(described), options.slurm)
         if options.print:
             for job in jobs:
                 if job.finished:

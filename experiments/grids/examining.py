@@ -6,6 +6,7 @@ import importlib
 import logging
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,9 +20,10 @@ from experiments.tracking.processes import ending_with
 Line = tuple[str, ...]
 
 
-def examine(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
+def examine(script: str, command: str, lines: Sequence[Line], elsewhere: bool = False) -> list[Job]:
     """Check every line as the script does and find its finished run; Refused with all mistakes, one sentence each.
 
+    Runs that go on `elsewhere`, on nodes of a cluster, are not measured by the GPUs that this machine has.
     The script is imported once for all lines (seconds), so this belongs into a process of its own.
     """
     from experiments.tracking.checkpoints import run_key
@@ -33,7 +35,8 @@ def examine(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
     for words in lines:
         try:
             options[words], _ = made.suited(made.values(words))
-            made.check(options[words])
+            gpu = elsewhere and re.fullmatch(r"auto|cuda(:\d+)?", str(options[words]["device"]))
+            made.check(options[words] | ({"device": "cpu"} if gpu else {}))
         except (Refused, OSError) as error:
             mistakes.setdefault(str(error), words)
     if mistakes:
@@ -59,11 +62,11 @@ def examine(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
     ]
 
 
-def examined(script: str, command: str, lines: Sequence[Line]) -> list[Job]:
+def examined(script: str, command: str, lines: Sequence[Line], elsewhere: bool = False) -> list[Job]:
     """`examine` in a process of its own, so that this one stays small."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn, _begin, (os.getpid(),)) as pool:
-        return pool.submit(examine, script, command, lines).result()
+        return pool.submit(examine, script, command, lines, elsewhere).result()
 
 
 def _begin(grid: int) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import takewhile
 
 from data.names import Refused
 from experiments.grids.jobs import Job
@@ -41,7 +42,8 @@ def slots_of(jobs: Sequence[Job], devices: Sequence[str], at_once: int | None) -
     each = devices_of(jobs)
     groups = [devices[first : first + each] for first in range(0, len(devices), each)]
     if len(groups[-1]) < each:
-        fitting = f"name {len(devices) - len(groups[-1]) or each}, or {len(devices) - len(groups[-1]) + each}"
+        less = len(devices) - len(groups[-1])
+        fitting = f"name {f'{less}, or ' if less else ''}{less + each}"
         raise Refused(f"--devices names {len(devices)} GPUs, and each run takes devices={each} of them: {fitting}")
     for group in groups:
         if twice := [name for name, count in Counter(map(_number, group)).items() if count > 1]:
@@ -79,9 +81,11 @@ def _require_ours(devices: Sequence[str]) -> None:
     """Refused for a GPU beside those that this process was given, by Slurm maybe: it may be another's."""
     if VISIBLE not in os.environ:
         return
-    given = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
+    names = [name.strip() for name in os.environ[VISIBLE].split(",")]
+    given = list(takewhile(lambda name: re.fullmatch(PLAIN, name), names))  # CUDA reads to the first that is no GPU
     if not given:
-        raise Refused(f"--devices {','.join(devices)}: {VISIBLE} is empty and gives this process no GPU; unset it")
+        none = f"{VISIBLE}={os.environ[VISIBLE]!r} gives this process no GPU; unset it"
+        raise Refused(f"--devices {','.join(devices)}: {none}")
     numbers = {_number(name) for name in given}
     if others := [name for name in devices if _number(name) not in numbers]:
         only = f"{VISIBLE}={','.join(given)} gives this process no other: use --devices {','.join(given)}"

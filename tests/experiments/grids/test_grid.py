@@ -140,6 +140,17 @@ def test_mistakes_are_refused_before_anything_starts(here, monkeypatch, capsys, 
         raise ValueError(err)
 
 
+def test_gpus_of_other_machines_are_not_looked_for_here():
+    lines = [(*TINY_WORDS, "device=cuda", "devices=2"), (*TINY_WORDS, "run=1", "device=cuda:1")]
+    assert [job.devices for job in examine("segment", "main", lines, elsewhere=True)] == [2, 1]
+    with pytest.raises(Refused, match="device=cuda was asked for, but this machine has none such"):
+        examine("segment", "main", lines)
+    with pytest.raises(Refused, match="unknown device 'cudda'"):
+        examine("segment", "main", [(*TINY_WORDS, "device=cudda")], elsewhere=True)
+    with pytest.raises(Refused, match="devices=3 with batch_size=4"):
+        examine("segment", "main", [(*TINY_WORDS, "devices=3")], elsewhere=True)
+
+
 def test_all_mistakes_are_named_at_once(here, capsys):
     assert grid.main(["segment", "with", "tiny", "heuristic=bold", "loss=dise,dice"]) == 1
     assert grid.main(["segment", "with", "tiny", "n_query=0,-1,3", "run=0..2"]) == 1

@@ -93,7 +93,7 @@ def test_jobs_beside_devices(capsys):
     ("jobs", "names", "sentence"),
     [
         ([job(2)], "0,1,2", "names 3 GPUs, and each run takes devices=2 of them: name 2, or 4"),
-        ([job(2)], "0", "names 1 GPUs, and each run takes devices=2 of them: name 2, or 2"),
+        ([job(2)], "0", "names 1 GPUs, and each run takes devices=2 of them: name 2$"),
         ([job(2)], "0,GPU-0a2b", "one run would get GPU 0 twice"),
         ([job(2)], "0,1,2,2", "one run would get GPU 2 twice, and devices=2 needs 2 different ones"),
         ([job(1), job(2)], "0,1", "runs with devices=1,2 take different numbers of GPUs: make two grids"),
@@ -119,9 +119,10 @@ def test_gpus_of_others_are_not_taken(monkeypatch):
     assert seen(slots_of([job()], ["1"], None)) == ["1"]
     with pytest.raises(Refused, match="GPU 0 is not ours"):
         slots_of([job()], ["0"], None)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(Refused, match="CUDA_VISIBLE_DEVICES is empty and gives this process no GPU"):
-        slots_of([job()], ["0"], None)
+    for none in ("", "-1", "NoDevFiles", "-1,0"):  # CUDA reads to the first that is no GPU
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        with pytest.raises(Refused, match=f"CUDA_VISIBLE_DEVICES='{none}' gives this process no GPU; unset it"):
+            slots_of([job()], ["0"], None)
 
 
 def test_where_nothing_lists_gpus_a_sentence_says_so(monkeypatch, capsys):
