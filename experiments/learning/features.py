@@ -113,7 +113,8 @@ class Features:
         def compute(number: int, start: int) -> None:
             chunk(start)
 
-        deque(shared(compute, range(0, len(self.images), CHUNK)), maxlen=0)
+        starts = range(0, len(self.images), CHUNK)
+        deque(tqdm(shared(compute, starts), "features", len(starts), unit="chunk", leave=False), maxlen=0)
 
     def _build(self, building: Path, chunks: Path, view: int) -> None:
         """Write the features of all images, from the chunks that are there and those that are computed now."""
