@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
-from data import splits
+from data import phases, splits
 from data.formats import folders, labelled, patients, reading, seen_boxes, tables, volumes
 from data.formats.labelled import TEST_FRACTION
 from data.formats.masks import TURNED
@@ -188,7 +188,7 @@ def boxed_images(
         named = [(entry.name, entry.labelled) for entry in found]
         decoding = (*decoding, named, source_fingerprint([entry.source for entry in elsewhere]))
     sources = [*pictures, *annotated, *tables_there]
-    shared = (folders, labelled, patients, seen_boxes, splits, tables, volumes)
+    shared = (folders, labelled, patients, phases, seen_boxes, splits, tables, volumes)
     modules = [__file__, *(str(module.__file__) for module in shared), *code]
     told = [(entry.part, entry.patient, entry.relative) for entry in found]
     digest = reading.fingerprint(root, sources, modules, scale, bad_boxes, tuple(classes), told, said, decoding)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from PIL import Image, ImageOps
 
-from data import files, splits
+from data import files, phases, splits
 from data.formats import reading, volumes
 from data.formats.folders import composed, is_junk
 from data.formats.pictures import AS_USUAL
@@ -93,7 +93,7 @@ def images_of(
 
     said = [(entry.label, entry.part, entry.patient) for entry in found]
     decoding = (image_size, channels, whole, test_fraction, tuple(classes), said, names, options)
-    modules = [__file__, splits.__file__, volumes.__file__, *code]
+    modules = [__file__, phases.__file__, splits.__file__, volumes.__file__, *code]
     digest = reading.fingerprint(root, [entry.file for entry in found], modules, *decoding)
     return cached(
         dataset, digest, "class", classes, records, None if options.frames == "all" else len(found), cache_root
@@ -105,7 +105,8 @@ def _pictures_of(
 ) -> tuple[list[Labelled], list[str], list[Place]]:
     """What is known of every picture, its name and its place: all pictures of a file have its label.
 
-    Where no patient is told at all they are those of DICOM headers, and the slices of a volume are of one patient.
+    Where no patient is told at all they are those of DICOM headers, and the slices of a volume are of one patient
+    (`volumes.whose`).
     """
     entry_of = {entry.file: (entry, name) for entry, name in zip(found, names, strict=True)}
     entries = [entry_of[source.file][0] for source in sources]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import numpy as np
 
-from data import notes, splits
+from data import notes, phases, splits
 from data.formats import (
     columns,
     folders,
@@ -50,7 +50,7 @@ from data.unlabelled import MASKS, Unlabelled
 
 TEST_FRACTION, TEST_SEED = 0.2, 2026  # fixed: every run and every experiment has the same test part
 CLASS_NAMES = "classes.txt"
-MODULES = (splits, columns, folders, mask_pairs, mask_values, palettes, patients, tables, volumes, words)
+MODULES = (phases, splits, columns, folders, mask_pairs, mask_values, palettes, patients, tables, volumes, words)
 
 
 def mask_folder(
@@ -84,10 +84,10 @@ def mask_folder(
     `colours`[k] ('#rrggbb') where these are given; pixels of the value `ignore` are 255 in class maps and count
     nowhere. Classes are called as `class_names` or the lines of classes.txt say ('gland' or '1: gland').
     `mask_pattern` is told in `mask_pairs._keys`, `patient_pattern` and patients.csv in `patients`; without either,
-    DICOM files say their patient, and the slices of a volume are of one. Without subfolders train/ and test/,
-    `test_fraction` of the images, by whole patients, is the test part: the same for all runs. `scale` in (0, 1] shrinks
-    images and masks; a class that is lost from every mask by that is not counted where it is the last. With
-    `unlabelled` (data.unlabelled) images without a mask are kept, and no test part is divided off; the number
+    DICOM files say their patient, and the slices of a volume are of one (`volumes.whose`). Without subfolders train/
+    and test/, `test_fraction` of the images, by whole patients, is the test part: the same for all runs. `scale` in
+    (0, 1] shrinks images and masks; a class that is lost from every mask by that is not counted where it is the last.
+    With `unlabelled` (data.unlabelled) images without a mask are kept, and no test part is divided off; the number
     of classes must be told. Missing or Refused names the file that is wrong.
     """
     scale = reading.require_scale(scale)
@@ -178,8 +178,11 @@ def _found(root: Path, pairs: Sequence[Pair], reader: Reader, unlabelled: bool) 
 def _with_patients(found: list[Found], root: Path, patient_pattern: str) -> list[Found]:
     """With patients, as the user or the files say, and places."""
     files = [entry.file for entry in found]
-    told = patients.patients_of(files, root, patient_pattern)
-    told = told if any(told) else [entry.image.known.patient for entry in found]
+    each = list(dict.fromkeys(files))  # a table names a file once, whatever number of slices it has
+    of_file = dict(zip(each, patients.patients_of(each, root, patient_pattern), strict=True))
+    told = (
+        [of_file[file] for file in files] if any(of_file.values()) else [entry.image.known.patient for entry in found]
+    )
     places = volumes.places_of([entry.image for entry in found], files, told)
     of = volumes.whose(told, places)
     return [e._replace(patient=who, place=place) for e, who, place in zip(found, of, places, strict=True)]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Integer
 from numpy import ndarray
 
-from data import splits
+from data import phases, splits
 from data.formats import boxes, brush, folders, labelled, outlines, patients, reading, seen_boxes, tables, volumes
 from data.formats.boxes import Boxed, Own
 from data.formats.mask_values import MOST_CLASSES
@@ -18,7 +18,7 @@ from data.names import Refused
 from data.notes import GUESSED, LEFT_OUT, WARNING, note
 from data.store import Images, Record, cached
 
-SHARED = (boxes, brush, folders, labelled, outlines, patients, seen_boxes, splits, tables, volumes)
+SHARED = (boxes, brush, folders, labelled, outlines, patients, phases, seen_boxes, splits, tables, volumes)
 
 
 class Shape(NamedTuple):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from data.formats.pictures import Source
 from data.notes import GUESSED, note
+from data.phases import PHASES, phase_of
 
 UNKNOWN = (math.nan, math.nan, math.nan)
 EVEN = 0.01  # share of the distance between slices by which distances may differ
@@ -64,8 +65,32 @@ def places_of(sources: Sequence[Source], names: Sequence[str], patients: Sequenc
 
 
 def whose(patients: Sequence[str], places: Sequence[Place]) -> list[str]:
-    """The patients; a volume of which none is known counts as a patient of its own."""
-    return [patient or place.volume for patient, place in zip(patients, places, strict=True)]
+    """The patients. Where none is known, a volume with a phase in its name (anna_ED.nii.gz) is of the patient that its
+    name tells without it (anna), which is noted; any other volume counts as a patient of its own.
+    """
+    unknown = {place.volume for patient, place in zip(patients, places, strict=True) if not patient}
+    guessed = _without_phases(unknown)
+    if guessed:
+        told = f"{len(set(guessed.values()))} patients are guessed by the names of {len(guessed)} volumes without "
+        told += f"{' and '.join(f'_{phase}' for phase in PHASES)}"
+        note(GUESSED, f"{told}: both phases are of one patient; patients.csv or patient_pattern say otherwise.")
+    return [patient or guessed.get(place.volume, place.volume) for patient, place in zip(patients, places, strict=True)]
+
+
+def _without_phases(volumes: Collection[str]) -> dict[str, str]:
+    """Volume -> its name without phase, ending and folders, of those that have a phase and are called more than it.
+
+    Folders belong to the name where there are several of one name and phase, as p1/heart_ED and p2/heart_ED, or where
+    the name is but the phase, as p1/ED.
+    """
+    named = {}
+    for volume in filter(phase_of, volumes):
+        folder, _, file = volume.rpartition("/")
+        named[volume] = folder, file.partition(".")[0].rpartition("_")[0]
+    counts = Counter((name, phase_of(volume)) for volume, (_, name) in named.items())
+    several = {name for (name, _), count in counts.items() if count > 1 or not name}
+    found = {v: "/".join(filter(None, both if both[1] in several else both[1:])) for v, both in named.items()}
+    return {volume: patient for volume, patient in found.items() if patient}
 
 
 def _ordered(slices: Sequence[Source]) -> tuple[list[int], float | None]:

@@ -11,6 +11,7 @@ import pytest
 
 import data
 from data import notes
+from data.formats.volumes import Place, whose
 from data.inventory import lines, take
 from data.splits import make_splits
 from tests.data.formats.writing import dicom, nifti, save, thirds
@@ -82,6 +83,64 @@ def test_a_patient_has_several_volumes(tmp_path):
     assert whose == {f"v{k}.nii": f"P{k // 2}" if k < 6 else f"v{k}.nii" for k in range(8)}
     found = take(make_splits(images, 0, np.random.default_rng(0)))
     assert sum(found["patients"]["named"].values()) == 3 and found["patients"]["without"] == 6
+
+
+GUESS = "guessed by the names of 16 volumes without _ED and _ES: both phases are of one patient"
+
+
+def test_both_phases_are_of_one_patient_whose_masks_are_own(tmp_path):
+    for k in range(8):
+        for phase in ("ED", "ES"):
+            nifti(tmp_path / f"images/p{k}_{phase}.nii.gz", volume(3, k), spacing=(1, 1, 2))
+            nifti(tmp_path / f"masks/p{k}_{phase}.nii.gz", volume(3, k) // 128, spacing=(1, 1, 2))
+    images, said = load("segment", "folder", tmp_path)
+    assert set(images.volumes) == {f"p{k}_{phase}.nii.gz" for k in range(8) for phase in ("ED", "ES")}
+    assert images.patients.tolist() == [volume.partition("_")[0] for volume in images.volumes]
+    assert not set(images.part("test").patients) & set(images.part("train").patients)
+    assert any(f"8 patients are {GUESS}" in sentence for sentence in said)
+    found = take(make_splits(images, 6, np.random.default_rng(0)))
+    assert not found["patients"]["on_both_sides"] and sum(found["patients"]["named"].values()) == 8
+    (tmp_path / "patients.csv").write_text(
+        "file,patient\n" + "".join(f"p{k}_{phase}.nii.gz,{phase}{k}\n" for k in range(8) for phase in ("ED", "ES"))
+    )
+    images, said = load("segment", "folder", tmp_path)
+    assert set(images.patients) == {f"{phase}{k}" for k in range(8) for phase in ("ED", "ES")}, "as the table says"
+    assert not any("guessed by the names" in sentence for sentence in said)
+
+
+def test_both_phases_are_of_one_patient_in_folders_of_classes(tmp_path):
+    for k in range(8):
+        nifti(tmp_path / f"{'ab'[k % 2]}/p{k}_ED.nii", volume(3, k))
+        save(tmp_path / f"{'ab'[k // 4]}/p{k}_ES.tif", list(volume(3, k)))  # in another folder, a stack of pages
+    images, said = load("classify", "folder", tmp_path, image_size=None, frames="all")
+    assert images.patients.tolist() == [volume.partition("_")[0] for volume in images.volumes]
+    assert not set(images.part("test").patients) & set(images.part("train").patients)
+    assert any(f"8 patients are {GUESS}" in sentence for sentence in said)
+
+
+def test_parts_of_ones_own_that_divide_the_phases_of_a_patient_are_said(tmp_path):
+    for part, phase in (("train", "ED"), ("test", "ES")):
+        for k in range(2):
+            nifti(tmp_path / f"images/{part}/p{k}_{phase}.nii.gz", volume(3, k))
+            nifti(tmp_path / f"masks/{part}/p{k}_{phase}.nii.gz", volume(3, k) // 128)
+    _, said = load("segment", "folder", tmp_path)
+    assert any("2 of 2 patients have images both in train and in test (for instance 'p0')" in each for each in said)
+
+
+@pytest.mark.parametrize(
+    ("volumes", "patients"),
+    [
+        (["p1/heart_ED.nii", "p1/heart_ES.nii", "p2/heart_ED.nii"], ["p1/heart", "p1/heart", "p2/heart"]),
+        (["p1/ED.nii", "p1/ES.nii", "p2/_ED.nii"], ["p1", "p1", "p2"]),
+        (["ED.nii", "a_b_ES.nii.gz", "a_ED.tif"], ["ED.nii", "a_b", "a"]),
+        (["a_ed.nii", "MED.nii", "series-1f", ""], ["a_ed.nii", "MED.nii", "series-1f", ""]),
+        (["sick/a_ED.nii", "well/a_ES.nii", "well/b_ES.nii"], ["a", "a", "b"]),
+    ],
+)
+def test_patients_by_names_of_volumes(volumes, patients):
+    with notes.collecting():
+        assert whose([""] * len(volumes), [Place(volume) for volume in volumes]) == patients
+    assert whose(["x"] * len(volumes), [Place(volume) for volume in volumes]) == ["x"] * len(volumes)
 
 
 def test_units_and_affines(tmp_path):
