@@ -8,7 +8,7 @@ columns, `label` its classes; frames are renumbered, 01 for end-diastole and 02 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import h5py
@@ -35,7 +35,7 @@ acdc/   (or ACDC/)
 
 def find(root: Path) -> tuple[list[Frame], list[Path]]:
     """The frames by patient and number, and all files that are read. Missing names a listed file that is not there."""
-    folder = next((root / name for name in SLICES if (root / name).is_dir()), root / SLICES[0])
+    folder = _folder_of_slices(root)
     slices = _slices_in(folder)
     lists = [(root / name, part) for name, part in LISTS if (root / name).is_file()]
     if any(file.name == "train_slices.list" for file, _ in lists):
@@ -47,7 +47,10 @@ def find(root: Path) -> tuple[list[Frame], list[Path]]:
         named = _listed(root, file, part, folder, slices)
         if not named:
             raise Refused(f"{file} names nothing, expected names such as patient001_frame01_slice_0; or remove it")
+        names = Counter(frame.name for frame in named)
         for frame in named:
+            if names[frame.name] > 1:
+                raise Refused(f"{file} names {frame.name} twice, whole and by its slices, expected one of both")
             if frame.name in frames:
                 raise Refused(f"{file} names {frame.name}, as another list does: a patient is on one side only")
             frames[frame.name] = frame
@@ -60,11 +63,14 @@ def find(root: Path) -> tuple[list[Frame], list[Path]]:
 
 
 def volume(frame: Frame) -> tuple[Shaped[ndarray, "n h w"], Shaped[ndarray, "..."]]:
-    """The values of a frame and their classes, slice by slice; Refused where slices differ in size."""
+    """The values of a frame and their classes, slice by slice; Refused where slices differ in size or do not come
+    first in a volume.
+    """
     read = [_read(file) for file in frame.images]
     if not frame.numbers:
         if read[0][0].ndim != 3:
             raise Refused(f"{frame.images[0]} holds an image of the shape {read[0][0].shape}, expected three axes")
+        _require_slices_first(frame, read[0][0].shape)
         return read[0]
     for side, kind in enumerate(("an image", "a label")):
         shapes = {both[side].shape for both in read}
@@ -73,6 +79,27 @@ def volume(frame: Frame) -> tuple[Shaped[ndarray, "n h w"], Shaped[ndarray, "...
         if len(next(iter(shapes))) != 2:
             raise Refused(f"{frame.images[0]} holds {kind} of the shape {shapes.pop()}, expected rows and columns")
     return np.stack([image for image, _ in read]), np.stack([label for _, label in read])
+
+
+def _require_slices_first(frame: Frame, shape: tuple[int, ...]) -> None:
+    """Refused where the axes of a volume are in another order: by the slices of the frame that lie in files of their
+    own, else where the last axis is by far the shortest.
+    """
+    file, expected = frame.images[0], "expected slices first, then rows and columns"
+    root = file.parent.parent if file.parent.name in VOLUMES else file.parent
+    slices = _slices_in(_folder_of_slices(root)).get(frame.name, {})
+    if slices:
+        one = next(iter(slices.values()))
+        size = _read(one)[0].shape
+        if size != shape[1:] or max(slices) >= shape[0]:
+            held = f"{one.parent} holds slices of it of the shape {size}, the last with the number {max(slices)}"
+            raise Refused(f"{file} has the axes {shape}, but {held}: {expected}")
+    elif 3 * shape[2] <= 2 * min(shape[:2]):
+        raise Refused(f"{file} has the axes {shape}, of which the last is by far the shortest: {expected}")
+
+
+def _folder_of_slices(root: Path) -> Path:
+    return next((root / name for name in SLICES if (root / name).is_dir()), root / SLICES[0])
 
 
 def _slices_in(folder: Path) -> dict[str, dict[int, Path]]:
@@ -85,10 +112,11 @@ def _slices_in(folder: Path) -> dict[str, dict[int, Path]]:
 
 
 def _listed(root: Path, file: Path, part: str, folder: Path, slices: dict[str, dict[int, Path]]) -> list[Frame]:
-    """The frames that a list names, by their slices or as whole volumes."""
+    """The frames that a list names, by their slices or as whole volumes; equal lines count once."""
     wanted: dict[str, dict[int, Path]] = defaultdict(dict)
     frames = []
-    for line in filter(None, (line.strip().removesuffix(".h5") for line in tables.read_text(file).splitlines())):
+    lines = (line.strip().removesuffix(".h5") for line in tables.read_text(file).splitlines())
+    for line in filter(None, dict.fromkeys(lines)):
         if of_slice := SLICE.fullmatch(line):
             stem, number = of_slice[1], int(of_slice[4])
             if number not in slices.get(stem, {}):
@@ -118,7 +146,11 @@ def _read(file: Path) -> tuple[ndarray, ndarray]:
             image, label = np.asarray(opened["image"]), np.asarray(opened["label"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise Refused(f"{file} cannot be read as HDF5 with image and label: {error}") from error
-    for name, array in (("image", image), ("label", label)):
-        if array.dtype.kind not in "buif":
+    for name, array, kinds in (("image", image, "uif"), ("label", label, "buif")):
+        if array.dtype.kind not in kinds:
             raise Refused(f"{file} holds {array.dtype} as {name}, expected one number for each voxel")
+        if not array.size:
+            raise Refused(
+                f"{file} holds no voxel as {name}: its axes are {array.shape}, expected each to be at least 1"
+            )
     return image, label

@@ -12,7 +12,7 @@ What is absent.  A class that neither prediction nor truth contains is left out,
 alone contains it, Dice is 0 and the distances are the diagonal of the volume, the worst that a pair can do: the
 convention of the BraTS challenge, whose 373.13 mm is that of 240 x 240 x 155 mm. (SSL4MIS counts 50 and 10 mm in its
 validation.) A volume without foreground in both is perfect: Dice 1, distances 0. Distances are measured where the
-spacing is known and no slice is missing; Dice always.
+spacing is known and no slice is missing before the last that is there; Dice always.
 
 Means.  A score is the mean over the volumes of the means over their foreground classes, that of a class the mean over
 the volumes that contain it. `_ED` and `_ES` behind a name are those of one phase, see `data.phases`.
@@ -165,11 +165,15 @@ def _surface(mask: Bool[ndarray, "n h w"]) -> Bool[ndarray, "n h w"]:
 
 
 def _spacing(spacings: Float[ndarray, "n 3"], numbers: list[int]) -> tuple[float, float, float] | None:
-    """Millimetres between slices, rows and columns; None where they are not known, differ, or slices are missing."""
+    """Millimetres between slices, rows and columns; None where they are not known, differ, or slices are missing: those
+    of a whole volume are numbered from 0 on.
+    """
     row, column, between = spacings[0].tolist()
+    if numbers != list(range(len(numbers))):
+        return None
     if len(numbers) == 1 and np.isnan(between):
         between = 1.0  # of a single slice it changes nothing
-    elif len(numbers) > 1 and (np.diff(numbers) != 1).any() or np.ptp(spacings, axis=0).max() > 1e-6:
+    elif np.ptp(spacings, axis=0).max() > 1e-6:
         return None
     return None if np.isnan([row, column, between]).any() else (between, row, column)
 

@@ -81,6 +81,22 @@ def _change(file, name, change):
     save(file, arrays | {name: change(arrays[name])})
 
 
+def _slices_last(folder, slices=True):
+    """Volumes as rows, columns and slices, with or without the files of their slices."""
+    for name in ("image", "label"):
+        _change(folder / "data/patient004_frame02.h5", name, lambda array: np.moveaxis(array, 0, -1))
+    for file in () if slices else folder.glob("data/slices/patient004_frame02_slice_*.h5"):
+        file.unlink()
+
+
+def _emptied(folder, *shape):
+    save(folder / "data/patient004_frame02.h5", dict.fromkeys(("image", "label"), np.zeros(shape)))
+
+
+def _add_line(file, line):
+    file.write_text(file.read_text() + line + "\n")
+
+
 def _fourth_class(label):
     label[3, 3] = 4
     return label
@@ -92,6 +108,14 @@ H5_DAMAGE = {
     "empty": (lambda f: (f / "test.list").write_text("\n"), Refused, "test.list names nothing, expected names such as"),
     "half": (lambda f: (x := f / "data/patient004_frame02.h5").write_bytes(x.read_bytes()[:-500]), Refused, "patient004_frame02.h5 cannot be read as HDF5"),
     "axes": (lambda f: _change(f / "data/patient004_frame02.h5", "image", lambda x: x[0]), Refused, r"holds an image of the shape \(12, 10\), expected three axes"),
+    "slices last": (_slices_last, Refused, r"patient004_frame02.h5 has the axes \(12, 10, 5\), but .*slices holds slices of it of the shape \(12, 10\), the last with the number 4: expected slices first"),
+    "shortest last": (lambda f: _slices_last(f, slices=False), Refused, r"patient004_frame02.h5 has the axes \(12, 10, 5\), of which the last is by far the shortest: expected slices first"),
+    "fewer": (lambda f: [_change(f / "data/patient004_frame02.h5", name, lambda x: x[:3]) for name in ("image", "label")], Refused, r"has the axes \(3, 12, 10\), but .* the last with the number 4"),
+    "no slices": (lambda f: _emptied(f, 0, 12, 10), Refused, r"patient004_frame02.h5 holds no voxel as image: its axes are \(0, 12, 10\)"),
+    "no rows": (lambda f: _emptied(f, 5, 0, 10), Refused, r"patient004_frame02.h5 holds no voxel as image: its axes are \(5, 0, 10\)"),
+    "no columns": (lambda f: save(f / "data/slices/patient001_frame01_slice_3.h5", dict.fromkeys(("image", "label"), np.zeros((12, 0)))), Refused, r"slice_3.h5 holds no voxel as image"),
+    "boolean": (lambda f: _change(f / "data/patient004_frame02.h5", "image", lambda x: x > 0), Refused, "patient004_frame02.h5 holds bool as image, expected one number for each voxel"),
+    "both ways": (lambda f: _add_line(f / "test.list", "patient004_frame01_slice_0"), Refused, "test.list names patient004_frame01 twice, whole and by its slices, expected one of both"),
     "file": (lambda f: (f / "data/slices/patient001_frame01_slice_3.h5").unlink(), Missing, "names patient001_frame01_slice_3, and there is no"),
     "label": (_without_label, Refused, "cannot be read as HDF5 with image and label"),
     "cut": (lambda f: (f / "data/patient004_frame02.h5").write_bytes(b"HDF"), Refused, "cannot be read as HDF5"),
@@ -109,6 +133,28 @@ def test_damaged_slices_are_refused_in_one_sentence(tmp_path, kind):
     damage, error, sentence = H5_DAMAGE[kind]
     damage(write_h5(tmp_path))
     with pytest.raises(error, match=sentence):
+        read(tmp_path)
+
+
+def test_equal_lines_of_a_list_count_once_and_labels_may_be_boolean(tmp_path):
+    folder = write_h5(tmp_path)
+    expected = read(tmp_path)
+    _add_line(folder / "test.list", "patient004_frame01.h5")
+    _add_line(folder / "train_slices.list", "patient001_frame01_slice_2")
+    assert read(tmp_path).names == expected.names
+    _change(folder / "data/patient004_frame02.h5", "label", lambda x: x > 0)
+    images = read(tmp_path)
+    assert set(np.unique(images.target(images.volumes.tolist().index("patient004_ES") + 2))) == {0, 1}
+
+
+@pytest.mark.parametrize("kind", ["image", "annotation"])
+def test_an_affine_that_is_not_finite_is_refused(tmp_path, kind):
+    folder = write_nifti(tmp_path)
+    file = folder / f"training/patient002/patient002_frame09{'_gt' * (kind == 'annotation')}.nii.gz"
+    content = bytearray(gzip.decompress(file.read_bytes()))
+    content[280:284] = np.float32(np.nan).tobytes()  # the first number of srow_x
+    file.write_bytes(gzip.compress(content))
+    with pytest.raises(Refused, match=rf"{file.name} does not say where it lies in the body"):
         read(tmp_path)
 
 

@@ -172,6 +172,11 @@ def test_distances_need_the_spacing_and_all_slices(four):
         for part in (holes, test.subset([i for i in range(len(test)) if test.volumes[i] != "p0_ED"]))
     )
     assert found["hd95_volume"] == pytest.approx(whole["hd95_volume"]) and found["dice_volume"] != whole["dice_volume"]
+    beginnings = [i for i in range(len(test)) if test.volumes[i] != "p0_ED" or test.slices[i] > 1]
+    later = test.subset(beginnings)  # the first volume lacks its first two slices
+    found = scored(later, [predictions[int(row)] for row in later.rows])
+    assert found["hd95_volume"] == pytest.approx(whole["hd95_volume"]) and found["dice_volume"] != whole["dice_volume"]
+    assert "asd_volume" not in scored(test.subset([1]), [predictions[1]]), "a single slice that is not the first"
     single = test.subset([0])
     assert scored(single, [predictions[0]])["asd_volume"] > 0
     assert scored(replace(test, _volumes=np.full(len(test), "")), predictions) == {}
