@@ -40,10 +40,12 @@ def read_costs(file: Path) -> dict[str, float]:
 def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float]) -> dict[str, pd.DataFrame]:
     """The cumulative cost of the labels of every run at every budget: strategy -> runs x budgets, as in `curves_of`.
 
-    `frame` and `picks` are those of `analysis.runs.load` and `load_picks`. Raises ValueError for an image without a
-    cost, or a run whose picks are missing.
+    `frame` and `picks` are those of `analysis.runs.load` and `load_picks`. Where a run spent less than its budgets its
+    costs are interpolated as its values are, so that each value stays beside what it cost. Raises ValueError for an
+    image without a cost, or a run whose picks are missing.
     """
     budgets = sorted(frame["n_labelled"].unique())
+    counts = {run_id: np.unique(spent) for run_id, spent in frame.groupby("run_id")["n_spent"]}
     picked = dict(iter(picks.groupby("run_id", sort=False)["file"]))
     tables: dict[str, dict[int, np.ndarray]] = {}
     for run_id, heuristic, run in frame[["run_id", "heuristic", "run"]].drop_duplicates().itertuples(index=False):
@@ -56,7 +58,8 @@ def costs_of(frame: pd.DataFrame, picks: pd.DataFrame, costs: Mapping[str, float
                     f"no cost is given for {name!r}, which run {run_id} labelled.{suggestion(name, costs)}"
                 )
         each = np.array([costs[name] for name in files], dtype=np.float64)
-        tables.setdefault(str(heuristic), {})[int(run)] = annotation_cost(np.arange(len(files)), each, budgets)
+        paid = annotation_cost(np.arange(len(files)), each, counts[run_id])
+        tables.setdefault(str(heuristic), {})[int(run)] = np.interp(budgets, counts[run_id], paid)
     columns = pd.Index(budgets, name="n_labelled")
     return {
         name: pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("run")

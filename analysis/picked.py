@@ -46,7 +46,7 @@ def picks_and_images(source: Source, frame: pd.DataFrame) -> tuple[pd.DataFrame,
     images = dataset_of(record.task, record.config, picks)
     for run_id in names:
         labels, recorded = (
-            frame.loc[frame["run_id"] == run_id, "n_labelled"].max(),
+            frame.loc[frame["run_id"] == run_id, "n_spent"].max(),
             int((picks["run_id"] == run_id).sum()),
         )
         if labels != recorded:

@@ -13,7 +13,7 @@ from numpy import ndarray
 from scipy.optimize import isotonic_regression
 from tqdm import tqdm
 
-from analysis.records import Record, Records
+from analysis.records import Curves, Record, Records
 from experiments.measures.table import higher_is_better, unit_of
 from experiments.stopping.outlook import WORTH, Outlook, outlook
 from experiments.stopping.rules import Rounds, at_target, certain, little_gain, stable, unchanged
@@ -137,19 +137,20 @@ def score(rounds: Rounds, metric: str, target: float, number: int, tolerance: fl
     return pd.DataFrame(rows, columns=["rule", "stopped", "early", *SCORES])
 
 
-def rounds_in(rows: pd.DataFrame, metric: str, record: Record | None) -> Rounds:
-    """The rounds of one run from its rows of the frame; those without the metric are left out."""
-    columns: dict[str, dict[int, float]] = {}
-    for name, at, value in zip(rows["metric"], rows["n_labelled"], rows["value"], strict=True):
-        columns.setdefault(str(name), {})[int(at)] = float(value)
+def rounds_in(curves: Curves, metric: str, record: Record) -> Rounds:
+    """The rounds of one run as they were measured; those without the metric are left out.
+
+    A rule sees one run alone, which is not brought to the budgets of others: between rounds it would see later ones.
+    """
+    columns = {name: dict(zip(steps, values, strict=True)) for name, (steps, values) in curves.items()}
     n = sorted(at for at, value in columns[metric].items() if np.isfinite(value))
     names = (metric, *OF_STOP_SET)
     values, agreement, changed, doubt = (
         np.array([columns.get(name, {}).get(at, np.nan) for at in n]) for name in names
     )
-    parts = record.info.get("read", {}).get("parts", []) if record else []
+    parts = record.info.get("read", {}).get("parts", [])
     n_test = next((int(part["images"]) for part in parts if part["name"] == "test"), 0)
-    n_query, more = int(rows["n_query"].iloc[0]), higher_is_better(metric)
+    n_query, more = int(record.config["n_query"]), higher_is_better(metric)
     return Rounds(np.array(n, np.float64), values, agreement, changed, doubt, n_query, more, n_test)
 
 
@@ -160,12 +161,13 @@ def scored(records: Records, frame: pd.DataFrame, metric: str, target: float | N
     only guess.
     """
     of_number = {record.run_id: record for record in records.records}
+    measured = records.curves([of_number[n] for n in set(frame["run_id"])], [metric, *OF_STOP_SET], {})
     about, runs = {}, {}
     for number in sorted(set(frame["run_id"])):
         rows = frame.loc[frame["run_id"] == number]
         if metric in set(rows["metric"]):
             about[number] = {name: rows[name].iloc[0] for name in ("task", "dataset", "heuristic", "run")}
-            runs[number] = rounds_in(rows, metric, of_number.get(number))
+            runs[number] = rounds_in(measured[number], metric, of_number[number])
     if target is None:
         reached = float(np.mean([rounds.values[-1] for rounds in runs.values()]))
         target = reached - (1 if higher_is_better(metric) else -1) * WORTH * abs(reached)

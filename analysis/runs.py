@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.copies import told, without_copies
+from analysis.curves import SECONDS
 from analysis.records import BROKEN, STATUSES, Curves, Record, Records, Source, answering, read, reason_of
 from data.names import Refused, suggestion
 from experiments.tracking.checkpoints import run_key
@@ -25,6 +26,7 @@ TAKEN = (
     "task",
     "dataset",
     "n_labelled",
+    "n_spent",
     "metric",
     "value",
 )  # by columns; an option of this name becomes option_<name>
@@ -47,12 +49,13 @@ def load(
 
     `source` is a runs folder, a `mongodb://` address, or what `analysis.records.read` made of one. Columns: run_id,
     status, task, dataset, heuristic, run, seed, all other options (nested ones as JSON; the options `metric` and
-    `dataset` as option_metric, option_dataset), n_labelled, metric, value; rows are sorted by run and metric. One's own
-    data are named by their folder. Options choose runs: `load("runs", task="segment", heuristic=["bald", "random"],
-    lr=0.01)`, as do `ids`. `statuses=None` takes runs of any status; one that says RUNNING without a heartbeat for two
-    minutes is DEAD. `newest` takes the newest of equal runs. Copies of a run (`analysis.copies`) count once; they are
-    one warning, and `frame.attrs["copies"]` maps the run that counts to them. Records that cannot be read are one
-    warning each, and stand in `frame.attrs["damaged"]`.
+    `dataset` as option_metric, option_dataset), n_labelled, n_spent, metric, value; rows are sorted by run and metric.
+    `n_spent` is how many images had a label by then, `n_labelled` the budget that curves are compared at: more where a
+    run of whole volumes left some unspent. One's own data are named by their folder. Options choose runs:
+    `load("runs", task="segment", heuristic=["bald", "random"], lr=0.01)`, as do `ids`. `statuses=None` takes runs of
+    any status; one that says RUNNING without a heartbeat for two minutes is DEAD. `newest` takes the newest of equal
+    runs. Copies of a run (`analysis.copies`) count once; they are one warning, and `frame.attrs["copies"]` maps the run
+    that counts to them. Records that cannot be read are one warning each, and stand in `frame.attrs["damaged"]`.
 
     Raises ValueError where nothing is found, where equal runs or completed runs with different budgets would be mixed,
     or for an unknown option, status or metric; FileNotFoundError without the folder; ConnectionError where MongoDB does
@@ -71,10 +74,11 @@ def load(
         raise Refused(
             f"all runs that match are damaged: {', '.join(sorted(damaged, key=lambda name: (len(name), name)))}"
         )
-    curves = {stored.run_id: _at_budgets(stored, curves[stored.run_id]) for stored in chosen}
+    given = {stored.run_id: _given(stored, curves[stored.run_id]) for stored in chosen}
+    curves = {stored.run_id: _at_budgets(curves[stored.run_id], given[stored.run_id]) for stored in chosen}
     _refuse_mixed_budgets(chosen, curves)
     _report(damaged, copies)
-    frame = _long(chosen, curves)
+    frame = _long(chosen, curves, given)
     frame.attrs |= {"damaged": damaged, "copies": copies}
     return frame
 
@@ -181,23 +185,30 @@ def _without_duplicates(chosen: Sequence[Record], newest: bool) -> list[Record]:
     return sorted(kept, key=lambda s: s.run_id)
 
 
-def _at_budgets(stored: Record, curves: Curves) -> Curves:
-    """The curves of a run; of one that labels whole volumes, at the numbers of labels that it was given to spend.
-
-    Between those that it did spend they are interpolated linearly, and beyond the last one its value holds.
-    """
-    if stored.config.get("unit") != "volume" or stored.command != "main":
-        return curves
+def _given(stored: Record, curves: Curves) -> dict[int, int]:
+    """What a run had spent at each measurement -> what it was given to spend, more where it labels whole volumes."""
     spent = sorted({step for steps, _ in curves.values() for step in steps})
+    if stored.config.get("unit") != "volume" or stored.command != "main":
+        return {step: step for step in spent}
     n_initial, n_query = int(stored.config["n_initial"]), int(stored.config["n_query"])
-    given = {step: n_initial + cycle * n_query for cycle, step in enumerate(spent)}
     if spent and spent[0] > n_initial:
         larger = f"its first volume has more slices than n_initial={n_initial}, so that nothing tells its value there"
         raise Refused(f"run {stored.run_id} began with {spent[0]} labels: {larger}; leave it out with ids=[...]")
+    return {step: n_initial + cycle * n_query for cycle, step in enumerate(spent)}
+
+
+def _at_budgets(curves: Curves, given: Mapping[int, int]) -> Curves:
+    """The curves of a run at what it was given to spend.
+
+    Between what it did spend they are interpolated linearly, and beyond the last of that its value holds. Seconds are
+    of a cycle and stay with it.
+    """
+    if all(spent == budget for spent, budget in given.items()):
+        return curves
     found: Curves = {}
     for name, (steps, values) in curves.items():
         budgets = [given[step] for step in steps]
-        found[name] = budgets, np.interp(budgets, steps, values).tolist()
+        found[name] = budgets, values if name in SECONDS else np.interp(budgets, steps, values).tolist()
     return found
 
 
@@ -226,29 +237,32 @@ def _shortened(budgets: Sequence[int]) -> str:
     return ", ".join(shown if len(shown) < 8 else [*shown[:3], "...", shown[-1]]) + " labels"
 
 
-def _long(chosen: Sequence[Record], curves: Mapping[int, Curves]) -> pd.DataFrame:
+def _long(
+    chosen: Sequence[Record], curves: Mapping[int, Curves], given: Mapping[int, Mapping[int, int]]
+) -> pd.DataFrame:
     """One row per run, metric and budget; the options of a run are repeated in each."""
-    described, positions, steps, names, values = [], [], [], [], []
+    described, positions, steps, counts, names, values = [], [], [], [], [], []
     for position, s in enumerate(chosen):
         options = {
             f"option_{n}" if n in TAKEN else n: json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else v
             for n, v in s.config.items()
         }
         described.append(options | {"run_id": s.run_id, "status": s.status, "task": s.task, "dataset": s.dataset})
+        spent = {budget: step for step, budget in given[s.run_id].items()}
         for name, (at, measured) in sorted(curves[s.run_id].items()):
             if name == "n_labelled":  # is a column
                 continue
             positions += [position] * len(at)
             names += [name] * len(at)
             steps += at
+            counts += [spent[budget] for budget in at]
             values += measured
     table = pd.DataFrame(described)
     table = table[FIRST + sorted(set(table.columns) - set(FIRST))]
     frame = table.take(np.array(positions, dtype=np.int64)).reset_index(drop=True)
-    measured = pd.DataFrame(
-        {"n_labelled": np.array(steps, "int64"), "metric": np.array(names, "str"), "value": np.array(values, "float64")}
-    )
-    return pd.concat([frame, measured], axis=1)
+    numbers = {"n_labelled": np.array(steps, "int64"), "n_spent": np.array(counts, "int64")}
+    measured = {"metric": np.array(names, "str"), "value": np.array(values, "float64")}
+    return pd.concat([frame, pd.DataFrame(numbers | measured)], axis=1)
 
 
 def _refuse_unknown_values(name: str, wanted: Any, there: Sequence[Any]) -> None:

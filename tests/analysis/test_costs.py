@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,3 +115,15 @@ def test_cost_instead_of_counts():
     assert areas(over_cost(steep, paid))["a"].tolist() == pytest.approx([aubc([0, 1, 100], [0, 0.9, 1.0])], abs=2e-3)
     with pytest.raises(ValueError, match="no range of costs is common"):
         over_cost(study, {"a": table([[0, 1, 2], [3, 4, 5]])})
+
+
+def test_a_run_of_whole_volumes_pays_for_what_it_bought(tmp_path, prices):
+    """n_initial=4, n_query=4, 3 and 7 labels spent: each value stays beside what it cost, on the way from 3 to 7."""
+    picks = [("initial", i, name) for i, name in enumerate(["a.png", "a.png", "a.png"])] + [(0, 3, "d.png")] * 4
+    folder = store(tmp_path / "runs", 1, "random", 0, [0.5, 0.7], (3, 7), picks=picks, unit="volume")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"n_initial": 4}))
+    frame = load(tmp_path / "runs")
+    costs = costs_of(frame, load_picks(tmp_path / "runs"), read_costs(prices))["random"].loc[0]
+    assert costs.index.tolist() == [4, 8] and costs.tolist() == [3 + 40 / 4, 43]
+    assert curves_of(frame, "dice")["random"].loc[0].tolist() == pytest.approx([0.5 + 0.2 / 4, 0.7])

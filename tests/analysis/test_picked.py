@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,13 @@ def test_classes_of_another_dataset_are_not_shown(phantom_study):
     picks = load_picks(runs).assign(file="other.png")
     with pytest.raises(ValueError, match="the dataset 'phantom' that lies here is not the one"):
         dataset_of("segment", documents(runs)[0]["config"], picks)
+
+
+def test_a_run_of_whole_volumes_that_left_labels_unspent_has_its_picks_shown(phantom_study, reported):
+    """It was given 2, 6 and 10 labels, spent 1, 3 and 4, and has a record of 4 picks."""
+    runs, _ = phantom_study
+    for number in "01":
+        file = runs / number / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"unit": "volume", "n_initial": 2}))
+    text = Page(reported(runs, "--metric", "dice")).text
+    assert "picked by" in text and "are not shown" not in text

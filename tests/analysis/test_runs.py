@@ -40,7 +40,8 @@ def runs(tmp_path):
 def test_frame_by_hand(runs):
     frame = load(runs, dataset="glas")
     assert list(frame.columns[:7]) == ["run_id", "status", "task", "dataset", "heuristic", "run", "seed"]
-    assert list(frame.columns[-3:]) == ["n_labelled", "metric", "value"] and frame.columns.is_unique
+    assert list(frame.columns[-4:]) == ["n_labelled", "n_spent", "metric", "value"] and frame.columns.is_unique
+    assert frame["n_spent"].equals(frame["n_labelled"].rename("n_spent"))
     assert frame["run_id"].unique().tolist() == [
         1,
         2,
@@ -242,13 +243,23 @@ def test_runs_of_whole_volumes_are_read_at_the_labels_that_they_were_given(tmp_p
     store(tmp_path, 2, unit="volume", values=(0.2, 0.7), budgets=(4, 9), run=1)
     frame = load(tmp_path)
     dice = frame[frame["metric"] == "dice"]
-    assert dice["n_labelled"].tolist() == [4, 8, 4, 8]
+    assert dice["n_labelled"].tolist() == [4, 8, 4, 8] and dice["n_spent"].tolist() == [3, 7, 4, 9]
     np.testing.assert_allclose(dice["value"], [0.55, 0.7, 0.2, 0.6])  # between 3 and 7; beyond 7; at 4; between 4 and 9
     assert load(tmp_path, metrics=["dice"])["value"].tolist() == dice["value"].tolist()
-    assert load(tmp_path, metrics=["froc_at_0.5"])["n_labelled"].tolist() == [4, 4]
+    froc = load(tmp_path, metrics=["froc_at_0.5"])
+    assert froc["n_labelled"].tolist() == [4, 4] and froc["n_spent"].tolist() == [3, 4]
     store(tmp_path, 3, values=(0.5, 0.7), budgets=(3, 7), run=2)
     with pytest.raises(ValueError, match="mixes budgets"):
         load(tmp_path)
     store(tmp_path, 4, unit="volume", values=(0.5, 0.7), budgets=(6, 7), run=3)
     with pytest.raises(ValueError, match="run 4 began with 6 labels: its first volume has more slices than n_initial=4"):
         load(tmp_path)
+
+
+def test_seconds_stay_with_the_cycle_that_took_them(tmp_path):
+    """Whoever asks after the first cycle, 3 of 4 labels, took 6 s; that nothing is asked after the last takes none."""
+    folder = store(tmp_path, 1, unit="volume", values=(0.5, 0.7), budgets=(3, 7))
+    measured = json.loads((folder / "metrics.json").read_text())
+    measured["query_seconds"] = measured["dice"] | {"values": [6.0, 0.0]}
+    (folder / "metrics.json").write_text(json.dumps(measured))
+    assert load(tmp_path, metrics=["query_seconds"])["value"].tolist() == [6.0, 0.0]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import stopping
-from analysis.replaying import FULL, ORACLE, oracle, rules_for, score, smoothed
+from analysis.records import read
+from analysis.replaying import FULL, ORACLE, oracle, rules_for, score, scored, smoothed
+from analysis.runs import load
 from analysis.stopping import means, table
 from analysis.stopping_figure import draw_rules
 from experiments.stopping.rules import Rounds
@@ -149,3 +153,15 @@ def test_the_figure_holds_every_name_within_its_edges():
         box = text.get_window_extent()
         assert box.x0 >= 0 and box.y1 <= figure.bbox.y1
     assert "(" in table(found).splitlines()[2]
+
+
+def test_runs_of_whole_volumes_are_replayed_as_they_were_measured(tmp_path):
+    """At the budgets of all runs, 4, 8 and 12, a value would hold something of the round after it."""
+    folder = store(tmp_path, 1, "random", 0, [0.2, 0.6, 0.8], (3, 6, 9), unit="volume")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"n_initial": 4}))
+    frame = load(tmp_path)
+    assert sorted(set(frame["n_labelled"])) == [4, 8, 12]
+    found = scored(read(tmp_path), frame, "dice", target=0.6).set_index("rule")
+    assert found.loc["value at the target", "used"] == pytest.approx(6 / 9)
+    assert found.loc["25% of the labels", "lost"] == pytest.approx(0.75)
