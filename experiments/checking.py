@@ -22,7 +22,7 @@ from experiments.learning.randomness import START, torch_seeded
 from experiments.learning.recipe import Recipe
 from experiments.learning.training import fit
 from experiments.loop import evidence_of
-from experiments.simulation import Begun, Values, check_budget, first_labels, trivial_of
+from experiments.simulation import Begun, Values, check_budget, check_volumes, first_labels, trivial_of
 from experiments.tasks.task import Definition, Task
 from experiments.tracking.suited import duration
 
@@ -39,6 +39,7 @@ def examine(begun: Begun, definition: Definition, splits: Splits) -> Iterator[st
     try:
         trivial = (metric, *trivial_of(task, splits.test, metric)[metric])
         check_budget(options, len(splits.train))
+        check_volumes(options, splits.train)
         start = np.flatnonzero(first_labels(task, splits, options, supervised=False))
     except Refused as error:
         problem = error

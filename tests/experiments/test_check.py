@@ -77,6 +77,22 @@ def test_check_tells_what_is_read_also_where_the_budget_is_refused(tmp_path, cap
     assert "  pool       5 images; " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["main", "check"])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"unit": "volume"}, "n_initial=3: unit=volume pays for whole volumes, .* use n_initial="),
+        ({"apart": 2, "dataset": "phantom"}, "apart=2 needs volumes, which dataset 'phantom' does not have"),
+    ],
+)
+def test_check_refuses_what_a_run_would_be_refused_for_its_volumes(command, options, sentence, capsys):
+    of_set = {"n_pool": 8, "n_test": 2} if "dataset" in options else {"n_pool": 4, "n_test": 1, "size": 32}
+    asked = {"dataset": "heart_phantom", "dataset_options": of_set, "heuristic": "entropy", "n_initial": 3, "n_query": 3}
+    with pytest.raises(Refused, match=sentence):
+        SCRIPTS["segment"].run(command, (), **asked | {"n_cycles": 1, "steps": 2, "crop": 32} | options)
+    assert ("  pool " in capsys.readouterr().out) == (command == "check")
+
+
 def test_check_times_the_recipe_that_grows_with_the_labels(tmp_path, capsys, monkeypatch):
     """Epochs are more steps with more labels: 4 and 5 images, 3 epochs, 2 repeats, batches of 2."""
     for name, seconds in (("seconds_of_step", 2.0), ("seconds_of_test", 1.0), ("seconds_of_asking", 10.0)):
