@@ -99,7 +99,7 @@ class Script(Entry):
             raise Refused(f"devices={options['devices']}: {command} computes on one device, use devices=1")
         if command != "suggest":
             return super().start(command, options, presets, flags)
-        heuristic = self.check(options)
+        self.check(options)
         from experiments.rounds.place import checkpoint_of, require_own
         from experiments.suggesting import opened
         from experiments.turning import end_round, is_run, take_labels, tell
@@ -108,7 +108,7 @@ class Script(Entry):
         checkpoint = checkpoint_of(self.name, options)
         with checkpoint.lock():
             pulled = take_labels(self.name, options, checkpoint.folder)
-            turn = opened(self.name, self.definition(), options, heuristic, self.code_of(options), checkpoint)
+            turn = opened(self.name, self.definition(), options, self.check, self.code_of(options), checkpoint)
             turn.said[:0] = pulled
             if not is_run(turn):
                 tell(turn)
@@ -267,11 +267,11 @@ class Script(Entry):
             from experiments.suggesting import opened
             from experiments.turning import foretold
 
-            heuristic = self.check(options)  # refused for options alone: nothing is read
+            self.check(options)  # refused for options alone: nothing is read
             try:
                 require_own(options)
                 checkpoint, code = checkpoint_of(self.name, options), self.code_of(options)
-                turn = opened(self.name, self.definition(), {**options, "resume": "auto"}, heuristic, code, checkpoint)
+                turn = opened(self.name, self.definition(), {**options, "resume": "auto"}, self.check, code, checkpoint)
             except Refused:
                 raise error from None
             if turn.images.labelled.all():

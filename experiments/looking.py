@@ -27,6 +27,10 @@ def suit_to_data(
 
     With `timed` these words hold no guess of the time: a measured one follows.
     Pictures are decoded once, in the size that is chosen; small boxes may need a second, larger size.
+
+    What labels decide, `metric` by the classes and `scale` by the boxes, is read of all images to learn from, also of
+    those whose labels the simulation hides: first labels differ from run to run, and the runs of a study must not
+    differ in these options. Whoever wants to know nothing of hidden labels gives both a value.
     """
     names = [name for name in SUITABLE[task] if name in suited.wanted(options)]
     if not names:
@@ -60,7 +64,7 @@ def _size_as_read(task: str, definition: Definition, options: Values) -> tuple[i
 
 
 def _typical_box(images: Images) -> float:
-    """Side in pixels of half of the boxes to learn from, the root of their area; 0 where there are none."""
+    """Side in pixels of half of the boxes to learn from, hidden ones too, the root of their area; 0 without any."""
     train = images.part("train")
     boxes = np.concatenate([np.zeros((0, 5)), *(train.target(i).numpy() for i in range(len(train)))])
     sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))

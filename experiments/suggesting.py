@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
@@ -91,14 +92,23 @@ class Turn:
 
 
 def opened(
-    task: str, definition: Definition, options: Values, heuristic: Heuristic, code: str, checkpoint: Checkpoint
+    task: str,
+    definition: Definition,
+    options: Values,
+    check: Callable[[Values], Heuristic],
+    code: str,
+    checkpoint: Checkpoint,
 ) -> Turn:
-    """Read the folder and the state of its study, and see what there is to do. The checkpoint is locked."""
+    """Read the folder and the state of its study, and see what there is to do. The checkpoint is locked.
+
+    `check` refuses what cannot work, and gives the strategy: it sees what was taken from the images too.
+    """
     if options["resume"] == "fresh":
         forget(checkpoint.folder)
     state = load(checkpoint.folder)
     given = options
     options, images = read(task, definition, given, state, checkpoint.folder)
+    heuristic = check(options)
     if state is None:
         state = division.begin(images, options["n_test"], generator(options["seed"], START, "split"))
     else:

@@ -59,7 +59,9 @@ class Seen:
     height: int  # of half of the pictures, in stored pixels
     width: int
     n_classes: int  # segmentation: with the background
-    largest: float = 0.0  # share of the most frequent class among labelled images, 0 where images have no one class
+    # Share of the most frequent class, 0 where images have no one class. Among the labelled images of a study with a
+    # person; among all images to learn from, hidden labels too, of a simulation: so that all its runs have one metric
+    largest: float = 0.0
 
 
 def wanted(options: Mapping[str, Any]) -> list[str]:
@@ -128,7 +130,8 @@ def _budget(task: str, effort: str, options: Values, seen: Seen) -> Values:
     half = (pool // 2 - n_initial) // max(1, n_cycles)
     n_query = chosen.get("n_query", max(1, min(2 * n_initial, half)))
     scored = max(SCORED, n_query)
-    pool_subset = scored if effort == QUICK and scored < pool else 0
+    single = options["unit"] != "volume"  # part of the pool would be parts of volumes
+    pool_subset = scored if effort == QUICK and scored < pool and single else 0
     return {"n_initial": n_initial, "n_query": n_query, "n_cycles": n_cycles, "pool_subset": pool_subset}
 
 

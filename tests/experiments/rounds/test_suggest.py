@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from data.names import Refused
 from tests.experiments.rounds.annotator import OPTIONS, OWN, Annotator
 from tests.experiments.runs import curve_of, run_in_process
 from tests.experiments.small_sets import SCRIPTS
@@ -66,3 +67,11 @@ def test_check_tells_what_suggest_would_do(task, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "0 of 12 to learn from are labelled" in told and "would list 3 images to start with and 2 at random" in told
     assert not (out / "state.json").exists() and "no image is of class" not in told
+
+
+def test_what_is_taken_from_the_images_is_checked_too(tmp_path):
+    """Fourteen images and 3 first labels are 2 more a round: more than the one image that is scored."""
+    person, out = Annotator("segment", tmp_path / "own"), tmp_path / "out"
+    with pytest.raises(Refused, match="pool_subset=1 is less than n_query=2: score at least as many as are picked"):
+        person.suggest(out=str(out), n_query="quick", pool_subset=1)
+    assert not (out / "state.json").exists()

@@ -97,6 +97,13 @@ def test_what_is_given_stands_and_the_others_follow_it():
     }
 
 
+@pytest.mark.parametrize("task", TABLES)
+def test_whole_volumes_are_chosen_from_all_of_the_pool(task):
+    many = Seen(5000, 20, 64, 64, 2)
+    assert suit(task, seen=many)["pool_subset"] == suited.SCORED
+    assert suit(task, seen=many, unit="volume")["pool_subset"] == 0
+
+
 def test_uneven_classes_are_measured_by_a_metric_that_they_do_not_decide():
     def metric(largest, n_classes):
         return suit("classify", seen=Seen(100, 20, 64, 64, n_classes, largest))["metric"]
