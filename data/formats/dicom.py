@@ -69,6 +69,8 @@ def _known(file: Path, header: Any) -> Known:
         if modality == "SEG":
             raise Refused(f"{file} is a DICOM segmentation object, which is not read: save its masks as NIfTI or PNG")
         count = int(header.get("NumberOfFrames") or 1)
+        if count < 1:
+            raise Refused(f"{file} says to hold {count} frames (NumberOfFrames), expected at least 1")
         require_pixels(file, int(header.Rows), int(header.Columns), count)
         kind = str(header.PhotometricInterpretation)
         coloured = int(header.get("SamplesPerPixel", 1)) > 1 or kind == "PALETTE COLOR"

@@ -87,6 +87,12 @@ def test_frames_are_slices_of_one_patient(tmp_path):
         mask_folder(tmp_path, cache_root=tmp_path / "cache")
 
 
+def test_a_number_of_frames_below_one_is_refused(tmp_path):
+    file = dicom(tmp_path / "a.dcm", np.zeros((3, 6, 8), np.uint8), NumberOfFrames=-1)
+    with pytest.raises(ValueError, match=r"a\.dcm says to hold -1 frames \(NumberOfFrames\), expected at least 1"):
+        pictures.look(file)
+
+
 def test_files_without_ending_are_found(tmp_path):
     for k in range(2):
         dicom(tmp_path / f"images/IM{k}", STORED)
