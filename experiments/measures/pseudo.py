@@ -1,4 +1,4 @@
-"""How right pseudo-labels are: the only place where labels that were not bought are read, to be reported alone.
+"""How right pseudo-labels are: the only place in a run's loop that reads labels which were not bought, for a report.
 
 `pseudo_precision` is the share of the pseudo-labels that are right, `pseudo_recall` the share of the hidden labels that
 have a right one; NaN where nothing can be counted. What is counted are images, boxes, or the pixels of each class. Of
