@@ -72,7 +72,7 @@ def _opened(file: Path) -> Any:
         raise Refused(f"{file} cannot be read as NIfTI: {error}") from error
     if not isinstance(volume, nibabel.Nifti1Image):  # CIFTI: surfaces, of the same ending
         raise Refused(f"{file} is {type(volume).__name__}, expected a volume of NIfTI")
-    if not np.isfinite(volume.affine).all():
+    if volume.affine is None or not np.isfinite(volume.affine).all():
         place = "its affine (sform, qform or pixdim) holds NaN or inf, expected finite numbers"
         raise Refused(f"{file} does not say where it lies in the body: {place}; set it, or save the volume anew")
     return volume
