@@ -23,7 +23,7 @@ import torch
 from data.files import ROOT
 from data.names import Refused
 from experiments.learning.devices import device_in_turn, device_of, precision_of
-from experiments.learning.parallel import Group, joined
+from experiments.learning.parallel import LOOK, Group, joined
 from experiments.tracking import processes
 from experiments.tracking.checkpoints import Begun, Followed
 from experiments.tracking.launch import told
@@ -33,7 +33,6 @@ from experiments.tracking.telling import VARIABLE
 if TYPE_CHECKING:
     from experiments.entry import Entry
 
-LOOK = 0.02  # s between two looks at whether all have come
 FOLLOWER = """import sys
 sys.path[0] = {root!r}
 from experiments.{script} import SCRIPT

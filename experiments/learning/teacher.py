@@ -20,14 +20,14 @@ class MeanTeacher(nn.Module):
         self.student, self.teacher = network, copy.deepcopy(network).requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def follow(self, decay: float, delay: int = DELAY) -> None:
+    def follow(self, decay: float) -> None:
         """Move the teacher towards the student: w <- d w + (1 - d) w'; d grows from 0 to `decay`.
 
-        In step t = 1, 2, ... d is at most 1 - delay / (t + delay - 1): with a delay of 1 the teacher begins as the mean
-        over all steps, with 10 as that over about the last tenth of them.
+        In step t = 1, 2, ... d is at most 1 - D / (t + D - 1), D = DELAY: with 1 the teacher would begin as the mean
+        over all steps, with 10 it begins as that over about the last tenth of them.
         """
         self.steps += 1
-        kept = min(decay, 1 - delay / (float(self.steps) + delay - 1))
+        kept = min(decay, 1 - DELAY / (float(self.steps) + DELAY - 1))
         new = self.student.state_dict()
         for name, old in self.teacher.state_dict().items():
             if old.is_floating_point():

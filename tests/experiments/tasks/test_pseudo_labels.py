@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.learning import teacher
 from experiments.learning.teacher import MeanTeacher, network_of
 from experiments.tasks.pseudo_labels import pseudo_labels, thresholds_of
 
@@ -36,14 +37,15 @@ def test_adaptive_thresholds_match_the_class_frequency_of_the_labelled_images():
 
 
 @pytest.mark.parametrize("delay", [1, 10])
-def test_the_teacher_is_the_moving_average_of_the_student(delay):
+def test_the_teacher_is_the_moving_average_of_the_student(delay, monkeypatch):
+    monkeypatch.setattr(teacher, "DELAY", delay)
     torch.manual_seed(0)
     model = MeanTeacher(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
     weights = []
     for step in range(5):
         with torch.no_grad():
             model.student[0].weight += step + 1
-        model.follow(0.7, delay)
+        model.follow(0.7)
         weights.append(model.student[0].weight.clone())
     expected = weights[0]
     for t, new in enumerate(weights[1:], start=2):
